@@ -1,0 +1,5 @@
+"""`python -m medloom` is the command `medloom`."""
+
+from medloom.cli import main
+
+main()

@@ -1,0 +1,242 @@
+"""The artefact: a fitted study that predicts the same anywhere. JSON and safetensors, a digest of each file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from medloom import find, fitted
+from medloom.answers import Answers
+from medloom.cohort.files import as_frame, read_blocks
+from medloom.cohort.table import Cohort, make_cohort
+from medloom.errors import BundleError, DataError, StudyError, some
+from medloom.feed import Feed, pack, text_columns
+from medloom.modality import Modality, Problem
+from medloom.model.assembly import Network, assemble
+from medloom.model.outputs import outputs
+from medloom.study import CohortPart, Study, make
+from medloom.study_text import dump_json, without_folders
+from medloom.task import Task
+
+FORMAT = 1
+FILES = ("study.json", "state.json", "weights.safetensors", "card.json")
+STREAM_ROWS = 16_384
+OnProblem = Literal["refuse", "column"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A fitted study: what to read, how it was fitted, the network, and a card that says where it comes from."""
+
+    study: Study
+    modalities: Mapping[str, Modality]
+    tasks: Mapping[str, Task]
+    network: Network
+    card: Mapping[str, Any]
+
+    def predict(
+        self,
+        data: Any,
+        *,
+        problems: OnProblem = "refuse",
+        tables: Mapping[str, Any] | None = None,
+        folder: str | Path = ".",
+    ) -> pl.DataFrame:
+        """Answers for a polars, pandas or Arrow frame: one row a row, with its id.
+
+        What does not fit is a DataError; with `problems="column"` it is made missing and named in that column.
+        `tables` are frames for inputs that have a table of their own; relative paths begin at `folder`.
+        """
+        named = {name: as_frame(table) for name, table in (tables or {}).items()}
+        return self._answer(as_frame(data), problems, named, Path(folder), 1, None)
+
+    def stream(
+        self, path: str | Path, *, problems: OnProblem = "refuse", folder: Path | None = None, masks: Path | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Answers for a table file of any size, block after block. Dense answers are written to the folder `masks`."""
+        path = Path(path)
+        part = self.study.cohort
+        ids = {name for name in (part.row, part.patient, part.site) if name}
+        text = frozenset(ids | text_columns(self.study))
+        first = 1
+        for block in read_blocks(path, STREAM_ROWS, text):
+            yield self._answer(block, problems, {}, folder or path.parent, first, masks)
+            first += len(block)
+
+    def _answer(
+        self,
+        frame: pl.DataFrame,
+        problems: OnProblem,
+        tables: Mapping[str, pl.DataFrame],
+        folder: Path,
+        first: int,
+        masks: Path | None,
+    ) -> pl.DataFrame:
+        part = self._cohort_part(frame)
+        cohort = make_cohort(part, frame, folder, tables, first)
+        feed, found = self.feed(cohort, problems)
+        if found and problems == "refuse":
+            raise DataError(_refusal(found, cohort))
+        answers = Answers(feed, masks, first)
+        for rows, raw, _ in outputs(self.network, feed, np.arange(len(cohort))):
+            for name, task in self.tasks.items():
+                answers.add(name, task.decode(raw[name]), rows)
+        answer = answers.frame(cohort.row.alias(part.row or "row"))
+        if problems == "column":
+            words: list[list[str]] = [[] for _ in range(len(cohort))]
+            for problem in found:
+                words[problem.row].append(problem.text)
+            answer = answer.with_columns(pl.Series("problems", ["; ".join(w) or None for w in words], pl.String))
+        return answer
+
+    def feed(self, cohort: Cohort, problems: OnProblem = "refuse") -> tuple[Feed, list[Problem]]:
+        """The cohort's rows through read, pack, point and bind; with all that does not fit."""
+        sources, found = {}, []
+        missing = [] if problems == "column" else self._missing_columns(cohort)
+        if missing:
+            raise DataError("\n".join(missing))
+        for name, options in self.study.inputs.items():
+            kind = find.modality(options.modality)
+            seen = cohort
+            if problems == "column":
+                seen, mended = kind.mend(options, cohort)
+                found += [Problem(problem.row, f"{name}.{problem.text}") for problem in mended]
+            source = self.modalities[name].bind(pack(kind, options, seen))
+            found += [Problem(p.row, f"{name}.{p.text}") for p in self.modalities[name].problems(source, seen)]
+            sources[name] = source
+        return Feed(self.modalities, sources, self.tasks), found
+
+    def _missing_columns(self, cohort: Cohort) -> list[str]:
+        have = set(cohort.frame.columns)
+        return [
+            f"inputs.{name}: no column {column!r}; {find.near(column, have)}"
+            for name, options in self.study.inputs.items()
+            for column in find.modality(options.modality).columns(options)
+            if column not in have
+        ]
+
+    def _cohort_part(self, frame: pl.DataFrame) -> CohortPart:
+        """The study's cohort, less what new rows need not carry: a site, an id, a patient where no input looks it up."""
+        part, have = self.study.cohort, set(frame.columns)
+        update: dict[str, Any] = {"site": None}
+        if part.row not in have:
+            update["row"] = None
+        looked_up = any(find.modality(options.modality).needs_patient for options in self.study.inputs.values())
+        if part.patient is not None and part.patient not in have and not looked_up:
+            update |= {"patient": None, "independent_rows": True}
+        timed = any(options.at or options.proves_time for options in self.study.inputs.values())
+        if part.at not in have and not timed:
+            update["at"] = None
+        return part.model_copy(update=update)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes the bundle whole or not at all: into a folder beside, flushed, then renamed. Returns the folder."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and not (folder / "manifest.json").exists():
+            raise BundleError(f"{folder} exists and is no bundle; choose another folder")
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            self._write(partial)
+            if folder.exists():
+                shutil.rmtree(folder)
+            partial.rename(folder)
+        except OSError as error:
+            raise BundleError(
+                f"{folder}: the bundle could not be written ({error.strerror or error}); nothing was left behind"
+            ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return folder
+
+    def _write(self, folder: Path) -> None:
+        state = {
+            "modalities": {name: fitted.dump(modality) for name, modality in self.modalities.items()},
+            "tasks": {name: fitted.dump(task) for name, task in self.tasks.items()},
+        }
+        _write_text(folder / "study.json", dump_json(without_folders(self.study)))
+        _write_text(folder / "state.json", json.dumps(state, allow_nan=False) + "\n")
+        _write_text(folder / "card.json", json.dumps(self.card, indent=2, allow_nan=False) + "\n")
+        tensors = {name: tensor.detach().contiguous() for name, tensor in self.network.state_dict().items()}
+        save_file(tensors, folder / "weights.safetensors")
+        _flush(folder / "weights.safetensors")
+        manifest = {"format": FORMAT, "sha256": {name: digest(folder / name) for name in FILES}}
+        _write_text(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+
+
+def load(folder: str | Path) -> Bundle:
+    """Loads a bundle after checking the digest of every file. Raises BundleError."""
+    folder = Path(folder)
+    _check(folder)
+    try:
+        study = make(json.loads((folder / "study.json").read_text(encoding="utf-8")))
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        modalities = {
+            n: fitted.load(find.modality(p.modality), state["modalities"][n]) for n, p in study.inputs.items()
+        }
+        tasks = {n: fitted.load(find.task(p.task), state["tasks"][n]) for n, p in study.targets.items()}
+        network = assemble(modalities, tasks, study.model, study.seed)
+        network.load_state_dict(load_file(folder / "weights.safetensors"))
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    except (ValidationError, StudyError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise BundleError(f"{folder}: the bundle does not fit this version of medloom: {error}") from error
+    network.eval()
+    return Bundle(study, modalities, tasks, network, card)
+
+
+def _check(folder: Path) -> None:
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        version, digests = manifest["format"], dict(manifest["sha256"])
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{folder}: no bundle here; expected a folder with manifest.json, as `medloom fit` writes in run/bundle"
+        ) from error
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise BundleError(f"{folder}: manifest.json cannot be read; the bundle is damaged, copy it again") from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise BundleError(
+            f"{folder}: the bundle has format {version}, this medloom reads up to {FORMAT}; update medloom"
+        )
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder}: {name} is missing; the bundle is damaged, copy it again")
+        if digest(folder / name) != digests.get(name):
+            raise BundleError(f"{folder}: {name} was changed after the bundle was saved; copy it again")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, as hex."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def _refusal(found: list[Problem], cohort: Cohort) -> str:
+    by_text: dict[str, list[int]] = {}
+    for problem in found:
+        by_text.setdefault(problem.text, []).append(problem.row)
+    lines = [f"{text}: {len(rows)} rows ({some(cohort.row.gather(rows).to_list())})" for text, rows in by_text.items()]
+    return "\n".join([*lines[:20], "mend these rows, or predict anyway with problems in a column (--problems column)"])

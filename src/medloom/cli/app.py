@@ -1,0 +1,155 @@
+"""The commands. Each only reads its arguments and calls `run`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from medloom.bundle import OnProblem
+
+app = typer.Typer(
+    name="medloom",
+    help="Deep learning for medical data: one path from a file to a trustworthy answer. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="study file")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder of a bundle")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[section.key=value]…", help="keys of the study to change")
+]
+Problems = Annotated[str, typer.Option(help="what to do with rows that do not fit: refuse, or name it in a column")]
+
+
+@app.command()
+def demo(
+    what: Annotated[str, typer.Argument(help="breast-cancer or digits")] = "breast-cancer",
+    out: Annotated[Path | None, typer.Option(help="folder for the data, the study file and the run")] = None,
+) -> None:
+    """Run the main job on embedded real data."""
+    from medloom.cli.demo import demonstrate
+
+    demonstrate(what, out)
+
+
+@app.command()
+def guess(
+    table: Annotated[Path, typer.Argument(help="CSV, TSV, Parquet or Arrow file")],
+    target: Annotated[str, typer.Option(help="column with the answer")],
+    out: Annotated[Path | None, typer.Option(help="study file to write; left out: beside the table")] = None,
+) -> None:
+    """Write a study file for a person to edit."""
+    from medloom.cli.describe import guessed
+
+    guessed(table, target, out)
+
+
+@app.command()
+def check(
+    study: StudyFile,
+    overrides: Overrides = None,
+    data: Annotated[bool, typer.Option("--data", help="also read the data: columns, answers, split")] = False,
+) -> None:
+    """Name every mistake at once, and print the resolved study."""
+    from medloom.study import read
+    from medloom.study_text import dump_toml
+
+    parsed = read(study, overrides or [])
+    if data:
+        from medloom.cli.describe import checked_data
+
+        parsed = checked_data(parsed)
+    typer.echo(dump_toml(parsed), nl=False)
+
+
+@app.command()
+def plan(study: StudyFile, overrides: Overrides = None) -> None:
+    """What will be trained: parameters, steps, memory, and time on this machine."""
+    from medloom.cli.describe import planned
+    from medloom.study import read
+
+    planned(read(study, overrides or []))
+
+
+@app.command()
+def fit(
+    study: StudyFile,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="folder of the run; a stopped run there is resumed")] = Path("run"),
+) -> None:
+    """Train, measure beside baselines, write report and bundle."""
+    from medloom.cli.watch import fit_watched
+    from medloom.study import read
+
+    fit_watched(read(study, overrides or []), out)
+
+
+@app.command()
+def evaluate(
+    bundle: BundleFolder,
+    data: Annotated[Path, typer.Argument(help="table of other rows with known answers")],
+    out: Annotated[Path, typer.Option(help="folder for the figures and the report")],
+    problems: Problems = "refuse",
+) -> None:
+    """Judge a bundle on other data."""
+    from medloom.cli.watch import print_figures
+    from medloom.run import evaluate as judge
+
+    print_figures(judge(bundle, data, out, problems=_choice(problems)))
+
+
+@app.command()
+def predict(
+    bundle: BundleFolder,
+    data: Annotated[Path, typer.Argument(help="table of new rows, of any size")],
+    out: Annotated[Path, typer.Option(help="predictions: a .parquet or .csv file")],
+    problems: Problems = "refuse",
+    folder: Annotated[
+        Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")
+    ] = None,
+) -> None:
+    """Answers for new rows."""
+    from medloom.cli.predict import predict_file
+
+    rows = predict_file(bundle, data, out, _choice(problems), folder)
+    typer.echo(f"{rows} rows → {out}")
+
+
+@app.command()
+def show(bundle: BundleFolder) -> None:
+    """What a bundle or a run holds, for people."""
+    from medloom.cli.describe import shown
+
+    shown(bundle)
+
+
+@app.command()
+def schema() -> None:
+    """JSON Schema of a study file, for editors."""
+    import json
+
+    from medloom.study_text import schema as study_schema
+
+    typer.echo(json.dumps(study_schema(), indent=2))
+
+
+@app.command()
+def version() -> None:
+    """Version of medloom."""
+    import medloom
+
+    typer.echo(medloom.__version__)
+
+
+def _choice(problems: str) -> OnProblem:
+    if problems not in ("refuse", "column"):
+        typer.echo(f"--problems: found {problems!r}; expected refuse or column", err=True)
+        sys.exit(2)
+    return problems  # type: ignore[return-value]

@@ -1,0 +1,120 @@
+"""What `check --data`, `plan`, `guess` and `show` print."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from medloom.errors import BundleError, StudyError
+from medloom.study import Study
+
+
+def checked_data(study: Study) -> Study:
+    """The study with every column named, after printing rows, answers and split. Raises with every mistake."""
+    from medloom import find
+    from medloom.prepare import folds, read
+
+    resolved, cohort, marks = read(study)
+    fold = folds(resolved, cohort, marks)[0]
+    proof = fold.check(cohort)
+    print(f"# {len(cohort)} rows of {len(np.unique(cohort.patient))} patients")
+    for name, part in proof["parts"].items():
+        rows = fold.parts()[name]
+        tallies = [
+            f"{target} {' '.join(f'{k}: {v}' for k, v in find.task(resolved.targets[target].task).tally(resolved.targets[target], m, rows).items())}"
+            for target, m in marks.items()
+        ]
+        print(f"#   {name:<9} {part['rows']:>8} rows {part['patients']:>8} patients   {'; '.join(tallies)}")
+    return resolved
+
+
+def planned(study: Study) -> None:
+    """Parameters, steps, memory and time, measured on this machine with a few steps on a copy."""
+    from medloom.model.assembly import assemble, parameters
+    from medloom.prepare import prepare, read
+    from medloom.training.plan import make_plan, seconds_a_step
+
+    prepared = prepare(*read(study))
+    resolved, feed, fold = prepared.study, prepared.feed, prepared.fold
+    network = assemble(feed.modalities, feed.tasks, resolved.model, resolved.seed)
+    weights = {name: part.loss_weight for name, part in resolved.targets.items()}
+    plan = make_plan(resolved.train, network, feed, fold.train, resolved.seed, weights)
+    seconds = seconds_a_step(plan, network, feed, fold.train)
+    packed = sum(source.packed.nbytes for source in feed.sources.values())
+    count = parameters(network)
+    print(f"rows        {', '.join(f'{name} {len(rows)}' for name, rows in fold.parts().items())}")
+    for name, gives in network.gives.items():
+        print(f"input       {name}: {resolved.inputs[name].modality}, encoded to {gives.width} numbers")
+    print(f"parameters  {count:,}")
+    print(
+        f"steps       {plan.steps:,} of {plan.batch} rows ({plan.steps * plan.batch / len(fold.train):.0f} epochs), at most"
+    )
+    print(
+        f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser"
+    )
+    print(
+        f"time        {_duration(plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {os.cpu_count()} cores"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+
+
+def guessed(table: Path, target: str, out: Path | None) -> None:
+    """Writes the guessed study file and prints what was seen of each column."""
+    from medloom.cohort.guess import guess
+
+    path = out or table.with_suffix(".toml")
+    if path.exists():
+        raise StudyError(f"{path} exists; give another name with --out, or delete it")
+    result = guess(table, target)
+    text = result.study_toml(path.stem, path.parent)
+    for column in result.columns:
+        print(f"{column.name:<28} {column.kind:<12} {column.reason}")
+    for warning in result.warnings:
+        print(f"warning: {warning}")
+    path.write_text(text, encoding="utf-8")
+    print(f"\n{path} is a first guess: read every line, then run: medloom check {path} --data")
+
+
+def shown(folder: Path) -> None:
+    """The card of a bundle, or of a run's bundle, with its fitted facts and figures."""
+    from medloom.bundle import load
+    from medloom.model.assembly import parameters
+
+    if not folder.exists():
+        raise BundleError(f"{folder}: no such folder; expected a bundle, as `medloom fit` writes in run/bundle")
+    bundle = load(folder / "bundle" if (folder / "bundle").is_dir() else folder)
+    card = bundle.card
+    print(
+        f"{bundle.study.name}: {parameters(bundle.network):,} parameters, trained {card['trained']} with medloom {card['medloom']}"
+    )
+    for name, part in bundle.study.inputs.items():
+        print(f"input  {name}: {part.modality}")
+    for name, task in bundle.tasks.items():
+        print(f"target {name}: {bundle.study.targets[name].task}")
+        for fact, text in task.describe().items():
+            print(f"       {fact}: {text}")
+        figures = card["figures"].get(name, {}).get("model", {})
+        for figure, estimate in figures.items():
+            print(f"       {figure}: {_figure(estimate)}")
+    print(f"rows   {json.dumps(card['counts'])}")
+    print(card["use"])
+
+
+def _figure(estimate: dict[str, float | None]) -> str:
+    if estimate["value"] is None:
+        return str(estimate.get("note", "cannot be estimated"))
+    if estimate["low"] is None:
+        return f"{estimate['value']:.3f}"
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"

@@ -1,0 +1,34 @@
+"""Predictions of a file of any size, block after block, written whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import polars as pl
+
+from medloom.bundle import OnProblem
+from medloom.errors import StudyError
+from medloom.run import predict
+
+
+def predict_file(bundle: Path, data: Path, out: Path, problems: OnProblem, folder: Path | None) -> int:
+    """Writes the predictions of `data` to `out`; returns the number of rows. Memory does not grow with the file."""
+    if out.suffix not in (".parquet", ".csv"):
+        raise StudyError(f"--out {out}: expected a name that ends in .parquet or .csv")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    parts = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    rows = 0
+    try:
+        masks = out.with_name(out.stem + "-masks")
+        for number, block in enumerate(predict(bundle, data, problems=problems, folder=folder, masks=masks)):
+            block.write_parquet(parts / f"{number:08d}.parquet")
+            rows += len(block)
+        whole = pl.scan_parquet(parts / "*.parquet")
+        partial = parts / f"whole{out.suffix}"
+        whole.sink_parquet(partial) if out.suffix == ".parquet" else whole.sink_csv(partial)
+        partial.replace(out)
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+    return rows

@@ -1,0 +1,91 @@
+"""Progress: a bar on a terminal, plain lines otherwise; then the headline figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medloom.run import Run, fit
+from medloom.study import Study
+from medloom.training.loop import Event, Interrupted
+
+
+def fit_watched(study: Study, out: Path) -> Run:
+    """Fits with progress, prints the figures; after Ctrl-C says in one line how to go on."""
+    try:
+        with _progress(study.name) as watch:
+            run = fit(study, out, watch=watch)
+    except Interrupted as stop:
+        print(
+            f"Stopped after step {stop.step} of {stop.steps}; run the same command again to go on from there.",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    print_figures(run)
+    return run
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[Event], None]]:
+    if not sys.stdout.isatty():
+        yield _plain
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, TextColumn("{task.fields[loss]}")) as bar:
+        task = bar.add_task(f"Training {name}", total=None, loss="")
+
+        def watch(event: Event) -> None:
+            if event.kind == "judge":
+                bar.update(task, description="Judging, beside baselines")
+                return
+            bar.update(task, total=event.steps, completed=event.step)
+            if event.train_loss is not None:
+                bar.update(task, loss=_losses(event))
+
+        yield watch
+
+
+def _plain(event: Event) -> None:
+    if event.kind == "start" and event.step:
+        print(f"resuming after step {event.step} of {event.steps}", flush=True)
+    elif event.kind == "score":
+        print(f"step {event.step}/{event.steps}  {_losses(event)}  {event.seconds:.0f} s", flush=True)
+    elif event.kind == "judge":
+        print("judging, beside baselines", flush=True)
+
+
+def _losses(event: Event) -> str:
+    valid = "" if event.valid_loss is None else f"  valid loss {event.valid_loss:.4f}"
+    return f"train loss {event.train_loss:.4f}{valid}"
+
+
+def print_figures(run: Run) -> None:
+    """The headline of each target with its interval, the baselines beside it, and where the report is."""
+    for name, target in run.metrics["targets"].items():
+        headline = target["headline"]
+        print(f"\n{name}: {headline.replace('_', ' ')} on {target['rows']} rows of {target['patients']} patients")
+        entrants: dict[str, Any] = {"medloom": target["model"], **target["baselines"]}
+        for entrant, figures in entrants.items():
+            print(f"  {entrant.replace('_', ' '):<20} {_interval(figures[headline])}")
+        difference = target["difference"]
+        if difference["baseline"] is not None:
+            print(f"  difference to {difference['baseline'].replace('_', ' ')}: {_interval(difference[headline])}")
+    print(f"\nReport: {run.report.resolve()}")
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return str(figure.get("note", "cannot be estimated"))
+    if figure["low"] is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

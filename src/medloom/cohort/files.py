@@ -1,0 +1,208 @@
+"""Tables from files and frames, as polars frames. Nothing is guessed or repaired: what is broken raises DataError."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+
+from medloom.errors import DataError
+
+SUFFIXES = {
+    ".csv": ",",
+    ".tsv": "\t",
+    ".txt": "\t",
+    ".parquet": None,
+    ".pq": None,
+    ".arrow": None,
+    ".feather": None,
+    ".ipc": None,
+}
+_NULLS = [""]
+T = TypeVar("T")
+
+
+def header(path: Path) -> list[str]:
+    """Column names of a table file."""
+    separator = _check(path)
+    if separator is None:
+        return _guarded(lambda: list(_lazy(path).collect_schema()), path)
+    return _csv_header(path, separator)
+
+
+def read_table(path: Path, text: frozenset[str] = frozenset()) -> pl.DataFrame:
+    """The whole table; columns named in `text` stay text, as they stand in the file. Raises DataError."""
+    separator = _check(path)
+    if separator is None:
+        frame = _guarded(lambda: _lazy(path).collect(), path)
+    else:
+        names = _csv_header(path, separator)
+        schema = {name: pl.String for name in names if name in text}
+        frame = _guarded(lambda: _scan_csv(path, separator, schema, None).collect(), path)
+        _refuse_short_rows(frame, path, separator)
+    return _checked(frame, str(path))
+
+
+def read_blocks(
+    path: Path, rows: int, text: frozenset[str], schema: dict[str, Any] | None = None
+) -> Iterator[pl.DataFrame]:
+    """The table in blocks of at most `rows` rows, in order, with memory that does not grow with the file.
+
+    With a CSV, columns not named in `text` are read as numbers where all of a block's values are.
+    """
+    separator = _check(path)
+    if separator is None:
+        lazy = _lazy(path)
+    else:
+        names = _csv_header(path, separator)
+        lazy = _scan_csv(path, separator, dict.fromkeys(names, pl.String), 0)
+    empty = True
+    for block in _guarded_blocks(lambda: lazy.collect_batches(chunk_size=rows, maintain_order=True), path):
+        for start in range(0, len(block), rows):
+            part = block[start : start + rows]
+            if separator is not None:
+                _refuse_short_rows(part, path, separator)
+                part = part.with_columns(_numbers(part[name]) for name in part.columns if name not in text)
+            empty = False
+            yield part
+    if empty:
+        raise DataError(f"{path}: the table has a header and no rows")
+
+
+def as_frame(table: Any) -> pl.DataFrame:
+    """A polars frame from a polars, pandas or Arrow table, or a dictionary of columns."""
+    if isinstance(table, pl.LazyFrame):
+        table = table.collect()
+    if isinstance(table, dict):
+        table = pl.DataFrame(table)
+    if isinstance(table, pl.DataFrame):
+        return _checked(table, "the frame")
+    module = type(table).__module__.split(".")[0]
+    if module == "pandas":
+        table = table.copy(deep=False)
+        table.columns = [str(column) for column in table.columns]
+        return _checked(pl.from_pandas(table), "the frame")
+    if module == "pyarrow" or hasattr(table, "__arrow_c_stream__"):
+        return _checked(pl.DataFrame(pl.from_arrow(table)), "the frame")
+    raise DataError(f"found a {type(table).__name__}; expected a polars, pandas or Arrow table, or a path")
+
+
+def _numbers(column: pl.Series) -> pl.Series:
+    if column.dtype != pl.String:
+        return column
+    number = column.str.strip_chars().cast(pl.Float64, strict=False)
+    return number if (number.is_not_null() | column.is_null()).all() else column
+
+
+def _check(path: Path) -> str | None:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; expected a table file")
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path}: unknown kind of table {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; expected a header and rows")
+    return SUFFIXES[path.suffix.lower()]
+
+
+def _lazy(path: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else pl.scan_ipc(path)
+
+
+def _scan_csv(path: Path, separator: str, schema: dict[str, Any], infer: int | None) -> pl.LazyFrame:
+    return pl.scan_csv(
+        path, separator=separator, schema_overrides=schema, infer_schema_length=infer, null_values=_NULLS
+    )
+
+
+def _csv_header(path: Path, separator: str) -> list[str]:
+    with open(path, "rb") as handle:
+        start = handle.read(4)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise DataError(f"{path}: the file is UTF-16; save it as UTF-8 (in Excel: 'CSV UTF-8')")
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            names = next(csv.reader(handle, delimiter=separator), [])
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+    except csv.Error as error:
+        raise DataError(f"{path}: the header cannot be read: {error}") from error
+    repeated = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if repeated:
+        raise DataError(f"{path}: columns named twice: {', '.join(map(repr, repeated[:5]))}; give each its own name")
+    if not any(name.strip() for name in names):
+        raise DataError(f"{path}: the first line holds no column names; expected a header")
+    return names
+
+
+def _guarded(read: Callable[[], T], path: Path) -> T:
+    try:
+        return read()
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _broken(path, error) from error
+
+
+def _guarded_blocks(read: Callable[[], Iterator[pl.DataFrame]], path: Path) -> Iterator[pl.DataFrame]:
+    try:
+        yield from read()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    text = str(error)
+    if "utf-8" in text.lower() or "utf8" in text.lower():
+        return _not_utf8(path)
+    separator = SUFFIXES.get(path.suffix.lower())
+    if separator is not None:
+        line = _ragged_line(path, separator)
+        if line is not None:
+            return line
+        return DataError(f"{path}: not a well-formed table: {text.splitlines()[0][:160]}; look for an unclosed quote")
+    return DataError(f"{path}: cannot be read as {path.suffix[1:]}: {text.splitlines()[0][:160]}")
+
+
+def _not_utf8(path: Path) -> DataError:
+    with open(path, "rb") as handle:
+        for number, line in enumerate(handle, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return DataError(
+                    f"{path}: line {number} is not UTF-8; convert the file, for example: iconv -f LATIN1 -t UTF-8"
+                )
+    return DataError(f"{path}: not UTF-8; convert the file, for example: iconv -f LATIN1 -t UTF-8")
+
+
+def _ragged_line(path: Path, separator: str) -> DataError | None:
+    """The first line whose number of fields is not the header's, or whose quotes do not close."""
+    with open(path, encoding="utf-8-sig", errors="replace", newline="") as handle:
+        reader = csv.reader(handle, delimiter=separator, strict=True)
+        try:
+            width = len(next(reader, []))
+            for fields in reader:
+                if fields and len(fields) != width:
+                    return DataError(f"{path}: line {reader.line_num} has {len(fields)} fields; the header has {width}")
+        except csv.Error as error:
+            return DataError(f"{path}: line {reader.line_num}: {error}; look for an unclosed or misplaced quote")
+    return None
+
+
+def _refuse_short_rows(frame: pl.DataFrame, path: Path, separator: str) -> None:
+    """polars fills short rows with nulls: where the last column has nulls, count the fields of each line."""
+    if frame.width > 1 and len(frame) and frame.to_series(frame.width - 1).null_count():
+        ragged = _ragged_line(path, separator)
+        if ragged is not None:
+            raise ragged
+
+
+def _checked(frame: pl.DataFrame, what: str) -> pl.DataFrame:
+    if not frame.width:
+        raise DataError(f"{what} has no columns")
+    if not len(frame):
+        raise DataError(f"{what}: the table has a header and no rows")
+    return frame

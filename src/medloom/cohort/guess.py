@@ -1,0 +1,306 @@
+"""A first guess at a table's columns, and a study file of it for a person to edit. Nothing here is used by a fit."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+
+from medloom.cohort.files import as_frame, header, read_table
+from medloom.cohort.kinds import BLANKS, NAMING, ColumnGuess, judge, words_of
+from medloom.cohort.table import canonical
+from medloom.errors import DataError
+from medloom.find import near
+
+PATIENT = frozenset(
+    {"patient", "patients", "subject", "mrn", "person", "participant", "pid", "ptid", "patientid", "subjectid", "empi"}
+)
+"""Words that name a patient; beside them, the name of a patient column holds words of identifiers only."""
+BESIDE = frozenset({"number", "num", "no", "nr", "nbr", "code", "key", "medical", "identifier", "hash", "pseudonym"})
+ASKED_FOR = ("1", "true", "yes", "y", "present", "positive")
+"""Names of the class that is asked for, in lower case."""
+ALMOST = 0.995
+"""A column that alone tells the target so well holds the answer."""
+FEWEST_OF_A_CLASS = 5
+MOST_CLASSES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What the columns of a table seem to be. `row` and `patient` are columns, None where none was found."""
+
+    columns: tuple[ColumnGuess, ...]
+    warnings: tuple[str, ...]
+    target: str
+    classes: tuple[str, ...]
+    positive: str | None
+    target_missing: tuple[str, ...]
+    row: str | None
+    patient: str | None
+    path: Path | None
+
+    def study_toml(self, name: str, folder: Path | None = None) -> str:
+        """A study file with a comment on all that was guessed. The table's path is relative to `folder`.
+
+        Without `folder`, the file is to stand beside the table.
+        """
+        lines = [
+            "# A first guess from the table's columns: read every line. `medloom check <this file> --data` checks it.",
+            f"name = {_quoted(as_name(name, 'study'))}",
+            "",
+            *self._cohort(folder),
+            "",
+            "[inputs.table]",
+            'modality = "table"',
+            "known_before_index = true      # check: were all of these values known when the prediction is to be made?",
+            *self._columns(),
+            "",
+            f"[targets.{as_name(self.target, 'target')}]",
+            'task = "classify"',
+            f"column = {_quoted(self.target)}",
+        ]
+        if self.positive is not None:
+            lines.append(
+                f"positive = {_quoted(self.positive)}      # check: the class that is asked for, of {_comment(' and '.join(self.classes))}"
+            )
+        if self.target_missing:
+            lines.append(f"missing = {_list(self.target_missing)}      # check: rows with these have no answer")
+        return "\n".join(lines) + "\n"
+
+    def _cohort(self, folder: Path | None) -> list[str]:
+        lines = ["[cohort]"]
+        if self.path is not None:
+            relative = self.path.name if folder is None else Path(os.path.relpath(self.path, folder)).as_posix()
+            lines.append(f"table = {_quoted(relative)}      # relative to this file")
+        if self.row is not None:
+            lines.append(f"row = {_quoted(self.row)}      # check: one id for each row")
+        if self.patient is not None:
+            lines.append(
+                f"patient = {_quoted(self.patient)}      # check: rows of one patient stay in one part of the split"
+            )
+        else:
+            lines.append(
+                "independent_rows = true      # check: no column of patients was found. If a patient has several rows, give instead:"
+            )
+            lines.append('# patient = "<column>"')
+        for column in self.columns:
+            if column.kind == "date":
+                lines.append(
+                    f"# at = {_quoted(column.name)}      # the index time? Nothing at or after it is read as input"
+                )
+        return lines
+
+    def _columns(self) -> list[str]:
+        used = [column for column in self.columns if column.used]
+        others = [c for c in self.columns if not c.used and c.name not in (self.target, self.row, self.patient)]
+        if not used:
+            return [
+                f"exclude = {_list([c.name for c in others])}      # no column was found to learn from",
+                *map(_column, others),
+            ]
+        return ["", "[inputs.table.columns]", *map(_column, used), *map(_column, others)]
+
+
+def guess(frame_or_path: Any, target: str) -> Guess:
+    """What each column of a table seems to be, with warnings. Raises DataError where there is no such target column."""
+    path = Path(frame_or_path) if isinstance(frame_or_path, (str, Path)) else None
+    frame = as_frame(frame_or_path) if path is None else read_table(path, frozenset(header(path)))
+    if target not in frame.columns:
+        raise DataError(f"no column {target!r} in the table; {near(target, frame.columns)}")
+    answers = canonical(frame[target])
+    missing = tuple(
+        answers.filter(answers.str.to_lowercase().is_in(list(BLANKS))).unique().sort().drop_nulls().to_list()
+    )
+    answers = pl.select(pl.when(~answers.is_in(list(missing))).then(answers)).to_series()
+    classes = answers.drop_nulls().unique().sort()
+    columns = tuple(_one(name, frame[name], target, answers) for name in frame.columns)
+    patient = _patient(frame, target)
+    row = _row(frame, target, patient, columns)
+    columns = tuple(_as_id(column, row, patient) for column in columns)
+    return Guess(
+        columns=columns,
+        warnings=(
+            *_about_answers(target, classes, answers),
+            *(w for c in columns for w in c.warnings),
+            *_about_patients(patient, frame),
+        ),
+        target=target,
+        classes=tuple(classes.to_list()) if len(classes) <= MOST_CLASSES else (),
+        positive=_positive(answers, classes) if len(classes) == 2 else None,
+        target_missing=missing,
+        row=row,
+        patient=patient,
+        path=path,
+    )
+
+
+def as_name(text: str, otherwise: str) -> str:
+    """A text as a name that a study file allows: letters, digits, "_" and "-", beginning with a letter."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_")
+    if not plain:
+        return otherwise
+    return (plain if plain[0].isalpha() else f"{otherwise}-{plain}")[:64]
+
+
+def tells(values: pl.Series, answers: pl.Series) -> float:
+    """How well a column alone tells the target, from 0.5 (of two classes) to 1; NaN where it cannot be said.
+
+    Of numbers, the area under the ROC curve in the better direction (two classes); of words, the mean over classes
+    of the share that is right when each word answers with its most frequent class. The better of the two, and of
+    whether the column is filled in at all.
+    """
+    known = answers.is_not_null()
+    truth = answers.filter(known)
+    values = values.filter(known)
+    classes = truth.unique().sort()
+    if not 2 <= len(classes) <= MOST_CLASSES or int(str(truth.value_counts()["count"].min())) < FEWEST_OF_A_CLASS:
+        return float("nan")
+    code = np.searchsorted(classes.to_numpy().astype(str), truth.to_numpy().astype(str))
+    text = canonical(values)
+    filled = text.is_not_null().to_numpy()
+    found = [_agreement(filled.astype(np.int64), code)]
+    if text.n_unique() <= max(len(truth) // 10, 2):
+        found.append(_agreement(text.fill_null("").rank("dense").to_numpy().astype(np.int64) - 1, code))
+    number = text.cast(pl.Float64, strict=False)
+    measured = number.is_not_null().to_numpy() & filled
+    if len(classes) == 2 and measured.sum() >= 0.9 * filled.sum() and measured.any():
+        found.append(_auroc(number.filter(measured), code[measured]))
+    return float(np.nanmax(found))
+
+
+def _agreement(word: Int[np.ndarray, " rows"], code: Int[np.ndarray, " rows"]) -> float:
+    """Mean over classes of the share of rows whose word answers with their class."""
+    classes = int(code.max()) + 1
+    table = np.bincount(word * classes + code, minlength=(int(word.max()) + 1) * classes).reshape(-1, classes)
+    right = np.where(np.arange(classes) == table.argmax(axis=1)[:, None], table, 0).sum(axis=0)
+    return float((right / table.sum(axis=0)).mean())
+
+
+def _auroc(number: pl.Series, code: Int[np.ndarray, " rows"]) -> float:
+    """Area under the ROC curve from average ranks, in the better direction. Source: Mann & Whitney, 1947."""
+    positive = int((code == 1).sum())
+    negative = len(code) - positive
+    if min(positive, negative) < FEWEST_OF_A_CLASS:
+        return float("nan")
+    ranks = number.rank("average").to_numpy()[code == 1].sum()
+    area = (ranks - positive * (positive + 1) / 2) / (positive * negative)
+    return float(max(area, 1 - area))
+
+
+def _one(name: str, values: pl.Series, target: str, answers: pl.Series) -> ColumnGuess:
+    if name == target:
+        return ColumnGuess(name, "target", "The column to predict.")
+    column = judge(name, values)
+    if column.kind in ("constant", "free text"):
+        return column
+    how_well = tells(values, answers)
+    if not how_well >= ALMOST:
+        return column
+    warning = f"column {name!r} alone tells the target almost perfectly ({how_well:.3f}): it may hold the answer, or be known only after it; left out"
+    reason = f"Alone it tells the target almost perfectly ({how_well:.3f})."
+    return replace(column, kind="target copy", reason=reason, used=False, warnings=(*column.warnings, warning))
+
+
+def _patient(frame: pl.DataFrame, target: str) -> str | None:
+    """The column named after patients, one with repeated values before one without."""
+    named = [
+        name
+        for name in frame.columns
+        if name != target
+        and words_of(name) & PATIENT
+        and words_of(name) <= PATIENT | BESIDE | NAMING
+        and not frame[name].dtype.is_float()
+        and canonical(frame[name]).null_count() == 0
+        and frame[name].n_unique() > 1
+    ]
+    return min(
+        named,
+        key=lambda name: (canonical(frame[name]).n_unique() == len(frame), frame.columns.index(name)),
+        default=None,
+    )
+
+
+def _row(frame: pl.DataFrame, target: str, patient: str | None, columns: tuple[ColumnGuess, ...]) -> str | None:
+    """A column without repeated or missing values, whose name speaks of an identifier."""
+    ids = {column.name for column in columns if column.kind == "id"}
+    for name in frame.columns:
+        if name in (target, patient) or not (name in ids or words_of(name) & {"id", "uid", "uuid", "row"}):
+            continue
+        if not words_of(name) & (NAMING | {"row", "index", "stay", "visit", "encounter", "admission", "case", "key"}):
+            continue
+        values = frame[name]
+        if (
+            not values.dtype.is_float()
+            and canonical(values).null_count() == 0
+            and canonical(values).n_unique() == len(frame)
+        ):
+            return name
+    return None
+
+
+def _as_id(column: ColumnGuess, row: str | None, patient: str | None) -> ColumnGuess:
+    if column.name not in (row, patient):
+        return column
+    what = "patients" if column.name == patient else "rows"
+    return replace(column, kind="id", reason=f"The ids of {what}.", used=False, missing=(), warnings=())
+
+
+def _about_answers(target: str, classes: pl.Series, answers: pl.Series) -> list[str]:
+    if len(classes) < 2:
+        return [f"target {target!r}: fewer than two classes; there is nothing to learn"]
+    number = classes.cast(pl.Float64, strict=False)
+    if len(classes) > 20 and number.is_not_null().all():
+        return [f"target {target!r}: {len(classes)} different numbers; classify takes each for a class of its own"]
+    if len(classes) > MOST_CLASSES:
+        return [f"target {target!r}: {len(classes)} classes; expected few"]
+    least = int(str(answers.drop_nulls().value_counts()["count"].min()))
+    return [f"target {target!r}: the rarest class has {least} rows; too few to judge by"] if least < 10 else []
+
+
+def _about_patients(patient: str | None, frame: pl.DataFrame) -> list[str]:
+    if patient is None:
+        return [
+            "no column of patients was found: the study declares independent_rows; check that every row is another patient"
+        ]
+    if canonical(frame[patient]).n_unique() == len(frame):
+        return [f"every row has another {patient!r}; check that it names patients, and not rows"]
+    return []
+
+
+def _positive(answers: pl.Series, classes: pl.Series) -> str:
+    """The class whose name says that it is asked for, else the rarer one."""
+    asked = [name for name in classes.to_list() if name.lower() in ASKED_FOR]
+    counts = {name: int((answers == name).sum()) for name in classes.to_list()}
+    return asked[0] if len(asked) == 1 else min(counts, key=lambda name: (counts[name], name))
+
+
+def _column(column: ColumnGuess) -> str:
+    kind = column.kind if column.kind in ("numeric", "category") else "category"
+    missing = f", missing = {_list(column.missing)}" if column.missing else ""
+    line = f"{_key(column.name)} = {{ kind = {_quoted(kind)}{missing} }}      # {_comment(column.reason)}"
+    return line if column.used else f"# {line} Left out ({column.kind})."
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _list(values: Any) -> str:
+    return "[" + ", ".join(_quoted(v) if isinstance(v, str) else repr(v) for v in values) + "]"
+
+
+def _comment(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,152 @@
+"""Who: rows, patients, index times and sites of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from medloom.cohort.files import as_frame, read_table
+from medloom.cohort.times import Kind, read_times
+from medloom.errors import DataError, some
+from medloom.find import near
+from medloom.study import CohortPart
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """Rows of a study. `row` are their ids as text; `patient` are codes, equal for rows of one patient.
+
+    `at` is the index time (seconds since 1970, or the number given), None where the study has none. `folder` is
+    where relative paths begin; `tables` are frames passed in Python for inputs that have a table of their own.
+    """
+
+    frame: pl.DataFrame
+    row: pl.Series
+    patient_id: pl.Series
+    patient: Int[np.ndarray, " rows"]
+    at: Float[np.ndarray, " rows"] | None = None
+    at_kind: Kind | None = None
+    site: pl.Series | None = None
+    folder: Path = Path()
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def take(self, rows: Int[np.ndarray, " some"]) -> Cohort:
+        """The cohort of these rows, in this order."""
+        return replace(
+            self,
+            frame=self.frame[rows],
+            row=self.row.gather(rows),
+            patient_id=self.patient_id.gather(rows),
+            patient=self.patient[rows],
+            at=None if self.at is None else self.at[rows],
+            site=None if self.site is None else self.site.gather(rows),
+        )
+
+    def column(self, name: str, what: str) -> pl.Series:
+        """A column of the table, or a DataError that names the nearest ones. `what` says who asks for it."""
+        if name not in self.frame.columns:
+            raise DataError(f"{what}: no column {name!r} in the table; {near(name, self.frame.columns)}")
+        return self.frame[name]
+
+
+def canonical(values: pl.Series) -> pl.Series:
+    """Labels and ids as text, however they are stored: 1, 1.0 and "1" are "1"; surrounding space and "" go."""
+    if values.dtype.is_float():
+        whole = values.cast(pl.Int64, strict=False)
+        is_whole = (whole.cast(pl.Float64) == values) & values.is_finite()
+        as_text = pl.when(is_whole).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
+        return pl.select(pl.when(values.is_nan()).then(None).otherwise(as_text).alias(values.name)).to_series()
+    if values.dtype == pl.Boolean or values.dtype != pl.String:
+        return values.cast(pl.String)
+    text = values.str.strip_chars()
+    return pl.select(pl.when(text != "").then(text).alias(values.name)).to_series()
+
+
+def read_cohort(
+    part: CohortPart,
+    folder: Path,
+    *,
+    data: Any = None,
+    text: frozenset[str] = frozenset(),
+    tables: Mapping[str, Any] | None = None,
+) -> Cohort:
+    """The cohort of a study from its table, or from `data` (a frame or a path). Raises DataError.
+
+    `text` names the columns of a CSV that must stay as they are written (categories, labels).
+    """
+    ids = frozenset(name for name in (part.row, part.patient, part.site) if name)
+    if data is None or isinstance(data, (str, Path)):
+        if data is None and part.table is None:
+            raise DataError("the study names no cohort.table; give one, or pass a frame as data")
+        path = Path(data) if data is not None else folder / str(part.table)
+        frame = read_table(path, text | ids)
+    else:
+        frame = as_frame(data)
+    named = {name: as_frame(table) for name, table in (tables or {}).items() if not isinstance(table, (str, Path))}
+    return make_cohort(part, frame, folder, named)
+
+
+def make_cohort(
+    part: CohortPart, frame: pl.DataFrame, folder: Path, tables: Mapping[str, pl.DataFrame], first: int = 1
+) -> Cohort:
+    """The cohort of a frame: ids checked, times read. `first` is the number of its first row, where rows have no id."""
+    _columns_exist(part, frame)
+    row = _row_ids(part, frame, first)
+    patient_id = canonical(frame[part.patient]) if part.patient else row
+    if patient_id.null_count():
+        missing = row.gather(patient_id.is_null().arg_true()).to_list()
+        raise DataError(
+            f"cohort.patient: {len(missing)} rows have no patient in {part.patient!r} (rows {some(missing)})"
+        )
+    at, kind = read_times(frame[part.at], f"cohort.at {part.at!r}", row) if part.at else (None, None)
+    if at is not None and np.isnan(at).any():
+        missing = row.gather(np.flatnonzero(np.isnan(at))).to_list()
+        raise DataError(f"cohort.at: {len(missing)} rows have no index time in {part.at!r} (rows {some(missing)})")
+    return Cohort(
+        frame=frame,
+        row=row,
+        patient_id=patient_id,
+        patient=patient_id.rank("dense").to_numpy().astype(np.int64) - 1,
+        at=at,
+        at_kind=kind,
+        site=canonical(frame[part.site]) if part.site else None,
+        folder=folder,
+        tables=tables,
+    )
+
+
+def _columns_exist(part: CohortPart, frame: pl.DataFrame) -> None:
+    wanted = {"row": part.row, "patient": part.patient, "at": part.at, "site": part.site}
+    missing = {key: name for key, name in wanted.items() if name is not None and name not in frame.columns}
+    if missing:
+        raise DataError(
+            "\n".join(
+                f"cohort.{key}: no column {name!r} in the table; {near(name, frame.columns)}"
+                for key, name in missing.items()
+            )
+        )
+
+
+def _row_ids(part: CohortPart, frame: pl.DataFrame, first: int) -> pl.Series:
+    if part.row is None:
+        return pl.int_range(first, first + len(frame), eager=True).cast(pl.String).alias("row")
+    row = canonical(frame[part.row])
+    if row.null_count():
+        lines = (row.is_null().arg_true() + 2).to_list()
+        raise DataError(f"cohort.row: {len(lines)} rows have no id in {part.row!r} (lines {some(lines)})")
+    repeated = row.filter(row.is_duplicated()).unique(maintain_order=True).to_list()
+    if repeated:
+        raise DataError(
+            f"cohort.row: {len(repeated)} ids stand on several rows of {part.row!r} ({some(repeated)}); "
+            "expected one row for each id. If this column names patients, give it as cohort.patient"
+        )
+    return row

@@ -1,0 +1,31 @@
+"""The three errors a user can cause, each saying what was found, what was expected, and one thing to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MedloomError(Exception):
+    """Base of the errors that the command line prints without a traceback, with exit code 2."""
+
+
+class StudyError(MedloomError):
+    """A study file asks for something that cannot be done. Carries every problem found, not only the first."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(MedloomError):
+    """The data do not fit the study. Names columns and at most five row ids, never a patient's values."""
+
+
+class BundleError(MedloomError):
+    """A bundle is damaged, of another format, or does not fit what is asked of it."""
+
+
+def some(names: Sequence[object], most: int = 5) -> str:
+    """Lists at most `most` names, then how many more: `'a', 'b' and 7 more`."""
+    shown = ", ".join(repr(str(name)) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -1,0 +1,50 @@
+"""Figures as the `metrics.json` of a run: plain values, nothing that is NaN."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from medloom.evaluation.intervals import MODEL, Comparison, Estimate
+from medloom.task import Metric
+
+
+def best_baseline(comparison: Comparison, metrics: Mapping[str, Metric]) -> str | None:
+    """The baseline with the best value of the headline metric (the first); None where none can be estimated.
+
+    Choosing it by the rows it is then compared on favours the baseline, never the model.
+    """
+    headline, metric = next(iter(metrics.items()))
+    values = {name: estimates[headline].value for name, estimates in comparison.estimates.items() if name != MODEL}
+    known = {name: value for name, value in values.items() if value is not None}
+    if not known:
+        return None
+    sign = 1 if metric.higher_is_better else -1
+    return max(known, key=lambda name: sign * known[name])
+
+
+def target_result(comparison: Comparison, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """One target's entry of `metrics.json`: model, baselines, the difference from the best one, and from each."""
+    best = best_baseline(comparison, metrics)
+    return {
+        "model": _plain(comparison.estimates[MODEL]),
+        "baselines": {name: _plain(of) for name, of in comparison.estimates.items() if name != MODEL},
+        "difference": {"baseline": best, **(_plain(comparison.differences[best]) if best is not None else {})},
+        "differences": {name: _plain(of) for name, of in comparison.differences.items()},
+        "headline": next(iter(metrics)),
+        "rows": comparison.rows,
+        "patients": comparison.patients,
+        "resamples": comparison.resamples,
+        "level": comparison.level,
+    }
+
+
+def metrics_json(targets: Mapping[str, Mapping[str, Any]], split: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
+    """The text of `metrics.json` from the entries of all targets, the split and the counts. NaN raises ValueError."""
+    whole = {"targets": dict(targets), "split": dict(split), "counts": dict(counts)}
+    return json.dumps(whole, indent=2, allow_nan=False) + "\n"
+
+
+def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | str | None]]:
+    return {name: estimate.plain() for name, estimate in estimates.items()}

@@ -1,0 +1,153 @@
+"""From a cohort to batches: packs inputs once, fits them on training rows, and feeds training and prediction alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from medloom import find
+from medloom.batch import Batch, Field
+from medloom.cohort.table import Cohort
+from medloom.draw import Draw
+from medloom.modality import Marks, Modality, View
+from medloom.packed import Source, open_packed
+from medloom.study import InputPart
+from medloom.task import Task
+
+COVER_BLOCK = 4_096
+"""Rows predicted at a time; inputs with windows take fewer (see `Feed.cover`)."""
+
+
+def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path | None = None) -> Source:
+    """All units that the cohort's rows point at, read once in blocks. A finished `store` is opened, not made again."""
+    keys = kind.keys(options, cohort)
+    present = np.flatnonzero(keys.is_not_null().to_numpy())
+    unit = np.zeros(len(cohort), np.int64)
+    first = np.zeros(0, np.int64)
+    if len(present):
+        known = keys.gather(present)
+        if known.n_unique() == len(known):
+            first, unit[present] = present, np.arange(1, len(present) + 1)
+        else:
+            codes = known.rank("dense").to_numpy().astype(np.int64)
+            unit[present] = codes
+            first = present[np.unique(codes, return_index=True)[1]]
+    if store is not None and (store / "meta.json").exists():
+        packed = open_packed(store)
+    else:
+        blocks = (
+            kind.read(options, cohort.take(first[i : i + kind.read_block]))
+            for i in range(0, len(first), kind.read_block)
+        )
+        packed = kind.pack(options, blocks, store)
+    return kind.point(options, packed, cohort, unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Fitted inputs and tasks over one cohort's sources: rows in, `Batch` out.
+
+    `marks` hold row-wise targets, `laid` dense ones as (input, source). A feed for prediction has neither.
+    """
+
+    modalities: Mapping[str, Modality]
+    sources: Mapping[str, Source]
+    tasks: Mapping[str, Task]
+    marks: Mapping[str, Marks] = field(default_factory=dict)
+    laid: Mapping[str, tuple[str, Source]] = field(default_factory=dict)
+
+    def bound(self) -> Feed:
+        """The feed with every source bound to its fitted modality."""
+        return replace(self, sources={n: self.modalities[n].bind(s) for n, s in self.sources.items()})
+
+    @property
+    def windowed(self) -> str | None:
+        """The one input that may be seen in several views a row."""
+        return next((name for name, modality in self.modalities.items() if modality.windows), None)
+
+    def batch(self, rows: Int[np.ndarray, " rows"], draw: Draw) -> Batch:
+        """A training batch: one view a row, its randomness a function of the draw and the row."""
+        views = {}
+        for name, modality in self.modalities.items():
+            focus = tuple(source for ground, source in self.laid.values() if ground == name)
+            views[name] = modality.view(self.sources[name], rows, draw, focus)
+        return self._gather(views, rows)
+
+    def cover(
+        self, rows: Int[np.ndarray, " rows"], block: int | None = None
+    ) -> Iterator[tuple[np.ndarray, dict[str, View], Batch]]:
+        """Prediction batches that cover all of each row: (rows, views, batch) for block after block.
+
+        Where an input is seen in windows, the batch has one entry a window, and the other inputs repeat the row.
+        """
+        ground = self.windowed
+        step = block or (COVER_BLOCK if ground is None else 1)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            views = {}
+            repeated = part
+            if ground is not None:
+                views[ground] = self.modalities[ground].view(self.sources[ground], part, None)
+                repeated = views[ground].rows
+            for name, modality in self.modalities.items():
+                if name != ground:
+                    views[name] = modality.view(self.sources[name], repeated, None)
+            yield part, views, self._gather(views, repeated)
+
+    def targets(self, rows: Int[np.ndarray, " rows"]) -> dict[str, Field]:
+        """Row-wise targets of these rows."""
+        return {name: self.tasks[name].target(marks, rows) for name, marks in self.marks.items()}
+
+    def plain(self, rows: Int[np.ndarray, " rows"]) -> np.ndarray:
+        """Simple numbers of all inputs side by side, for the baselines."""
+        parts = [m.plain(self.sources[n], rows) for n, m in self.modalities.items()]
+        return np.concatenate(parts, axis=1).astype(np.float64)
+
+    def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"]) -> Batch:
+        inputs = {n: m.batch(self.sources[n], views[n]) for n, m in self.modalities.items()}
+        targets = self.targets(rows)
+        for name, (ground, source) in self.laid.items():
+            targets[name] = self.modalities[ground].batch(source, views[ground])
+        return Batch(inputs, targets, torch.from_numpy(rows), torch.ones(len(rows)))
+
+
+def fit_inputs(
+    parts: Mapping[str, InputPart], sources: Mapping[str, Source], rows: Int[np.ndarray, " rows"]
+) -> dict[str, Modality]:
+    """Every modality fitted on these rows alone."""
+    fitted = {}
+    for name, options in parts.items():
+        kind = find.modality(options.modality)
+        fitted[name] = kind.fit(options, [kind.summarise(options, sources[name], rows)])
+    return fitted
+
+
+def fit_tasks(parts: Mapping[str, Any], marks: Mapping[str, Marks], rows: Int[np.ndarray, " rows"]) -> dict[str, Task]:
+    """Every task fitted on these rows alone."""
+    fitted = {}
+    for name, options in parts.items():
+        kind = find.task(options.task)
+        fitted[name] = kind.fit(options, [kind.summarise(options, marks[name], rows)])
+    return fitted
+
+
+def taken_columns(study: Any) -> frozenset[str]:
+    """Columns that are ids, times, folds or answers: never read as input."""
+    cohort = study.cohort
+    named: Sequence[str | None] = (cohort.row, cohort.patient, cohort.at, cohort.site, study.split.column)
+    answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
+    times = [part.at for part in study.inputs.values()]
+    return frozenset(name for name in (*named, *answers, *times) if name)
+
+
+def text_columns(study: Any) -> frozenset[str]:
+    """Columns of a CSV that must stay as written: answers, and whatever inputs declare as categories."""
+    answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
+    words = [c for part in study.inputs.values() for c in getattr(part, "text_columns", tuple)()]
+    return frozenset([*answers, *words, *([study.split.column] if study.split.column else [])])

@@ -1,0 +1,75 @@
+"""From a name to its class: the registry is the file system, and entry points for third parties."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from medloom.errors import StudyError
+
+if TYPE_CHECKING:
+    from medloom.modality import Modality
+    from medloom.task import Task
+
+EXTRAS = {"nibabel": "image", "PIL": "image"}
+"""Which extra brings an optional package; only for the sentence that says what to install."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A sentence naming the nearest known names, or all of them when none is near; empty when nothing is known."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(option) for option in close) + "?"
+    return "known: " + ", ".join(known[:20]) + (", …" if len(known) > 20 else "") if known else ""
+
+
+def need(module: str) -> Any:
+    """Imports an optional package, or says which extra installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        extra = EXTRAS.get(module.split(".")[0], module)
+        raise StudyError(
+            f"The package '{module}' is needed here. Install it with: pip install 'medloom[{extra}]'"
+        ) from error
+
+
+def modality(name: str) -> type[Modality]:
+    """The class of one kind of input: `modality("table")` is `medloom.modalities.table.Table`."""
+    return _find("modalities", name)
+
+
+def task(name: str) -> type[Task]:
+    """The class of one kind of answer: `task("classify")` is `medloom.tasks.classify.Classify`."""
+    return _find("tasks", name)
+
+
+def modalities() -> list[str]:
+    """Names of all modalities, ours and those of installed entry points."""
+    return _names("modalities")
+
+
+def tasks() -> list[str]:
+    """Names of all tasks, ours and those of installed entry points."""
+    return _names("tasks")
+
+
+def _names(room: str) -> list[str]:
+    package = importlib.import_module(f"medloom.{room}")
+    ours = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+    return sorted({*ours, *(point.name for point in entry_points(group=f"medloom.{room}"))})
+
+
+def _find(room: str, name: str) -> Any:
+    kind = {"modalities": "modality", "tasks": "task"}[room]
+    if name not in _names(room):
+        raise StudyError(f"unknown {kind} {name!r}; {near(name, _names(room))}")
+    for point in entry_points(group=f"medloom.{room}"):
+        if point.name == name:
+            return point.load()
+    return getattr(importlib.import_module(f"medloom.{room}.{name}"), name.capitalize())

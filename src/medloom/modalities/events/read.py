@@ -1,0 +1,208 @@
+"""The long table of events: which patients it holds, and the events of a block of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Int
+
+from medloom.cohort.files import header, read_blocks
+from medloom.cohort.table import Cohort, canonical
+from medloom.cohort.times import Kind, read_times
+from medloom.errors import DataError, some
+from medloom.find import near
+
+if TYPE_CHECKING:
+    from medloom.modalities.events import EventsOptions
+
+EVENT_BLOCK = 4_194_304
+"""Events read from a file at a time."""
+LARGEST = 3e38
+"""Largest magnitude of a value; more does not fit a float32."""
+DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class EventColumn:
+    """The events of a block of units, in the order of the table. `unit` counts from 0 within the block.
+
+    `code` is a position in `names`; `value` is NaN where the event has none.
+    """
+
+    units: int
+    unit: Int[np.ndarray, " events"]
+    time: Float[np.ndarray, " events"]
+    code: Int[np.ndarray, " events"]
+    value: Float[np.ndarray, " events"]
+    names: tuple[str, ...]
+    kind: Kind | None
+
+
+def with_events(options: EventsOptions, cohort: Cohort) -> pl.Series:
+    """The patient of each row, null where the table has no event of that patient.
+
+    Raises DataError for missing columns, and for events without a patient: nobody can tell whose they are.
+    """
+    found: list[pl.Series] = []
+    missing: list[pl.Series] = []
+    for block in _blocks(options, cohort, ("patient",)):
+        patient = canonical(block["patient"])
+        missing.append(block["line"].filter(patient.is_null()))
+        found.append(patient.drop_nulls().unique())
+    broken = pl.concat(missing)
+    if len(broken):
+        raise DataError(
+            f"{options.table}: {len(broken)} events have no patient in {options.patient!r} "
+            f"({_lines(options, cohort, broken)}); fill in the patient or remove these events"
+        )
+    known = pl.concat(found).unique().to_frame().with_columns(known=True)
+    asked = cohort.patient_id.rename("patient").to_frame()
+    flags = asked.join(known, on="patient", how="left", maintain_order="left")
+    return flags.select(pl.when(pl.col("known")).then(pl.col("patient")).alias("patient")).to_series()
+
+
+def read_events(options: EventsOptions, cohort: Cohort) -> EventColumn:
+    """The events of these patients, one row of the cohort a patient.
+
+    Raises DataError for times, codes and values that cannot be read; names lines and codes, never values.
+    """
+    wanted = pl.DataFrame({"patient": cohort.patient_id, "unit": np.arange(len(cohort), dtype=np.int64)})
+    keys = ("patient", "time", "code", "value") if options.value else ("patient", "time", "code")
+    parts = []
+    for block in _blocks(options, cohort, keys):
+        named = block.with_columns(canonical(block["patient"]).alias("patient"))
+        parts.append(named.join(wanted, on="patient", maintain_order="left"))
+    events = pl.concat(parts)
+    label = pl.format(f"{_word(options, cohort)} {{}}", pl.col("line"))
+    events = events.with_columns(label.alias("line"))
+    time, kind = _times(options, events)
+    check_kind(options, kind, cohort)
+    names, code = _codes(options, events)
+    value = _values(options, events)
+    return EventColumn(len(cohort), events["unit"].to_numpy(), time, code, value, names, kind)
+
+
+def check_kind(options: EventsOptions, kind: Kind | None, cohort: Cohort) -> None:
+    """Raises DataError where events carry dates and the index time is a number, or the other way round."""
+    if cohort.at_kind is not None and kind is not None and kind != cohort.at_kind:
+        raise DataError(
+            f"{options.table}: {options.time!r} holds {kind}s and cohort.at holds {cohort.at_kind}s; "
+            "expected one kind, measured from the same zero"
+        )
+
+
+def _frame(options: EventsOptions, cohort: Cohort) -> pl.DataFrame | None:
+    """The frame passed for the table, under its whole name or its name without folder and suffix."""
+    return cohort.tables.get(options.table, cohort.tables.get(Path(options.table).stem))
+
+
+def _word(options: EventsOptions, cohort: Cohort) -> str:
+    """What "line" of a block counts: lines of a text file with its header as line 1, or rows from 1."""
+    text = Path(options.table).suffix.lower() in {".csv", ".tsv", ".txt"}
+    return "line" if text and _frame(options, cohort) is None else "row"
+
+
+def _lines(options: EventsOptions, cohort: Cohort, numbers: pl.Series) -> str:
+    return f"{_word(options, cohort)}s {some(numbers.to_list())}"
+
+
+def _blocks(options: EventsOptions, cohort: Cohort, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """The long table in blocks, its columns named by their keys, with "line" saying where each event stands."""
+    chosen = [pl.col(getattr(options, key)).alias(key) for key in keys]
+    frame = _frame(options, cohort)
+    first = 2 if _word(options, cohort) == "line" else 1
+    if frame is not None:
+        _columns_exist(options, frame.columns, keys)
+        if not len(frame):
+            raise DataError(f"{options.table}: the table has a header and no rows")
+        yield frame.select(*chosen, pl.int_range(first, len(frame) + first).alias("line"))
+        return
+    path = cohort.folder / options.table
+    names = header(path)
+    _columns_exist(options, names, keys)
+    for block in read_blocks(path, EVENT_BLOCK, frozenset(names)):
+        yield block.select(*chosen, pl.int_range(first, len(block) + first).alias("line"))
+        first += len(block)
+
+
+def _columns_exist(options: EventsOptions, found: Sequence[str], keys: Sequence[str]) -> None:
+    missing = {key: getattr(options, key) for key in keys if getattr(options, key) not in found}
+    if missing:
+        hint = '; value = "" where events have codes alone' if "value" in missing else ""
+        lines = [f"{options.table}: {key}: no column {name!r}; {near(name, found)}" for key, name in missing.items()]
+        raise DataError("\n".join(lines) + hint)
+
+
+def _times(options: EventsOptions, events: pl.DataFrame) -> tuple[Float[np.ndarray, " events"], Kind | None]:
+    """Times of the events. What is known to the day alone stands at the end of its day: it may have been then."""
+    what = f"{options.table}: {options.time!r}"
+    if not len(events):
+        return np.zeros(0), None
+    values = events["time"]
+    time, kind = read_times(values, what, events["line"])
+    broken = events["line"].filter(~np.isfinite(time)).to_list()
+    if broken:
+        raise DataError(f"{what}: {len(broken)} events have no time ({some(broken)}); remove them or give each a time")
+    if kind == "date":
+        end_of_day = np.nextafter(time + DAY_SECONDS, -np.inf)
+        time = np.where(_day_alone(values), end_of_day, time)
+    return time, kind
+
+
+def _day_alone(values: pl.Series) -> Bool[np.ndarray, " events"]:
+    if values.dtype == pl.String:
+        return (values.str.strip_chars().str.len_chars() == len("2026-01-31")).to_numpy()
+    return np.full(len(values), values.dtype == pl.Date)
+
+
+def _codes(options: EventsOptions, events: pl.DataFrame) -> tuple[tuple[str, ...], Int[np.ndarray, " events"]]:
+    """Names of the codes in alphabetical order, and each event's position among them."""
+    code = canonical(events["code"])
+    broken = events["line"].filter(code.is_null()).to_list()
+    if broken:
+        raise DataError(
+            f"{options.table}: {len(broken)} events have no code in {options.code!r} ({some(broken)}); remove them or give each a code"
+        )
+    names = code.unique().sort()
+    table = pl.DataFrame({"code": names, "position": np.arange(len(names), dtype=np.int32)})
+    position = code.to_frame().join(table, on="code", how="left", maintain_order="left")["position"]
+    return tuple(names.to_list()), position.to_numpy()
+
+
+def _values(options: EventsOptions, events: pl.DataFrame) -> Float[np.ndarray, " events"]:
+    if not options.value:
+        return np.full(len(events), np.nan, np.float32)
+    values = events["value"]
+    if values.dtype == pl.String:
+        text = values.str.strip_chars()
+        blank = text.is_null() | (text == "")
+        number = text.cast(pl.Float64, strict=False)
+        _refuse(
+            options, events, number.is_null() & ~blank, "are not numbers; put text into the code, such as 'sex=female'"
+        )
+    elif values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null):
+        number = values.cast(pl.Float64)
+    else:
+        raise DataError(f"{options.table}: {options.value!r} holds {values.dtype}; expected numbers")
+    _refuse(
+        options,
+        events,
+        (number.abs() > LARGEST).fill_null(False) & ~number.is_nan().fill_null(False),
+        f"are infinite or above {LARGEST:g}",
+    )
+    return cast(np.ndarray, number.fill_null(float("nan")).to_numpy().astype(np.float32))
+
+
+def _refuse(options: EventsOptions, events: pl.DataFrame, broken: pl.Series, why: str) -> None:
+    if broken.any():
+        bad = events.filter(broken)
+        codes = canonical(bad["code"]).unique(maintain_order=True).to_list()
+        raise DataError(
+            f"{options.table}: {len(bad)} values in {options.value!r} {why} "
+            f"({some(bad['line'].to_list())}; codes {some(codes)})"
+        )

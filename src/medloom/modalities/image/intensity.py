@@ -1,0 +1,118 @@
+"""Robust centre and scale of intensities, from counts that add up exactly; and the simple numbers of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+import numpy as np
+from jaxtyping import Float, Int, Num, Shaped
+
+MOST_COUNTED = 2**20
+"""Voxels of one image that are counted; of larger ones every n-th is."""
+BACKGROUND_SHARE = 0.25
+"""A single value that more than this share of all voxels has is background."""
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+CELLS = {2: 4, 3: 3}
+"""Cells along each axis of the coarse grid of mean intensities, for images of 2 and of 3 axes."""
+
+Counts = tuple[Float[np.ndarray, " _"], Int[np.ndarray, " _"]]
+"""Distinct intensities, ascending, and how many voxels have each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """How often each intensity occurs, for each channel: sorted values, rounded to 16 mantissa bits, and their counts.
+
+    Whole numbers of at most 17 bits stay as they are, and counts are whole numbers: summaries add up exactly, in any order.
+    """
+
+    channels: tuple[Counts, ...]
+
+
+def every_nth(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " some"]:
+    """All voxels, or every n-th where there are more than `MOST_COUNTED`: the same ones each time."""
+    flat = values.reshape(-1)
+    # An odd step does not fall into the rhythm of rows, whose lengths are mostly even.
+    step = -(-len(flat) // MOST_COUNTED) | 1 if len(flat) > MOST_COUNTED else 1
+    return flat[::step]
+
+
+def rounded(values: Num[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """float32 with 16 explicit mantissa bits, to nearest; the largest numbers are cut, so that none becomes infinite."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    near = ((bits + np.uint32(64)) & np.uint32(0xFFFFFF80)).view(np.float32)
+    return np.where(np.isfinite(near), near, (bits & np.uint32(0xFFFFFF80)).view(np.float32)) + np.float32(0.0)
+
+
+def counts(values: Num[np.ndarray, "..."]) -> Counts:
+    """Distinct intensities of one channel and how often each occurs."""
+    some = every_nth(values)
+    distinct, number = np.unique(some, return_counts=True)
+    return add([(rounded(distinct), number)])
+
+
+def add(parts: Iterable[Counts]) -> Counts:
+    """The counts of several images together."""
+    listed = list(parts)
+    values = np.concatenate([np.zeros(0, np.float32), *(v for v, _ in listed)])
+    number = np.concatenate([np.zeros(0, np.int64), *(n for _, n in listed)])
+    distinct, place = np.unique(values, return_inverse=True)
+    total = np.zeros(len(distinct), np.int64)
+    np.add.at(total, place, number)
+    return distinct, total
+
+
+def merge(summaries: Sequence[ImageSummary]) -> ImageSummary:
+    """The summary of several sites or groups of rows together."""
+    return ImageSummary(tuple(add(parts) for parts in zip(*(summary.channels for summary in summaries), strict=True)))
+
+
+def centre_and_scale(values: Float[np.ndarray, " values"], number: Int[np.ndarray, " values"]) -> tuple[float, float]:
+    """Median and IQR / 1.349 (a Gaussian's standard deviation) of the foreground.
+
+    Foreground is everything but the single most frequent value, where that fills over a quarter of all voxels (air,
+    or what a skull-stripping tool left). The scale falls back to the standard deviation, and to 1 for one value alone.
+    """
+    if not number.sum():
+        return 0.0, 1.0
+    common = int(np.argmax(number))
+    if number[common] > BACKGROUND_SHARE * number.sum() and len(number) > 1:
+        values, number = np.delete(values, common), np.delete(number, common)
+    reached = np.cumsum(number)
+    low, centre, high = (float(values[np.searchsorted(reached, share * reached[-1])]) for share in (0.25, 0.5, 0.75))
+    mean = float(np.average(values.astype(np.float64), weights=number))
+    deviation = float(np.sqrt(np.average((values.astype(np.float64) - mean) ** 2, weights=number)))
+    return centre, (high - low) / 1.349 or deviation or 1.0
+
+
+def simple_features(values: Num[np.ndarray, "channels *spatial"]) -> Float[np.ndarray, " features"]:
+    """Of each channel: mean, standard deviation, least, most, quantiles, and mean intensity on a coarse grid.
+
+    The standard deviation comes first, since it alone scales without being shifted. NaN where there are no voxels.
+    """
+    dims = values.ndim - 1
+    cells = CELLS[dims]
+    if not values.size:
+        return np.full(len(values) * feature_count(dims), np.nan)
+    features: list[np.ndarray] = []
+    for plane in values:
+        some = every_nth(plane).astype(np.float64)
+        extremes = np.array([some.std(), some.mean(), some.min(), some.max()])
+        features += [extremes, np.quantile(some, QUANTILES), np.array(_coarse(plane, cells))]
+    return np.concatenate(features)
+
+
+def feature_count(dims: int) -> int:
+    """Simple numbers of one channel."""
+    return 4 + len(QUANTILES) + CELLS[dims] ** dims
+
+
+def _coarse(plane: Num[np.ndarray, "*spatial"], cells: int) -> list[float]:
+    """Means over a grid of cells; an axis shorter than the grid repeats its nearest positions."""
+    axes = []
+    for size in plane.shape:
+        edges = np.linspace(0, size, cells + 1).astype(int)
+        axes.append([slice(int(low), max(int(high), int(low) + 1)) for low, high in pairwise(edges)])
+    return [float(plane[cell].mean(dtype=np.float64)) for cell in product(*axes)]

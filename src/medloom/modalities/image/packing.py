@@ -1,0 +1,113 @@
+"""Images of any shape as a few flat arrays, and back to one unit's grid without copying.
+
+Voxels stay in the type of their file: one flat array for each of four storage types, and for each unit which of
+them it lies in, where it begins and what shape it has. Unit 0 is the empty unit, a grid without voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from medloom.errors import DataError, some
+from medloom.modalities.image.files import NO_FILE, Refused, Scan, read_scan
+from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
+from medloom.packed import Packed, Packer
+
+STORED = ("uint8", "int16", "uint16", "float32")
+"""Storage types of voxels; `stored` of a unit is an index into these."""
+
+
+def read_scans(paths: Sequence[Path], rows: Sequence[str], column: str, dims: int, channels: int) -> list[Scan]:
+    """All files of a block. Raises one DataError that names the rows of every kind of trouble."""
+    scans: list[Scan] = []
+    refused: dict[str, list[str]] = {}
+    for path, row in zip(paths, rows, strict=True):
+        try:
+            scans.append(read_scan(path, dims, channels))
+        except Refused as error:
+            refused.setdefault(str(error), []).append(row)
+    raise_refused(f"column {column!r}", refused)
+    return scans
+
+
+def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
+    """Raises a DataError with a line for each reason: how many files, why, and which rows. Silent when there is none."""
+    lines = [f"{what}: {len(rows)} files {reason} (rows {some(rows)})" for reason, rows in refused.items()]
+    if lines:
+        raise DataError("\n".join(lines))
+
+
+def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path | None) -> Packed:
+    """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers."""
+    grids = GridPacker(store, dims)
+    packer = grids.packer
+    nothing = np.zeros((channels, *[0] * dims), np.uint8)
+    for scan in (Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4)), *(scan for block in blocks for scan in block)):
+        grids.add(scan.values)
+        packer.add("format", np.array([scan.format], np.uint8))
+        packer.add("file_shape", np.array([scan.file_shape], np.int64))
+        packer.add("affine", scan.affine[None])
+        packer.add("codes", np.array([scan.codes], np.int16))
+        own = np.array([centre_and_scale(*counts(plane)) for plane in scan.values])
+        packer.add("own_centre", own[None, :, 0])
+        packer.add("own_scale", own[None, :, 1])
+        packer.add("plain", simple_features(scan.values)[None])
+    return packer.finish({"kind": "image", "dims": dims, "channels": channels})
+
+
+class GridPacker:
+    """Appends grids of any shape to the flat arrays of their storage type."""
+
+    def __init__(self, store: Path | None, dims: int) -> None:
+        self.packer = Packer(store)
+        self._dims = dims
+        self._ends = dict.fromkeys(STORED, 0)
+        for name in STORED:
+            self.packer.add(f"values_{name}", np.zeros(0, name))
+
+    def add(self, values: Shaped[np.ndarray, "channels *spatial"]) -> None:
+        """Appends one unit's grid."""
+        name = values.dtype.name
+        self.packer.add(f"values_{name}", values.reshape(-1))
+        self.packer.add("stored", np.array([STORED.index(name)], np.uint8))
+        self.packer.add("offset", np.array([self._ends[name]], np.int64))
+        self.packer.add("shape", np.array([values.shape[1:]], np.int64))
+        self._ends[name] += values.size
+
+
+@dataclass(frozen=True, slots=True)
+class Grids:
+    """The units of a `Packed` as arrays with channels first: views of the stored values, never copies."""
+
+    packed: Packed
+
+    @property
+    def shapes(self) -> Int[np.ndarray, "units dims"]:
+        """Spatial shape of every unit."""
+        return self.packed.arrays["shape"]
+
+    def unit(self, unit: int) -> Shaped[np.ndarray, "channels *spatial"]:
+        """One unit's raw grid."""
+        arrays = self.packed.arrays
+        shape = (int(self.packed.meta["channels"]), *arrays["shape"][unit].tolist())
+        start = int(arrays["offset"][unit])
+        values = arrays[f"values_{STORED[int(arrays['stored'][unit])]}"]
+        return values[start : start + int(np.prod(shape))].reshape(shape)
+
+    def scan(self, unit: int) -> Scan:
+        """One unit with the geometry of its file."""
+        arrays = self.packed.arrays
+        depth, rows, columns = arrays["file_shape"][unit].tolist()
+        qform, sform, units = arrays["codes"][unit].tolist()
+        return Scan(
+            self.unit(unit),
+            int(arrays["format"][unit]),
+            (depth, rows, columns),
+            np.array(arrays["affine"][unit]),
+            (qform, sform, units),
+        )

@@ -1,0 +1,117 @@
+"""Which part of an image is looked at: random crops in training, windows that cover everything in prediction.
+
+A corner is the first voxel of a view, and may be negative: voxels beyond an image are padding. The random numbers of a
+view stand in its `View`, so that a mask on the image is cut and mirrored by the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num, Shaped
+
+from medloom.draw import Draw
+from medloom.modality import View
+from medloom.packed import Source
+
+FOCUSED_SHARE = 0.5
+"""Share of training views that centre on a marked voxel, where there is one."""
+
+
+def training_view(
+    shapes: Int[np.ndarray, "views dims"],
+    patch: tuple[int, ...],
+    flip: tuple[int, ...],
+    rows: Int[np.ndarray, " views"],
+    draw: Draw,
+    focus: Sequence[Source],
+) -> View:
+    """One crop a row: at random, or around a marked voxel of a laid source for half of the rows that have one.
+
+    A crop lies within its image; where the image is the smaller one, the image lies within the crop.
+    """
+    room = shapes - np.array(patch)
+    low, high = np.minimum(room, 0), np.maximum(room, 0)
+    corner = low + np.floor(draw.uniform("image.corner", rows, len(patch)) * (high - low + 1)).astype(np.int64)
+    for place, source in enumerate(focus):
+        marked, has = _marked_voxel(source, shapes, rows, draw.uniform(f"image.mark.{place}", rows))
+        chosen = np.floor(draw.uniform("image.which_focus", rows) * len(focus)) == place
+        centred = has & chosen & (draw.uniform("image.focused", rows) < FOCUSED_SHARE)
+        corner = np.where(centred[:, None], np.clip(marked - np.array(patch) // 2, low, high), corner)
+    mirrored = draw.uniform("image.flip", rows, len(patch)) < 0.5
+    return View(rows, {"corner": corner, "flip": mirrored & np.isin(np.arange(len(patch)), flip)})
+
+
+def _marked_voxel(
+    source: Source,
+    shapes: Int[np.ndarray, "views dims"],
+    rows: Int[np.ndarray, " views"],
+    uniform: Float[np.ndarray, " views"],
+) -> tuple[Int[np.ndarray, "views dims"], Bool[np.ndarray, " views"]]:
+    """For each row one of the marked voxels of its laid unit, and whether there is any."""
+    ends = source.packed.arrays["marked_end"]
+    unit = source.unit[rows]
+    first = np.where(unit > 0, ends[unit - 1], 0)
+    number = np.where(unit > 0, ends[unit] - first, 0)
+    has = number > 0
+    place = np.zeros((len(rows), shapes.shape[1]), np.int64)
+    if has.any():
+        flat = source.packed.arrays["marked"][(first + np.floor(uniform * number).astype(np.int64))[has]]
+        for axis in reversed(range(shapes.shape[1])):
+            place[has, axis], flat = flat % shapes[has, axis], flat // shapes[has, axis]
+    return place, has
+
+
+def covering_view(
+    shapes: Int[np.ndarray, "rows dims"], patch: tuple[int, ...], overlap: float, rows: Int[np.ndarray, " rows"]
+) -> View:
+    """Windows that cover all of each row's image, the windows of a row side by side; one around a smaller image."""
+    corners = [np.array(list(product(*map(starts, shape.tolist(), patch, [overlap] * len(patch))))) for shape in shapes]
+    corner = np.concatenate([np.zeros((0, len(patch)), np.int64), *corners])
+    return View(
+        np.repeat(rows, [len(windows) for windows in corners]), {"corner": corner, "flip": np.zeros(corner.shape, bool)}
+    )
+
+
+def starts(size: int, patch: int, overlap: float) -> list[int]:
+    """Evenly spaced first voxels of the windows along one axis, from the first voxel to the last."""
+    if size <= patch:
+        return [(size - patch) // 2]
+    step = max(1, int(patch * (1 - overlap)))
+    number = -(-(size - patch) // step) + 1
+    return [int(start) for start in np.linspace(0, size - patch, number).round()]
+
+
+def inside(
+    corner: Sequence[int], patch: Sequence[int], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The voxels that a view and its image share: as slices of the image, and as slices of the view."""
+    low = [max(c, 0) for c in corner]
+    high = [max(first, min(c + p, s)) for first, c, p, s in zip(low, corner, patch, shape, strict=True)]
+    of_image = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return of_image, tuple(slice(a - c, b - c) for a, b, c in zip(low, high, corner, strict=True))
+
+
+def mirror(
+    values: Shaped[np.ndarray, "channels *spatial"], flip: Bool[np.ndarray, " dims"]
+) -> Shaped[np.ndarray, "channels *spatial"]:
+    """The values seen in a mirror along the marked spatial axes, without copying."""
+    return values[(slice(None), *(slice(None, None, -1 if turned else 1) for turned in flip))]
+
+
+def gather(
+    grids: Sequence[Shaped[np.ndarray, "channels ..."]], view: View, out: Num[np.ndarray, "views channels *patch"]
+) -> Bool[np.ndarray, "views *patch"]:
+    """Copies each view's part of its grid into `out` and says which positions are voxels of it; the others stay.
+
+    A strided copy for each view: an index for every voxel at once would be eight times the size of the values.
+    """
+    patch = out.shape[2:]
+    valid = np.zeros((len(out), *patch), bool)
+    for place, (grid, corner, flip) in enumerate(zip(grids, view.at["corner"].tolist(), view.at["flip"], strict=True)):
+        of_grid, of_view = inside(corner, patch, grid.shape[1:])
+        mirror(out[place], flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
+        mirror(valid[place][None], flip)[(slice(None), *of_view)] = True
+    return valid

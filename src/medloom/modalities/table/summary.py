@@ -1,0 +1,96 @@
+"""What training rows say of a table: counts that add up exactly, in any order, over sites.
+
+Numbers are counted by value rounded to 16 mantissa bits, so that quantiles of the sum are those of all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from medloom.packed import Source
+
+RARE_PATIENTS = 10
+"""Categories seen in fewer patients are pooled: they would tell of single patients, and teach little."""
+_BLOCK = 1 << 16
+
+
+def coarse(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Values rounded to 16 mantissa bits: a relative error of at most 2⁻¹⁷."""
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 65536.0) / 65536.0, exponent)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSummary:
+    """Rows seen; of each numeric column the coarse values with their counts; of each category its patients."""
+
+    rows: int
+    values: tuple[Float[np.ndarray, " distinct"], ...]
+    counts: tuple[Int[np.ndarray, " distinct"], ...]
+    patients: tuple[dict[str, int], ...]
+
+
+def summarise(source: Source, rows: Int[np.ndarray, " rows"]) -> TableSummary:
+    """The summary of these rows. Distinct patients are counted, so rows of a patient must not be in two summaries."""
+    number, code = source.packed.arrays["number"], source.packed.arrays["code"]
+    unit = source.unit[rows]
+    here = unit > 0
+    unit, patient = unit[here], source.patient[rows][here]
+    values, counts = [], []
+    for column in range(number.shape[1]):
+        column_values = np.asarray(number[:, column])[unit]
+        distinct, times = np.unique(coarse(column_values[~np.isnan(column_values)]), return_counts=True)
+        values.append(distinct)
+        counts.append(times)
+    patients = []
+    for column, words in enumerate(source.packed.meta["words"]):
+        seen = np.asarray(code[:, column])[unit].astype(np.int64)
+        span = int(patient.max()) + 1 if len(patient) else 1
+        pairs = np.unique(seen * span + patient) // span
+        times = np.bincount(pairs, minlength=len(words) + 1)[1:]
+        patients.append({word: int(n) for word, n in zip(words, times, strict=True) if n})
+    return TableSummary(len(unit), tuple(values), tuple(counts), tuple(patients))
+
+
+def merge(summaries: Sequence[TableSummary]) -> TableSummary:
+    """The summary of all rows together: exact, whatever the order."""
+    if len(summaries) == 1:
+        return summaries[0]
+    values, counts, patients = [], [], []
+    for column in range(len(summaries[0].values)):
+        distinct, where = np.unique(np.concatenate([s.values[column] for s in summaries]), return_inverse=True)
+        times = np.zeros(len(distinct), np.int64)
+        np.add.at(times, where, np.concatenate([s.counts[column] for s in summaries]))
+        values.append(distinct)
+        counts.append(times)
+    for column in range(len(summaries[0].patients)):
+        total: dict[str, int] = {}
+        for summary in summaries:
+            for word, n in summary.patients[column].items():
+                total[word] = total.get(word, 0) + n
+        patients.append(total)
+    return TableSummary(sum(s.rows for s in summaries), tuple(values), tuple(counts), tuple(patients))
+
+
+def quantile(values: Float[np.ndarray, " distinct"], counts: Int[np.ndarray, " distinct"], share: float) -> float:
+    """The smallest value with at least `share` of the counts at or below it (inverse of the distribution function)."""
+    reached = np.cumsum(counts)
+    return float(values[np.searchsorted(reached, share * reached[-1], side="left")])
+
+
+def centre_and_scale(
+    values: Float[np.ndarray, " distinct"], counts: Int[np.ndarray, " distinct"]
+) -> tuple[float, float]:
+    """Median and interquartile range / 1.349; where more than half are equal, the standard deviation; never 0."""
+    if not len(values):
+        return 0.0, 1.0
+    low, middle, high = (quantile(values, counts, share) for share in (0.25, 0.5, 0.75))
+    if high > low:
+        return middle, (high - low) / 1.349
+    mean = float(np.average(values, weights=counts))
+    spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
+    return middle, spread if spread > 0 else 1.0

@@ -1,0 +1,191 @@
+"""The contract of one kind of input: from files to `Encoded`.
+
+A modality is one folder in `modalities/` whose `__init__.py` holds a class of the folder's name, capitalised. The
+class is a frozen dataclass: its fields are the fitted state, and a bundle saves and restores exactly them. Heavy
+libraries (torch, polars, decoders) are imported inside methods, or in other files of the folder.
+
+The order in which the methods are called, by `feed.py` alone::
+
+    complete → keys → read → pack → point → summarise → fit → bind → view → batch → encoder
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from medloom.draw import Draw
+from medloom.packed import Packed, Source
+from medloom.study import InputPart
+
+if TYPE_CHECKING:
+    import polars as pl
+    from jaxtyping import Float, Int, Shaped
+    from torch import nn
+
+    from medloom.batch import Field, Output
+    from medloom.cohort.table import Cohort
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which rows are looked at, and how: numbers only, so that input, mask and marks can share and replay it.
+
+    `rows` repeats a row once for each of its windows; `at` holds arrays with one entry a view (a corner, a flip).
+    """
+
+    rows: Int[np.ndarray, " views"]
+    at: Mapping[str, Shaped[np.ndarray, "views ..."]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The answers of each row as the data hold them, before any fit. The only thing read past the index time.
+
+    `values` has an entry a row (a class code, a number, a path of a mask); `present` is false where none is known.
+    `names` are what the values mean to the task (class names, the labels a mask may hold).
+    """
+
+    values: Shaped[np.ndarray, "rows ..."]
+    present: np.ndarray
+    names: tuple[Any, ...] = ()
+    folder: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """Values at raw positions: one array a row, `[channels, *raw shape]`."""
+
+    rows: Int[np.ndarray, " rows"]
+    values: Sequence[Shaped[np.ndarray, "channels ..."]]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something of a new row that does not fit what the modality was trained on. Never holds a patient's value."""
+
+    row: int
+    text: str
+
+
+class Modality(ABC):
+    """One kind of input. Abstract or final: subclasses are frozen dataclasses and are not subclassed again."""
+
+    Options: ClassVar[type[InputPart]]
+    Summary: ClassVar[type]
+    """What `fit` needs of training rows. Additive over sites, and over any groups of whole patients."""
+    needs_patient: ClassVar[bool] = False
+    """Whether rows find their values by the patient's id, so that new rows must carry it."""
+    read_block: ClassVar[int] = 16_384
+    """Units read at a time while packing: fewer where one unit is large."""
+    windows: ClassVar[bool] = False
+    """Whether `view` may give several views of a row."""
+
+    @classmethod
+    def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
+        """The options with everything that only the data can tell; `taken` are columns that other parts own."""
+        return options
+
+    @classmethod
+    def columns(cls, options: InputPart) -> tuple[str, ...]:
+        """Columns of the cohort table that this input reads, once completed."""
+        return ()
+
+    @classmethod
+    @abstractmethod
+    def keys(cls, options: InputPart, cohort: Cohort) -> pl.Series:
+        """What identifies each row's unit (a path, a patient): a Series of text, null where the input is absent."""
+
+    @classmethod
+    def mend(cls, options: InputPart, cohort: Cohort) -> tuple[Cohort, list[Problem]]:
+        """The cohort with values that `read` would refuse made missing, each with a Problem. Only on request."""
+        return cohort, []
+
+    @classmethod
+    @abstractmethod
+    def read(cls, options: InputPart, cohort: Cohort) -> Any:
+        """A block of units, as this modality's own column type: `cohort` holds one row for each unit.
+
+        Raises DataError for anything unreadable. Nothing is substituted.
+        """
+
+    @classmethod
+    @abstractmethod
+    def pack(cls, options: InputPart, columns: Iterable[Any], store: Path | None) -> Packed:
+        """Blocks of units → arrays. Adds the empty unit first. `store=None` keeps them in memory."""
+
+    @classmethod
+    @abstractmethod
+    def point(cls, options: InputPart, packed: Packed, cohort: Cohort, unit: Int[np.ndarray, " rows"]) -> Source:
+        """Rows → units, cut at the index time of each row."""
+
+    @classmethod
+    @abstractmethod
+    def summarise(cls, options: InputPart, source: Source, rows: Int[np.ndarray, " rows"]) -> Any:
+        """A `Summary` of these rows, from the packed values: called with training rows only."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
+        """The fitted modality from the summaries of one site or many."""
+
+    @abstractmethod
+    def bind(self, source: Source) -> Source:
+        """The source with fitted look-ups done once (store code → vocabulary id, scaled values)."""
+
+    @abstractmethod
+    def view(
+        self, source: Source, rows: Int[np.ndarray, " rows"], draw: Draw | None, focus: Sequence[Source] = ()
+    ) -> View:
+        """Training (`draw` given): one view a row, favouring where the laid sources in `focus` are marked.
+
+        Prediction (`draw=None`): views that together cover all of each row, the views of a row side by side.
+        """
+
+    @abstractmethod
+    def batch(self, source: Source, view: View) -> Field:
+        """A vectorised gather of the views. Also serves sources made by `lay`."""
+
+    @abstractmethod
+    def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
+        """Simple numbers of each row for the baselines; NaN where missing."""
+
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """A module `forward(Field) -> Encoded` with an attribute `gives: Gives`."""
+
+    def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
+        """What of these rows does not fit the fitted state (unseen category, value out of range)."""
+        return []
+
+    def describe(self) -> Mapping[str, str]:
+        """Fitted facts a reader wants to see (how many columns, codes), as text."""
+        return {}
+
+    def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
+        """A dense target laid on this input: masks, spans. Raises DataError where the geometries differ."""
+        raise DenseUnsupported(type(self).__name__)
+
+    def truth(self, laid: Source, rows: Int[np.ndarray, " rows"]) -> Lifted:
+        """The laid marks at raw positions, as they were read."""
+        raise DenseUnsupported(type(self).__name__)
+
+    def lift(self, source: Source, view: View, output: Output) -> Lifted:
+        """A dense output of all views of some rows → values at raw positions; the inverse of `lay`."""
+        raise DenseUnsupported(type(self).__name__)
+
+    def save(self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path) -> Path:
+        """Writes a dense answer in the geometry of its input; returns the file's path (`stem` plus a suffix)."""
+        raise DenseUnsupported(type(self).__name__)
+
+
+class DenseUnsupported(TypeError):
+    """A dense target was asked of a modality that nothing can be laid on. `run` checks before it can happen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has no positions that a dense target could be laid on")

@@ -1,0 +1,154 @@
+"""From a study to everything that training needs: cohort, fold with its proof, and a fitted feed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+
+from medloom import find
+from medloom.cohort.split import Fold, split
+from medloom.cohort.table import Cohort, read_cohort
+from medloom.errors import DataError
+from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns
+from medloom.modality import Marks
+from medloom.packed import Source
+from medloom.study import InputPart, Study
+from medloom.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A study with its data: `study` is resolved (every column named), `feed` fitted on the fold's training rows."""
+
+    study: Study
+    cohort: Cohort
+    marks: Mapping[str, Marks]
+    fold: Fold
+    proof: Mapping[str, Any]
+    feed: Feed
+
+    @classmethod
+    def elsewhere(cls, study: Study, cohort: Cohort, marks: Mapping[str, Marks], feed: Feed) -> Prepared:
+        """Other data, judged whole by a bundle that was trained elsewhere."""
+        none = np.zeros(0, np.int64)
+        fold = Fold(none, none, none, np.arange(len(cohort)))
+        proof = {**fold.check(cohort), "by": "other data: every row judges, none was trained on"}
+        proof["index_time"] = {
+            name: time_proof(part, feed.sources[name], cohort) for name, part in study.inputs.items()
+        }
+        return cls(study, cohort, marks, fold, proof, feed)
+
+
+def read(
+    study: Study, data: Any = None, tables: Mapping[str, Any] | None = None
+) -> tuple[Study, Cohort, dict[str, Marks]]:
+    """The resolved study, its cohort and the answers of all rows. Raises one DataError with every mistake found."""
+    cohort = read_cohort(study.cohort, study.folder, data=data, text=text_columns(study), tables=tables)
+    mistakes: list[str] = []
+    taken = taken_columns(study)
+    inputs: dict[str, InputPart] = {}
+    marks: dict[str, Marks] = {}
+    for name, part in study.inputs.items():
+        with _collecting(mistakes, f"inputs.{name}"):
+            inputs[name] = find.modality(part.modality).complete(part, cohort, taken)
+    for name, target in study.targets.items():
+        with _collecting(mistakes, f"targets.{name}"):
+            marks[name] = find.task(target.task).read(target, cohort)
+    if mistakes:
+        raise DataError("\n".join(mistakes))
+    return study.model_copy(update={"inputs": inputs}).within(study.folder), cohort, marks
+
+
+@contextmanager
+def _collecting(mistakes: list[str], path: str) -> Iterator[None]:
+    """Keeps an error of the data for later, so that all are told at once."""
+    try:
+        yield
+    except DataError as error:
+        mistakes += [f"{path}: {line}" for line in str(error).splitlines()]
+
+
+def folds(study: Study, cohort: Cohort, marks: Mapping[str, Marks]) -> tuple[Fold, ...]:
+    """The folds of a study, stratified by the targets that allow it."""
+    strata = [find.task(study.targets[name].task).strata(study.targets[name], one) for name, one in marks.items()]
+    return split(study.split, cohort, [codes for codes in strata if codes is not None], study.seed)
+
+
+def prepare(study: Study, cohort: Cohort, marks: Mapping[str, Marks], store: Path | None = None) -> Prepared:
+    """Splits, packs and fits what `read` gave; `store` keeps packed arrays in files. Raises StudyError or DataError."""
+    fold = folds(study, cohort, marks)[0]
+    proof = dict(fold.check(cohort))
+    sources = {}
+    for name, part in study.inputs.items():
+        with naming(f"inputs.{name}"):
+            sources[name] = pack(find.modality(part.modality), part, cohort, store / name if store else None)
+    proof["index_time"] = {name: time_proof(part, sources[name], cohort) for name, part in study.inputs.items()}
+    modalities = fit_inputs(study.inputs, sources, fold.train)
+    tasks: dict[str, Task] = {}
+    for name, target in study.targets.items():
+        with naming(f"targets.{name}"):
+            tasks |= fit_tasks({name: target}, marks, fold.train)
+    feed = Feed(modalities, sources, tasks).bound()
+    feed = with_answers(feed, study, marks, np.arange(len(cohort)), store)
+    return Prepared(study, cohort, marks, fold, proof, feed)
+
+
+def with_answers(
+    feed: Feed, study: Study, marks: Mapping[str, Marks], rows: Int[np.ndarray, " rows"], store: Path | None = None
+) -> Feed:
+    """The feed with the answers of its rows: row-wise ones checked against the fitted task, dense ones laid."""
+    laid = {}
+    for name, ground in study.dense_targets().items():
+        with naming(f"targets.{name}"):
+            source = feed.sources[ground]
+            laid[name] = (
+                ground,
+                feed.modalities[ground].lay(source, marks[name], store / f"{name}-marks" if store else None),
+            )
+    rowwise = {name: one for name, one in marks.items() if name not in laid}
+    for name, one in rowwise.items():
+        with naming(f"targets.{name}"):
+            feed.tasks[name].target(one, rows)
+    return replace(feed, marks=rowwise, laid=laid)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Says which part of the study an error of the data belongs to."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+
+
+def time_proof(part: InputPart, source: Source, cohort: Cohort) -> str:
+    """Whether nothing at or after the index time is read: proved from the values' own times, or declared."""
+    if source.newest is None or cohort.at is None:
+        return "declared: known_before_index = true"
+    known = ~np.isnan(source.newest)
+    late = known & ~(source.newest < cohort.at)
+    if late.any():
+        raise DataError(f"{int(late.sum())} rows would read values at or after their index time")
+    return f"proved: the newest value of each of {int(known.sum())} rows is older than its index time"
+
+
+def fingerprint(cohort: Cohort) -> str:
+    """A digest of the cohort's table, to tell whether the data changed since a run began."""
+    hashes = cohort.frame.hash_rows(seed=0).to_numpy()
+    return hashlib.sha256(hashes.tobytes() + "\x1f".join(cohort.frame.columns).encode()).hexdigest()
+
+
+def fold_table(prepared: Prepared) -> pl.DataFrame:
+    """Row ids with the part each is in."""
+    part = np.full(len(prepared.cohort), "", dtype=object)
+    for name, rows in prepared.fold.parts().items():
+        part[rows] = name
+    return pl.DataFrame({"row": prepared.cohort.row, "part": pl.Series(part.tolist(), dtype=pl.String)})

@@ -1,0 +1,210 @@
+"""A run's results as the content of a report, and as the card of a bundle. Counts and figures only, no rows."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from medloom import __version__, find
+from medloom.evaluation.intervals import Comparison
+from medloom.evaluation.result import target_result
+from medloom.model.assembly import Network, parameters
+from medloom.prepare import Prepared
+from medloom.report.content import Answer, Content, Input, Part, Training
+from medloom.study_text import dump_toml, without_folders
+from medloom.task import Measured, Task
+
+USE = "Research use only; not a medical device."
+FEW_ROWS = 100
+FEW_EVENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant.
+
+    `problems` counts values that did not fit the bundle, where other data were judged.
+    """
+
+    prepared: Prepared
+    network: Network
+    tasks: Mapping[str, Task]
+    comparisons: Mapping[str, Comparison]
+    measured: Mapping[str, Mapping[str, Measured]]
+    history: Sequence[Mapping[str, float]]
+    problems: int = 0
+
+    def counts(self) -> dict[str, Any]:
+        """Rows, patients, and answers of each part by what they are."""
+        cohort, fold = self.prepared.cohort, self.prepared.fold
+        parts = {
+            name: {"rows": len(rows), "patients": len(np.unique(cohort.patient[rows]))}
+            for name, rows in fold.parts().items()
+        }
+        answers = {
+            target: {part: dict(self.tally(target, rows)) for part, rows in fold.parts().items()}
+            for target in self.tasks
+        }
+        return {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
+
+    def tally(self, target: str, rows: np.ndarray) -> Mapping[str, int]:
+        """Known answers of these rows by what they are."""
+        options = self.prepared.study.targets[target]
+        return find.task(options.task).tally(options, self.prepared.marks[target], rows)
+
+
+def compose(story: Story) -> Content:
+    """The content of the report."""
+    study, counts = story.prepared.study, story.counts()
+    times = story.prepared.proof["index_time"]
+    return Content(
+        title=study.name,
+        people=_people(story, counts),
+        answers=tuple(_answer(story, name) for name in story.comparisons),
+        counts={"rows": f"{counts['rows']:,}", "patients": f"{counts['patients']:,}"},
+        warnings=tuple(_warnings(story)),
+        split=_split(story),
+        parts=tuple(_part(story, name, part) for name, part in counts["parts"].items() if part["rows"]),
+        proved=(
+            "No patient is in two parts of the split: every patient id was compared.",
+            "Scaling, vocabularies and class names were fitted on the rows of the part that trains, and on no others.",
+            *(f"{name}: {text.removeprefix('proved: ')}" for name, text in times.items() if text.startswith("proved")),
+        ),
+        declared=(
+            *(("Every row is another patient (independent_rows = true).",) if study.cohort.independent_rows else ()),
+            *(
+                f"{name}: all values were known before the index time."
+                for name, text in times.items()
+                if text.startswith("declared")
+            ),
+        ),
+        inputs=tuple(
+            Input(n, study.inputs[n].modality, m.describe()) for n, m in story.prepared.feed.modalities.items()
+        ),
+        training=_training(story),
+        study_toml=dump_toml(without_folders(study)),
+        environment=environment(),
+        reproduce=("medloom fit study.toml --out run",)
+        if story.history
+        else ("medloom evaluate bundle/ data.csv --out other/",),
+        made=datetime.now(UTC).strftime("%Y-%m-%d"),
+        level=study.evaluate.level,
+        resamples=study.evaluate.resamples,
+    )
+
+
+def card(story: Story) -> dict[str, Any]:
+    """The card that travels with a bundle: where it comes from and what it reached."""
+    proof = story.prepared.proof
+    return {
+        "use": USE,
+        "name": story.prepared.study.name,
+        "medloom": __version__,
+        "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "parameters": parameters(story.network),
+        "counts": story.counts(),
+        "figures": {n: target_result(c, story.tasks[n].metrics()) for n, c in story.comparisons.items()},
+        "split": {"by": proof["by"], "patients_in_two_parts": proof["patients_in_two_parts"]},
+        "index_time": dict(proof["index_time"]),
+        "environment": environment(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Versions that decide whether a run can be repeated to the bit."""
+    packages = ("torch", "numpy", "polars", "scikit-learn")
+    known = {name: version(name) for name in packages}
+    return {
+        "medloom": __version__,
+        "Python": platform.python_version(),
+        **known,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _people(story: Story, counts: Mapping[str, Any]) -> str:
+    sites = story.prepared.cohort.site
+    where = f" at {sites.n_unique()} sites" if sites is not None else ""
+    rows = f"{counts['rows']:,} rows of " if counts["rows"] != counts["patients"] else ""
+    judged = counts["parts"]["test"]
+    return f"{rows}{counts['patients']:,} patients{where}; the figures are of the {judged['patients']:,} patients ({judged['rows']:,} rows) that were held out."
+
+
+def _answer(story: Story, name: str) -> Answer:
+    task = story.tasks[name]
+    labels = {key: baseline.label for key, baseline in task.baselines(0).items()}
+    return Answer.of(
+        name,
+        task.question(),
+        story.comparisons[name],
+        task.metrics(),
+        labels,
+        task.plots(story.measured[name]),
+        task.describe(),
+    )
+
+
+def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
+    rows = story.prepared.fold.parts()[name]
+    events = {f"{target}: {what}": n for target in story.tasks for what, n in story.tally(target, rows).items()}
+    return Part(name, part["rows"], part["patients"], events)
+
+
+def _split(story: Story) -> str:
+    by = story.prepared.proof["by"]
+    if by != "patient":
+        return f"Split by {by}"
+    part = story.prepared.study.split
+    if part.by == "column":
+        return f"Split as the column {part.column!r} says, and checked by patient"
+    return "Split at random by patient" + (", stratified by the answers" if part.stratify else "")
+
+
+def _warnings(story: Story) -> list[str]:
+    found = []
+    fold, study = story.prepared.fold, story.prepared.study
+    for name, one in story.comparisons.items():
+        if one.rows < FEW_ROWS:
+            found.append(f"{name}: only {one.rows} rows judge; the intervals are wide and rough.")
+        rare = {what: n for what, n in story.tally(name, fold.test).items() if n < FEW_EVENTS}
+        if rare:
+            found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
+    absent = set(story.tasks) - set(story.comparisons)
+    found += [f"{name}: no held-out row has a known answer, so nothing can be said of it." for name in sorted(absent)]
+    if story.history and not len(fold.calibrate):
+        found.append(
+            "No rows calibrate: probabilities are as the network gives them, and decisions are made at one half."
+        )
+    if story.history and not len(fold.valid) and study.train.keep == "best":
+        found.append("No rows validate: training ran to the end of its budget and the last weights were kept.")
+    if study.cohort.independent_rows:
+        found.append(
+            "That every row is another patient is declared, not checked; if it is wrong, the figures are too good."
+        )
+    if story.problems:
+        found.append(
+            f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."
+        )
+    return found
+
+
+def _training(story: Story) -> Training | None:
+    if not story.history:
+        return None
+    scored = [line for line in story.history if "valid_loss" in line]
+    best = min(scored, key=lambda line: line["valid_loss"]) if scored else None
+    kept = best if story.prepared.study.train.keep == "best" else None
+    return Training(
+        steps=tuple(int(line["step"]) for line in story.history),
+        train_loss=tuple(line["train_loss"] for line in story.history),
+        valid_steps=tuple(int(line["step"]) for line in scored),
+        valid_loss=tuple(line["valid_loss"] for line in scored),
+        kept_step=int((kept or story.history[-1])["step"]),
+        facts={"parameters": f"{parameters(story.network):,}", "optimizer": story.prepared.study.train.optimizer},
+    )

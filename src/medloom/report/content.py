@@ -1,0 +1,148 @@
+"""Everything a report says, as plain data. No patient's row and no row id is part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from medloom.evaluation.intervals import MODEL, Comparison, Estimate
+from medloom.evaluation.result import best_baseline
+from medloom.task import Metric, Plot
+
+NETWORK = "Network"
+"""What the model is called beside its baselines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one figure is called, and which way is better."""
+
+    name: str
+    label: str
+    higher_is_better: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """The network or a baseline, with its figures by name."""
+
+    name: str
+    label: str
+    estimates: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One target: the question in words, the network beside every baseline, and its plots.
+
+    `figures` starts with the headline. `differences[baseline][figure]` is the network's figure minus the baseline's.
+    `best` is the strongest baseline by the headline. `facts` are the task's fitted facts.
+    """
+
+    target: str
+    question: str
+    figures: tuple[Figure, ...]
+    network: Entrant
+    baselines: tuple[Entrant, ...] = ()
+    differences: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    best: str | None = None
+    rows: int = 0
+    patients: int = 0
+    plots: tuple[Plot, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        target: str,
+        question: str,
+        comparison: Comparison,
+        metrics: Mapping[str, Metric],
+        labels: Mapping[str, str],
+        plots: tuple[Plot, ...] = (),
+        facts: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """From a comparison on the test rows; `labels` are what baselines are called, by name."""
+        entrants = {name: Entrant(name, labels.get(name, name), of) for name, of in comparison.estimates.items()}
+        return cls(
+            target=target,
+            question=question,
+            figures=tuple(Figure(n, m.label, m.higher_is_better, m.note) for n, m in metrics.items()),
+            network=Entrant(MODEL, NETWORK, comparison.estimates[MODEL]),
+            baselines=tuple(entrant for name, entrant in entrants.items() if name != MODEL),
+            differences=comparison.differences,
+            best=best_baseline(comparison, metrics),
+            rows=comparison.rows,
+            patients=comparison.patients,
+            plots=plots,
+            facts=facts or {},
+        )
+
+    @property
+    def headline(self) -> Figure:
+        """The figure the verdict is about."""
+        return self.figures[0]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every entrant is called, by name."""
+        return {entrant.name: entrant.label for entrant in (self.network, *self.baselines)}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the split; `events` are counts of answers by what they are called ("death: yes")."""
+
+    name: str
+    rows: int
+    patients: int
+    events: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Losses over the steps, and the step whose weights were kept."""
+
+    steps: tuple[int, ...]
+    train_loss: tuple[float, ...]
+    valid_steps: tuple[int, ...] = ()
+    valid_loss: tuple[float, ...] = ()
+    kept_step: int | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input: its modality, and what is worth knowing of it, as text."""
+
+    name: str
+    modality: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A report. `people` says in a sentence who the patients are; `counts` are a few numbers of the cohort.
+
+    `proved` are facts that were checked on the data, `declared` those that the study only asserts. `reproduce` are
+    the commands that lead here again. `level` and `resamples` are those of all intervals.
+    """
+
+    title: str
+    people: str
+    answers: tuple[Answer, ...]
+    counts: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    split: str = ""
+    parts: tuple[Part, ...] = ()
+    proved: tuple[str, ...] = ()
+    declared: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    training: Training | None = None
+    study_toml: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    reproduce: tuple[str, ...] = ()
+    made: str = ""
+    level: float = 0.95
+    resamples: int = 1000

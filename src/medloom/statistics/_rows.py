@@ -1,0 +1,48 @@
+"""Shared steps of the estimators: rows with a known answer, weighted means, tied scores."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+
+def known(truth: Shaped[np.ndarray, rows]) -> Bool[np.ndarray, " rows"]:
+    """Rows whose truth is known: not NaN."""
+    return np.ones(len(truth), bool) if truth.dtype.kind in "biu" else ~np.isnan(truth)
+
+
+def take(rows: Bool[np.ndarray, " rows"], *arrays: Shaped[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """These rows of arrays "rows ..." and, for the last one, of weights "resamples rows"; no copy where all are taken."""
+    if rows.all():
+        return arrays
+    return (*(array[rows] for array in arrays[:-1]), arrays[-1][:, rows])
+
+
+def divide(
+    numerator: Float[np.ndarray, " resamples"], denominator: Float[np.ndarray, " resamples"]
+) -> Float[np.ndarray, " resamples"]:
+    """The quotient, NaN where the denominator is not above 0."""
+    result = np.full(len(numerator), np.nan)
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return result
+
+
+def mean(
+    value: Shaped[np.ndarray, " rows"], weight: Float[np.ndarray, "resamples rows"]
+) -> Float[np.ndarray, " resamples"]:
+    """The weighted mean of a value a row in each resample; NaN where nothing has weight."""
+    return divide(weight @ np.asarray(value, np.float64), weight.sum(axis=1))
+
+
+def tied(score: Shaped[np.ndarray, " rows"]) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " groups"]]:
+    """The order of ascending scores, and where each group of equal scores starts in it."""
+    order = np.argsort(score, kind="stable")
+    ascending = score[order]
+    return order, np.flatnonzero(np.concatenate(([True], ascending[1:] != ascending[:-1])))
+
+
+def grouped(
+    weight: Float[np.ndarray, "resamples rows"], starts: Int[np.ndarray, " groups"]
+) -> Float[np.ndarray, "resamples groups"]:
+    """Sums of ordered weights over groups of tied rows."""
+    return weight if len(starts) == weight.shape[1] else np.add.reduceat(weight, starts, axis=1)

@@ -1,0 +1,98 @@
+"""Figures of decisions that have been made: a decision a row, as 0 and 1 or as class codes.
+
+Weights are "resamples rows". Rows with a NaN truth do not count. A resample in which a figure has no meaning (no
+positive row for the sensitivity, nothing called positive for the positive predictive value) gives NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from medloom.statistics._rows import divide, known, mean, take
+
+
+def accuracy(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Share of rows decided rightly, of two classes or of many (top-label accuracy)."""
+    truth, decision, weight = take(known(truth), truth, decision, weight)
+    return mean(truth == decision, weight)
+
+
+def balanced_accuracy(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Mean over classes of the share decided rightly, over the classes a resample holds; NaN where it holds one only."""
+    truth, decision, weight = take(known(truth), truth, decision, weight)
+    codes = np.unique(truth)
+    if len(codes) < 2:
+        return np.full(len(weight), np.nan)
+    member = (truth[:, None] == codes).astype(np.float64)
+    total = weight @ member
+    right = weight @ (member * (truth == decision)[:, None])
+    held = total > 0
+    recall = np.divide(right, total, out=np.zeros_like(total), where=held)
+    classes = held.sum(axis=1).astype(np.float64)
+    return np.where(classes > 1, divide(recall.sum(axis=1), classes), np.nan)
+
+
+def sensitivity(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Share of positive rows that are called positive (recall)."""
+    return _share(truth == 1, decision == 1, truth, weight)
+
+
+def specificity(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Share of negative rows that are called negative."""
+    return _share(truth == 0, decision == 0, truth, weight)
+
+
+def ppv(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Positive predictive value: share of rows called positive that are (precision), at the rows' own prevalence."""
+    return _share(decision == 1, truth == 1, truth, weight)
+
+
+def npv(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Negative predictive value: share of rows called negative that are, at the rows' own prevalence."""
+    return _share(decision == 0, truth == 0, truth, weight)
+
+
+def f1(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Harmonic mean of sensitivity and positive predictive value; NaN where nothing is positive and nothing is called so."""
+    truth, decision, weight = take(known(truth), truth, decision, weight)
+    positive, called = (truth == 1).astype(np.float64), (decision == 1).astype(np.float64)
+    return divide(2 * (weight @ (positive * called)), weight @ (positive + called))
+
+
+def _share(
+    among: Shaped[np.ndarray, " rows"],
+    counted: Shaped[np.ndarray, " rows"],
+    truth: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    among, counted, weight = take(known(truth), among, counted, weight)
+    return divide(weight @ (among & counted).astype(np.float64), weight @ among.astype(np.float64))

@@ -1,0 +1,362 @@
+"""The question: a `Study`, read from TOML or built in Python. Reports every mistake at once.
+
+The parts of inputs and targets are validated by their own modality or task, through `find`. Nothing here imports
+torch or polars.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from medloom import find
+from medloom.errors import StudyError
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Base of every section: frozen, and unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class CohortPart(Strict):
+    """Who: the table of rows, and which columns say what of them."""
+
+    table: str | None = Field(
+        None,
+        description="CSV, TSV, Parquet or Arrow file, relative to the study file; not given when a frame is passed in Python",
+    )
+    row: str | None = Field(
+        None, description="column with a unique id for each row; left out: the row's number, from 1"
+    )
+    patient: str | None = Field(None, description="column with the patient's id; rows of one patient stay in one fold")
+    independent_rows: bool = Field(
+        False, description="declares that every row is another patient, where there is no patient column"
+    )
+    at: str | None = Field(
+        None,
+        description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
+    )
+    site: str | None = Field(None, description="column with the hospital or device a row comes from")
+
+    @model_validator(mode="after")
+    def _patient_or_independent(self) -> Self:
+        if (self.patient is None) != self.independent_rows:
+            found = "both" if self.patient else "neither"
+            raise PydanticCustomError(
+                "patient",
+                'found {found} of patient and independent_rows; expected patient = "<column>", or '
+                "independent_rows = true where every row is another patient",
+                {"found": found},
+            )
+        return self
+
+
+class InputPart(Strict):
+    """What is seen: options that every modality shares. Each modality adds its own."""
+
+    proves_time: ClassVar[bool] = False
+    """Whether values carry times, so that law 2 is proved and not declared."""
+
+    modality: str = Field(description="kind of input")
+    known_before_index: bool = Field(
+        False, description="declares that all values were known before the index time; never assumed"
+    )
+    at: str | None = Field(
+        None,
+        description="column with the time at which this input was known; rows where it is not before the index time lose the input",
+    )
+
+
+class TargetPart(Strict):
+    """What is asked: options that every task shares. Each task adds its own."""
+
+    task: str = Field(description="kind of answer")
+    loss_weight: float = Field(1.0, gt=0, description="weight of this target's loss beside the other targets'")
+
+
+class SplitPart(Strict):
+    """Which rows teach, choose, calibrate and judge. No patient is in two of them."""
+
+    by: Literal["patient", "column"] = Field(
+        "patient", description="patient: at random, stratified by the targets; column: as a column says"
+    )
+    column: str | None = Field(
+        None, description='for by = "column": holds train, valid, calibrate or test for each row'
+    )
+    test: Share = Field(0.2, description="share of patients that judge; scored once")
+    valid: Share = Field(0.1, description="share of patients that stop the training")
+    calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
+    stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.by == "column") != (self.column is not None):
+            raise PydanticCustomError("column", 'split.column goes with by = "column", and by = "column" needs it')
+        if self.test + self.valid + self.calibrate >= 0.95:
+            raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
+        if self.by == "patient" and self.test == 0:
+            raise PydanticCustomError("test", "test = 0 leaves no patients to judge by; give a share such as 0.2")
+        return self
+
+
+class ModelPart(Strict):
+    """How encoded inputs become one vector. Encoder choices stand with their input."""
+
+    fusion: Literal["concat"] = Field(
+        "concat", description="encoded inputs side by side, a learnt vector where one is absent"
+    )
+    hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | Literal["auto"] = Field(
+        "auto", description="layers after fusion; auto: none for one input, one of 64 for several"
+    )
+    dropout: Share = Field(0.0, description="dropout after each of these layers")
+
+
+class TrainPart(Strict):
+    """How long and how the network learns."""
+
+    steps: int | None = Field(None, ge=1, description="optimiser steps")
+    epochs: float | None = Field(None, gt=0, description="passes over the training rows; 40 when no budget is given")
+    minutes: float | None = Field(
+        None, gt=0, description="time, turned into a step budget once, by measuring a few steps"
+    )
+    optimizer: Literal["adamw", "sgd", "rmsprop"] = Field(
+        "adamw", description="adamw (weight_decay = 0 is Adam), sgd (Nesterov momentum 0.9), rmsprop (smoothing 0.9)"
+    )
+    learning_rate: float | Literal["auto"] = Field(
+        "auto", description="highest learning rate; auto: 0.002 for adamw, 0.05 for sgd, 0.001 for rmsprop"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="decay of weight matrices")
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="rows a step; auto: about a sixtieth of the training rows, a power of two between 32 and 1024",
+    )
+    schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate over the steps")
+    clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 switches clipping off")
+    evaluations: int = Field(40, ge=1, description="how often the validation rows are scored over the whole budget")
+    patience: int = Field(
+        12, ge=0, description="scorings without a better validation loss after which training stops; 0: never"
+    )
+    keep: Literal["best", "last"] = Field(
+        "best", description="weights of the best scoring of the validation rows, or the last ones"
+    )
+    workers: int = Field(
+        0, ge=0, le=64, description="threads that prepare batches ahead; the result does not depend on it"
+    )
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="threads that compute; auto: one, or all cores for networks on grids"
+    )
+    checkpoint_seconds: float = Field(30.0, gt=0, description="time between checkpoints to resume from")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise PydanticCustomError(
+                "budget",
+                "found {given}; expected only one of steps, epochs and minutes",
+                {"given": " and ".join(given)},
+            )
+        if self.learning_rate != "auto" and self.learning_rate <= 0:
+            raise PydanticCustomError("learning_rate", "train.learning_rate must be above 0")
+        return self
+
+
+class EvaluatePart(Strict):
+    """How figures get their intervals."""
+
+    resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples of whole patients")
+    level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
+    baselines: bool = Field(True, description="train the simple models on the same rows")
+
+
+def _part(room: Literal["modality", "task"]) -> Any:
+    """A validator that hands a part to its own modality or task, and keeps the paths of its mistakes."""
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, (InputPart, TargetPart)) or not isinstance(value, Mapping):
+            return value
+        name = value.get(room)
+        if not isinstance(name, str):
+            known = find.modalities() if room == "modality" else find.tasks()
+            raise PydanticCustomError("part", "{why}", {"why": f"needs {room} = one of {', '.join(known)}"})
+        try:
+            options = (find.modality if room == "modality" else find.task)(name).Options
+            return options.model_validate(value)
+        except StudyError as error:
+            raise PydanticCustomError("part", "{why}", {"why": str(error)}) from error
+        except ValidationError as error:
+            raise PydanticCustomError("part", "mistakes inside", {"problems": _problems(error, options)}) from error
+
+    return BeforeValidator(validate)
+
+
+class Study(Strict):
+    """A whole medical study: who, what is seen, what is asked, how it is judged."""
+
+    name: Name = Field(description="name of the study")
+    seed: int = Field(0, ge=0, description="everything random is a function of it")
+    cohort: CohortPart
+    inputs: dict[Name, Annotated[SerializeAsAny[InputPart], _part("modality")]] = Field(min_length=1)
+    targets: dict[Name, Annotated[SerializeAsAny[TargetPart], _part("task")]] = Field(min_length=1)
+    split: SplitPart = SplitPart()
+    model: ModelPart = ModelPart()
+    train: TrainPart = TrainPart()
+    evaluate: EvaluatePart = EvaluatePart()
+    _folder: Path = PrivateAttr(Path())
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        problems = [*self._undeclared_times(), *self._wrong_grounds()]
+        if problems:
+            raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
+        return self
+
+    def _undeclared_times(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        for name, part in self.inputs.items():
+            if part.at is not None and self.cohort.at is None:
+                yield ("inputs", name, "at"), "is compared with the index time: give cohort.at"
+            proved = part.at is not None or (part.proves_time and self.cohort.at is not None)
+            if not proved and not part.known_before_index:
+                way = "give cohort.at, or declare" if part.proves_time else 'give at = "<column>", or declare'
+                yield ("inputs", name), f"nothing says when these values were known: {way} known_before_index = true"
+
+    def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        windowed = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
+        if len(windowed) > 1:
+            yield ("inputs", windowed[1]), f"only one input may be seen in windows, and {windowed[0]!r} is one already"
+        for name, part in self.targets.items():
+            ground = getattr(part, "input", None)
+            if ground is not None and ground not in self.inputs:
+                yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths begin."""
+        return self._folder
+
+    def within(self, folder: Path) -> Study:
+        """The same study with relative paths beginning at `folder`."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+    def dense_targets(self) -> dict[str, str]:
+        """Targets that are laid on an input: target name → input name."""
+        return {name: part.input for name, part in self.targets.items() if find.task(part.task).dense}  # type: ignore[attr-defined]
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Reads a study file; `overrides` are `train.minutes=5`. Raises StudyError with every mistake."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"{path}: no such study file; `medloom guess table.csv --target <column>` writes one"
+        ) from error
+    except IsADirectoryError as error:
+        raise StudyError(f"{path} is a folder; expected a study file") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: not UTF-8 text (byte {error.start}); expected a TOML study file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path}: not TOML: {error}") from error
+    for override in overrides:
+        _override(raw, override)
+    return make(raw).within(path.parent)
+
+
+def make(raw: Mapping[str, Any]) -> Study:
+    """A study from plain values. Raises StudyError with every mistake, each with its path."""
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        problems = _problems(error, Study)
+        raise StudyError(
+            [f"{'.'.join(map(str, path))}: {text}" if path else text for path, text in problems]
+        ) from error
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise StudyError(f"found {text!r}; expected section.key=value, such as train.minutes=5")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+        if not isinstance(raw, dict):
+            raise StudyError(f"{key}: {parent!r} is a value, not a section")
+    raw[last] = parsed
+
+
+def _problems(error: ValidationError, model: type[BaseModel]) -> list[tuple[tuple[Any, ...], str]]:
+    """Every mistake as (path, sentence), those inside parts with their whole path."""
+    found: list[tuple[tuple[Any, ...], str]] = []
+    for item in error.errors(include_url=False):
+        path = tuple(part for part in item["loc"] if not _is_branch(part))
+        inner = item.get("ctx", {}).get("problems")
+        if inner is not None:
+            found += [(path + tuple(more), text) for more, text in inner]
+        else:
+            found.append((path, _sentence(item, model)))
+    return list(dict.fromkeys(found))
+
+
+def _is_branch(part: Any) -> bool:
+    """Union branches that pydantic adds to paths ("literal['auto']", "constrained-int"): noise to a reader."""
+    return isinstance(part, str) and (
+        "[" in part or part in {"int", "float", "str", "bool"} or part.startswith("constrained-")
+    )
+
+
+def _sentence(item: Any, model: type[BaseModel]) -> str:
+    if item["type"] == "extra_forbidden":
+        known = _keys_at(model, item["loc"][:-1])
+        return f"unknown key; {find.near(str(item['loc'][-1]), known)}"
+    if item["type"] == "missing":
+        return "missing; it has no default"
+    if item["type"] == "literal_error":
+        expected = item["ctx"]["expected"]
+        hint = find.near(str(item["input"]), [word.strip(" '") for word in expected.replace(" or ", ",").split(",")])
+        return f"found {item['input']!r}; expected {expected}" + (f"; {hint}" if hint.startswith("did") else "")
+    if item["type"] in {"part", "patient", "budget", "column", "shares", "test", "learning_rate"}:
+        return str(item["msg"])
+    shown = repr(item["input"])
+    return f"found {shown if len(shown) < 60 else shown[:57] + '…'}; {item['msg'][0].lower()}{item['msg'][1:]}"
+
+
+def _keys_at(model: Any, path: Sequence[Any]) -> list[str]:
+    """Names of the keys allowed at a path below a model."""
+    for part in path:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            if part not in model.model_fields:
+                return []
+            model = model.model_fields[part].annotation
+        elif typing.get_origin(model) is dict:
+            model = typing.get_args(model)[1]
+        while typing.get_origin(model) in (typing.Union, types.UnionType, Annotated):
+            model = next((a for a in typing.get_args(model) if a is not type(None)), None)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

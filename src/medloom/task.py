@@ -1,0 +1,194 @@
+"""The contract of one kind of answer: from `Seen` to a typed `Prediction`, and how it is judged.
+
+A task is one file in `tasks/` holding a class of the file's name, capitalised. The class is a frozen dataclass: its
+fields are the fitted state. torch and scikit-learn are imported inside methods or in the private files of the folder.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+
+from medloom.modality import Lifted, Marks
+from medloom.study import TargetPart
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Shaped
+    from torch import Tensor, nn
+
+    from medloom.batch import Batch, Field, Gives, Output
+    from medloom.cohort.table import Cohort
+
+Needs = Literal["pooled", "tokens", "finer", "ahead"]
+Measured = Mapping[str, np.ndarray]
+"""What a metric reads of each row, by name: arrays with `rows` first (truth, probability, a Dice figure)."""
+
+
+class Prediction(ABC):
+    """Answers for a block of rows."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def columns(self) -> Mapping[str, Any]:
+        """Columns of the prediction table: suffix ("" for the answer itself, "probability") → values, one a row."""
+
+    def dense(self) -> Sequence[np.ndarray] | None:
+        """For dense answers: one array a row at raw positions, written to files; the table holds their paths."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure. `of(measured, weight)` takes weights "resamples rows" and gives one value a resample.
+
+    A resample in which the figure cannot be estimated (no positive row) gives NaN. Rows with a NaN truth do not count.
+    """
+
+    name: str
+    of: Callable[[Measured, Float[np.ndarray, "resamples rows"]], Float[np.ndarray, " resamples"]]
+    higher_is_better: bool
+    label: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One line of a plot, with an optional band."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A figure as data; the report draws it. `text` says in words what it shows (the figure's alternative text)."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    text: str
+    diagonal: bool = False
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some rows as a baseline sees them: plain numbers of all inputs side by side, the batch itself, and its target.
+
+    The batch of a dense target holds the inputs too; that of any other has none, as plain numbers are all it needs.
+    """
+
+    plain: Float[np.ndarray, "rows features"]
+    batch: Batch
+    target: Field
+
+
+class Baseline(ABC):
+    """A simple model on the same rows. It gives the head's kind of output, so it is calibrated and decoded alike."""
+
+    label: str
+
+    @abstractmethod
+    def fit(self, train: Iterable[Block], valid: Iterable[Block]) -> None:
+        """Learns from training rows; validation rows may choose settings."""
+
+    @abstractmethod
+    def output(self, block: Block) -> Output:
+        """What a head would have returned for these rows."""
+
+
+class Task(ABC):
+    """One kind of answer. Abstract or final, as modalities are."""
+
+    Options: ClassVar[type[TargetPart]]
+    Summary: ClassVar[type]
+    needs: ClassVar[Needs]
+    rowwise: ClassVar[bool] = True
+    """Whether the loss of a row depends on that row alone."""
+    dense: ClassVar[bool] = False
+    """Whether the target is laid on an input (`options.input`) and answers are lifted back by it."""
+
+    @classmethod
+    @abstractmethod
+    def columns(cls, options: TargetPart) -> tuple[str, ...]:
+        """Columns that hold answers: kept out of every input."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, options: TargetPart, cohort: Cohort) -> Marks:
+        """The answers of all rows: the only reader of target columns."""
+
+    @classmethod
+    def strata(cls, options: TargetPart, marks: Marks) -> Shaped[np.ndarray, " rows"] | None:
+        """A small integer a row to stratify the split by (−1: unknown), or None where that has no meaning."""
+        return None
+
+    @classmethod
+    def tally(cls, options: TargetPart, marks: Marks, rows: Int[np.ndarray, " rows"]) -> Mapping[str, int]:
+        """Counts of known answers among these rows, by what they are (events by class), for the split's table."""
+        return {"known": int(np.asarray(marks.present)[rows].sum())}
+
+    @classmethod
+    @abstractmethod
+    def summarise(cls, options: TargetPart, marks: Marks, rows: Int[np.ndarray, " rows"]) -> Any:
+        """What `fit` needs of the training rows; additive over sites."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, options: TargetPart, summaries: Sequence[Any]) -> Self:
+        """The fitted task (class names, scale). Raises DataError where nothing can be learnt."""
+
+    @abstractmethod
+    def target(self, marks: Marks, rows: Int[np.ndarray, " rows"]) -> Field:
+        """Row-wise targets as tensors. Dense tasks get the laid field from the modality instead."""
+
+    @abstractmethod
+    def head(self, gives: Mapping[str, Gives], width: int) -> nn.Module:
+        """A module `forward(Seen) -> Output`; `gives` by input name, `width` of the fused vector."""
+
+    @abstractmethod
+    def loss(self, output: Output, target: Field, inputs: Mapping[str, Field]) -> Float[Tensor, " batch"]:
+        """One number a row, never reduced; zero where the target is absent."""
+
+    @abstractmethod
+    def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
+        """The task with temperature, thresholds, … set on calibration rows. Streams."""
+
+    @abstractmethod
+    def decode(self, output: Output | Lifted) -> Prediction:
+        """The answers of a block of rows: calibrated, thresholded, named."""
+
+    @abstractmethod
+    def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
+        """What the metrics read, for each row of a block."""
+
+    @abstractmethod
+    def metrics(self) -> Mapping[str, Metric]:
+        """All figures of this task; the first is the headline."""
+
+    @abstractmethod
+    def baselines(self, seed: int) -> Mapping[str, Baseline]:
+        """Simple models to stand beside ours, by name; the first is the one that learns nothing."""
+
+    def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
+        """Figures for the report; `measured` of "model" and of each baseline on the same rows."""
+        return ()
+
+    def question(self) -> str:
+        """What is asked, as a sentence for a clinician."""
+        return f"What is {', '.join(self.columns(self.options))}?"  # type: ignore[attr-defined]
+
+    def describe(self) -> Mapping[str, str]:
+        """Fitted facts a reader wants to see (classes, threshold, temperature), as text."""
+        return {}

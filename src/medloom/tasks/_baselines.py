@@ -1,0 +1,274 @@
+"""Simple models for class targets: the prevalence alone, logistic regression, gradient boosting.
+
+Each gives what the classification head gives, `{"logits": …}`: one logit of the positive class for two classes,
+log-probabilities for several, one logit a label for labels. Labels are learnt one by one, each from the rows on which
+it is known.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from medloom.batch import Field, Output
+from medloom.task import Baseline, Block
+
+Kind = Literal["binary", "multiclass", "multilabel"]
+LEAST = 1e-7
+"""Probability given to a class that no training row has, and the distance of every probability from 0 and 1."""
+CELLS = 20_000_000
+"""Training values (rows × features) a model is given, at most; but always `FEWEST_FEATURES`."""
+FEWEST_FEATURES = 500
+BOOSTING_FEATURES = 1_000
+PENALTIES = (0.01, 0.1, 1.0, 10.0)
+"""Inverse strengths C of the ridge penalty that logistic regression chooses among."""
+BOOSTING_SETTINGS = ((0.1, 31), (0.1, 7), (0.03, 15))
+"""Learning rate and most leaves of a tree that gradient boosting chooses among."""
+MOST_TREES = 300
+UNTUNED_TREES = 100
+"""Trees where no validation rows say when to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question of classes: features and codes of the rows that teach, and of those that choose settings."""
+
+    features: Float[np.ndarray, "rows features"]
+    codes: Int[np.ndarray, " rows"]
+    valid_features: Float[np.ndarray, "valid features"]
+    valid_codes: Int[np.ndarray, " valid"]
+    classes: int
+    seed: int
+
+    @property
+    def can_choose(self) -> bool:
+        """Whether validation rows of two classes or more exist to choose by."""
+        return len(np.unique(self.valid_codes)) > 1
+
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+"""Features "rows features" → log-probabilities "rows classes"."""
+
+
+class _Classifier(Baseline):
+    """One predictor for the classes, or one for each label."""
+
+    def __init__(self, kind: Kind, classes: int, seed: int) -> None:
+        self._kind = kind
+        self._classes = classes
+        self._seed = seed
+        self._predictors: list[Predictor] = []
+
+    @abstractmethod
+    def _learn(self, problem: Problem) -> Predictor:
+        """A predictor for a problem whose training rows have two classes or more, and a known value of some feature."""
+
+    def fit(self, train: Iterable[Block], valid: Iterable[Block]) -> None:
+        """Learns from the rows whose target is known; validation rows choose the settings where there are any."""
+        features, truth = self._gather(train)
+        valid_features, valid_truth = self._gather(valid)
+        self._predictors = []
+        for column in range(truth.shape[1]):
+            known, valid_known = ~np.isnan(truth[:, column]), ~np.isnan(valid_truth[:, column])
+            problem = Problem(
+                _those(features, known),
+                truth[known, column].astype(np.int64),
+                _those(valid_features, valid_known),
+                valid_truth[valid_known, column].astype(np.int64),
+                self._classes if self._kind == "multiclass" else 2,
+                self._seed,
+            )
+            learnable = len(np.unique(problem.codes)) > 1 and not np.isnan(problem.features).all()
+            self._predictors.append(self._learn(problem) if learnable else _prevalence(problem))
+
+    def output(self, block: Block) -> Output:
+        """Logits as the classification head gives them, float32."""
+        features = np.asarray(block.plain, np.float64)
+        each = [predictor(features) for predictor in self._predictors]
+        logits = each[0] if self._kind == "multiclass" else np.stack([log[:, 1] - log[:, 0] for log in each], axis=1)
+        return {"logits": torch.from_numpy(logits.astype(np.float32))}
+
+    def _gather(self, blocks: Iterable[Block]) -> tuple[np.ndarray, np.ndarray]:
+        """Features, and targets "rows problems" with NaN where unknown."""
+        held = [(np.asarray(block.plain, np.float64), _truth(block.target)) for block in blocks]
+        if not held:
+            return np.zeros((0, 0)), np.zeros((0, self._classes if self._kind == "multilabel" else 1))
+        if len(held) == 1:
+            return held[0]
+        return np.concatenate([f for f, _ in held]), np.concatenate([t for _, t in held])
+
+
+class Majority(_Classifier):
+    """The frequency of each class among the training rows, whatever the inputs."""
+
+    label = "Prevalence alone"
+
+    def _learn(self, problem: Problem) -> Predictor:
+        return _prevalence(problem)
+
+
+class Logistic(_Classifier):
+    """Logistic regression with a ridge penalty.
+
+    Missing values become the median, with an indicator beside them; features are standardised. The penalty is chosen
+    by the log-loss of the validation rows, C = 1 without them. Where rows × features are more than 20 million, only
+    the features whose means differ most between the classes of the training rows are kept.
+    """
+
+    label = "Logistic regression"
+
+    def _learn(self, problem: Problem) -> Predictor:
+        chosen = _strongest(problem, _affordable(problem))
+        features = problem.features[:, chosen]
+        candidates = []
+        for penalty in PENALTIES if problem.can_choose else (1.0,):
+            model = _logistic(penalty, problem.seed)
+            with warnings.catch_warnings():
+                # A fit stopped at its last iteration is judged by the validation rows like any other.
+                warnings.filterwarnings("ignore", category=_convergence_warning())
+                model.fit(features, problem.codes)
+            candidates.append(model)
+        return _best([_predictor(model, chosen, problem.classes) for model in candidates], problem)
+
+
+class GradientBoosting(_Classifier):
+    """Boosted trees on histograms; missing values are a branch of their own.
+
+    Learning rate and leaves are chosen by the log-loss of the validation rows, which also stop the boosting (at most
+    300 trees); without them 100 trees of at most 7 leaves. Of more than 1,000 features, or more than rows ×
+    features = 20 million, only those whose means differ most between the classes of the training rows are kept.
+    """
+
+    label = "Gradient boosting"
+
+    def _learn(self, problem: Problem) -> Predictor:
+        chosen = _strongest(problem, min(BOOSTING_FEATURES, _affordable(problem)))
+        features, codes = problem.features[:, chosen], problem.codes
+        if not problem.can_choose:
+            model = _boosting(0.1, 7, UNTUNED_TREES, len(codes), False, problem.seed)
+            return _predictor(model.fit(features, codes), chosen, problem.classes)
+        # Early stopping scores the classes that were trained on; a validation row of another one cannot be scored.
+        scored = np.isin(problem.valid_codes, codes)
+        valid = (problem.valid_features[:, chosen][scored], problem.valid_codes[scored])
+        candidates = []
+        for rate, leaves in BOOSTING_SETTINGS:
+            model = _boosting(rate, leaves, MOST_TREES, len(codes), bool(scored.any()), problem.seed)
+            model.fit(features, codes, X_val=valid[0], y_val=valid[1]) if scored.any() else model.fit(features, codes)
+            candidates.append(_predictor(model, chosen, problem.classes))
+        return _best(candidates, problem)
+
+
+def _logistic(penalty: float, seed: int) -> Any:
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(C=penalty, max_iter=500, random_state=seed),
+    )
+
+
+def _boosting(rate: float, leaves: int, trees: int, rows: int, stops: bool, seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        learning_rate=rate,
+        max_leaf_nodes=leaves,
+        max_iter=trees,
+        min_samples_leaf=max(2, min(20, rows // 25)),
+        early_stopping=stops,
+        n_iter_no_change=15,
+        random_state=seed % 2**32,
+    )
+
+
+def _convergence_warning() -> type[Warning]:
+    from sklearn.exceptions import ConvergenceWarning
+
+    return ConvergenceWarning
+
+
+def _predictor(model: Any, chosen: Int[np.ndarray, " chosen"], classes: int) -> Predictor:
+    """Log-probabilities over all classes from a fitted scikit-learn model of the classes its rows had."""
+    from scipy.special import log_softmax
+
+    def predict(features: np.ndarray) -> np.ndarray:
+        if not len(features):
+            return np.zeros((0, classes))
+        score = model.decision_function(features[:, chosen])
+        if score.ndim == 1:
+            score = np.stack([np.zeros_like(score), score], axis=1)
+        log = np.full((len(features), classes), np.log(LEAST))
+        log[:, model.classes_] = np.maximum(log_softmax(score, axis=1), np.log(LEAST))
+        return log
+
+    return predict
+
+
+def _prevalence(problem: Problem) -> Predictor:
+    """The share of each class, half a row added to each, so that an unseen class keeps some probability."""
+    count = np.bincount(problem.codes, minlength=problem.classes) + 0.5
+    log = np.log(count / count.sum())
+    return lambda features: np.tile(log, (len(features), 1))
+
+
+def _best(candidates: list[Predictor], problem: Problem) -> Predictor:
+    """The one with the least log-loss on the validation rows."""
+    if len(candidates) == 1:
+        return candidates[0]
+    rows = np.arange(len(problem.valid_codes))
+    loss = [-predict(problem.valid_features)[rows, problem.valid_codes].mean() for predict in candidates]
+    return candidates[int(np.argmin(loss))]
+
+
+def _affordable(problem: Problem) -> int:
+    return max(FEWEST_FEATURES, CELLS // max(len(problem.codes), 1))
+
+
+def _strongest(problem: Problem, most: int) -> Int[np.ndarray, " chosen"]:
+    """At most `most` features with a known value, by the share of their variance that lies between classes.
+
+    Missing values do not count. Features are looked at a block at a time, so that no copy of all of them is made.
+    """
+    features = problem.features
+    if features.shape[1] <= most:
+        return np.flatnonzero(~np.isnan(features).all(axis=0))
+    member = (problem.codes[:, None] == np.unique(problem.codes)).astype(np.float64)
+    share = np.zeros(features.shape[1])
+    for start in range(0, features.shape[1], 512):
+        part = features[:, start : start + 512]
+        known = ~np.isnan(part)
+        count = np.maximum(known.sum(axis=0), 1)
+        centred = np.where(known, part - np.where(known, part, 0).sum(axis=0) / count, 0)
+        total = (centred**2).sum(axis=0)
+        in_class = member.T @ known
+        sums = member.T @ centred
+        between = np.divide(sums**2, in_class, out=np.zeros_like(sums), where=in_class > 0).sum(axis=0)
+        share[start : start + 512] = np.divide(between, total, out=np.zeros_like(total), where=total > 0)
+        share[start : start + 512][~known.any(axis=0)] = -1
+    best = np.argsort(-share, kind="stable")[:most]
+    return np.sort(best[share[best] >= 0])
+
+
+def _those(features: Float[np.ndarray, "rows features"], rows: Bool[np.ndarray, " rows"]) -> np.ndarray:
+    return features if rows.all() else features[rows]
+
+
+def _truth(target: Field) -> np.ndarray:
+    value: Tensor = target.value.double()
+    truth = value.reshape(len(value), -1).numpy().copy()
+    if target.valid is not None:
+        truth[~target.valid.numpy().reshape(truth.shape)] = np.nan
+    truth[~target.present.numpy()] = np.nan
+    return truth

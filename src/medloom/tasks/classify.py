@@ -1,0 +1,434 @@
+"""Classification: two classes, several, or several labels at once; targets may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field as Key
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from medloom.errors import DataError, StudyError, some
+from medloom.find import near
+from medloom.modality import Lifted, Marks
+from medloom.study import TargetPart
+from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
+
+if TYPE_CHECKING:
+    import polars as pl
+    from jaxtyping import Float
+    from torch import Tensor, nn
+
+    from medloom.batch import Field, Gives, Output
+    from medloom.cohort.table import Cohort
+
+Kind = Literal["binary", "multiclass", "multilabel"]
+POSITIVE = {"1": "0", "true": "false", "yes": "no", "y": "n", "present": "absent", "positive": "negative"}
+"""Pairs of class names in which it is plain which one is asked for."""
+MOST_CLASSES = 1000
+
+
+class ClassifyOptions(TargetPart):
+    """Options of `task = "classify"`."""
+
+    task: Literal["classify"] = "classify"
+    column: str | None = Key(None, description="column with the class of each row; empty where unknown")
+    columns: tuple[str, ...] = Key(
+        (), description="columns of 0 and 1, for several labels at once; empty where unknown"
+    )
+    positive: str | None = Key(
+        None,
+        description="of two classes the one that is asked for; needed unless they are 0/1, no/yes, false/true, absent/present or negative/positive",
+    )
+    missing: tuple[str | float, ...] = Key((), description="values that mean unknown")
+    class_weights: Literal["none", "balanced"] = Key(
+        "none", description="balanced: rare classes weigh more in the loss; probabilities stay those of the cohort"
+    )
+    threshold: Literal["youden", "accuracy"] | Annotated[float, Key(gt=0, lt=1)] = Key(
+        "youden", description="how a decision is made of a probability, set on calibration rows; or a fixed number"
+    )
+    calibration: Literal["temperature", "none"] = Key(
+        "temperature", description="temperature scaling on calibration rows"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.column is None) == (not self.columns):
+            raise PydanticCustomError("part", 'give column = "<column>", or columns = [...] for several labels at once')
+        if len(self.columns) == 1 or len(set(self.columns)) != len(self.columns):
+            raise PydanticCustomError("part", "columns needs at least two different names; for one give column")
+        if self.columns and self.positive:
+            raise PydanticCustomError("part", "positive goes with column; labels of columns are 0 and 1")
+        return self
+
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that hold answers."""
+        return self.columns or (str(self.column),)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSummary:
+    """Rows of each class name; for labels, rows with 0 and with 1."""
+
+    counts: Mapping[str, int] | tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassPrediction(Prediction):
+    """Calibrated probabilities and decisions: `probability` is [rows] for two classes, else [rows, classes]."""
+
+    kind: Kind
+    classes: tuple[str, ...]
+    probability: np.ndarray
+    decision: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.decision)
+
+    def columns(self) -> Mapping[str, Any]:
+        names = np.array(self.classes, dtype=object)
+        if self.kind == "binary":
+            return {"": names[self.decision], "probability": self.probability}
+        each = {f"probability_{name}": self.probability[:, i] for i, name in enumerate(self.classes)}
+        if self.kind == "multiclass":
+            return {"": names[self.decision], **each}
+        return {**{name: self.decision[:, i] for i, name in enumerate(self.classes)}, **each}
+
+
+@dataclass(frozen=True, slots=True)
+class Classify(Task):
+    """A fitted classification: `classes` in order (of two, the one asked for last), weights, temperature, threshold."""
+
+    Options: ClassVar[type[ClassifyOptions]] = ClassifyOptions
+    Summary: ClassVar[type[ClassSummary]] = ClassSummary
+    needs: ClassVar[Literal["pooled"]] = "pooled"
+
+    options: ClassifyOptions
+    kind: Kind
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+    weights: tuple[float, ...]
+    temperature: tuple[float, ...]
+    threshold: tuple[float, ...]
+    calibrated: bool = False
+
+    @classmethod
+    def columns(cls, options: ClassifyOptions) -> tuple[str, ...]:  # type: ignore[override]
+        return options.text_columns()
+
+    @classmethod
+    def read(cls, options: ClassifyOptions, cohort: Cohort) -> Marks:  # type: ignore[override]
+        """Class codes of `Marks.names`, −1 unknown; for labels a matrix of 0, 1 and NaN."""
+        if options.columns:
+            values = np.stack([_label(options, cohort, name) for name in options.columns], axis=1)
+            return Marks(values, ~np.isnan(values).all(axis=1), options.columns)
+        text = _known(options, cohort, str(options.column))
+        names = text.unique().drop_nulls().sort().to_list()
+        if len(names) > MOST_CLASSES:
+            raise DataError(
+                f"column {options.column!r} has {len(names)} different values; expected at most {MOST_CLASSES} classes. "
+                'If it holds numbers to predict, the task is task = "regress"'
+            )
+        import polars as pl
+
+        codes = np.full(len(cohort), -1, np.int64)
+        if names:
+            codes = text.replace_strict(names, list(range(len(names))), default=-1, return_dtype=pl.Int64).to_numpy()
+        return Marks(codes, codes >= 0, tuple(names))
+
+    @classmethod
+    def strata(cls, options: ClassifyOptions, marks: Marks) -> np.ndarray | None:  # type: ignore[override]
+        """The class; of labels, how many are 1 (at most 3)."""
+        if not options.columns:
+            return marks.values
+        return np.where(marks.present, np.minimum(np.nansum(marks.values, axis=1), 3), -1).astype(np.int64)
+
+    @classmethod
+    def tally(cls, options: ClassifyOptions, marks: Marks, rows: np.ndarray) -> Mapping[str, int]:  # type: ignore[override]
+        """Rows of each class; of labels, rows with 1."""
+        values = marks.values[rows]
+        if options.columns:
+            return {name: int(np.nansum(values[:, i])) for i, name in enumerate(marks.names)}
+        times = np.bincount(values[values >= 0], minlength=len(marks.names))
+        return dict(sorted(zip(marks.names, map(int, times), strict=True), key=lambda item: _natural(item[0])))
+
+    @classmethod
+    def summarise(cls, options: ClassifyOptions, marks: Marks, rows: np.ndarray) -> ClassSummary:  # type: ignore[override]
+        values = marks.values[rows]
+        if options.columns:
+            return ClassSummary(tuple((int((c == 0).sum()), int((c == 1).sum())) for c in values.T))
+        times = np.bincount(values[values >= 0], minlength=len(marks.names))
+        return ClassSummary({name: int(n) for name, n in zip(marks.names, times, strict=True) if n})
+
+    @classmethod
+    def fit(cls, options: ClassifyOptions, summaries: Sequence[ClassSummary]) -> Self:  # type: ignore[override]
+        kind, classes, counts, weights = (
+            _labels(options, summaries) if options.columns else _classes(options, summaries)
+        )
+        outputs = len(classes) if kind == "multilabel" else 1
+        fixed = options.threshold if isinstance(options.threshold, float) else 0.5
+        return cls(options, kind, classes, counts, weights, (1.0,) * outputs, (fixed,) * outputs)
+
+    def target(self, marks: Marks, rows: np.ndarray) -> Field:
+        """Two classes: float [batch, 1]; several: int [batch]; labels: float [batch, labels] with `valid`."""
+        import torch
+
+        from medloom.batch import Field
+
+        values = marks.values[rows]
+        if self.kind == "multilabel":
+            known = ~np.isnan(values)
+            value = torch.from_numpy(np.nan_to_num(values).astype(np.float32))
+            return Field(value, torch.from_numpy(known.any(axis=1)), valid=torch.from_numpy(known))
+        unknown = [name for name in marks.names if name not in self.classes]
+        place = np.array([self.classes.index(n) if n in self.classes else -2 for n in marks.names] + [-1])
+        codes = place[values]
+        if (codes == -2).any():
+            raise DataError(
+                f"column {self.options.column!r}: {int((codes == -2).sum())} rows have a class that no training row has "
+                f"({some(unknown)}); pool it with another class, or leave it empty to mask it"
+            )
+        present = torch.from_numpy(codes >= 0)
+        clean = np.maximum(codes, 0)
+        return Field(torch.from_numpy(clean[:, None].astype(np.float32) if self.kind == "binary" else clean), present)
+
+    def head(self, gives: Mapping[str, Gives], width: int) -> nn.Module:
+        from medloom.tasks._heads import PooledHead
+
+        return PooledHead(width, 1 if self.kind == "binary" else len(self.classes))
+
+    def loss(self, output: Output, target: Field, inputs: Mapping[str, Field]) -> Float[Tensor, " batch"]:
+        """Cross-entropy of each row. With class weights the logits are shifted by the log weights first, so that
+
+        what the head returns stays a logit of the cohort's own prevalence. Source: Menon et al., "Long-tail learning
+        via logit adjustment", ICLR 2021, equation 10, with the weighted loss's optimum as the shift.
+        """
+        import torch
+        from torch.nn import functional as F
+
+        logits, present = output["logits"], target.present.float()
+        weights = torch.tensor(self.weights, dtype=logits.dtype)
+        weighted = self.options.class_weights != "none"
+        if self.kind == "multiclass":
+            loss = F.cross_entropy(logits + weights.log() if weighted else logits, target.value, reduction="none")
+            return (loss * weights[target.value] if weighted else loss) * present
+        negative, positive = weights.reshape(-1, 2).T
+        shifted = logits + (positive / negative).log() if weighted else logits
+        loss = F.binary_cross_entropy_with_logits(shifted, target.value, reduction="none")
+        if weighted:
+            loss = loss * torch.where(target.value > 0.5, positive, negative)
+        if target.valid is None:
+            return loss[:, 0] * present
+        valid = target.valid.float()
+        return (loss * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1.0)
+
+    def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
+        """Temperature by log-likelihood, then the threshold; each only where both classes have calibration rows."""
+        logits, truth = self._collect(outputs)
+        temperature, threshold = list(self.temperature), list(self.threshold)
+        for i in range(len(temperature)):
+            known = ~np.isnan(truth[:, i])
+            score = logits[known] if self.kind == "multiclass" else logits[known, i]
+            answer = truth[known, i]
+            if len(answer) < 10 or len(np.unique(answer)) < 2:
+                continue
+            if self.options.calibration == "temperature":
+                temperature[i] = _temperature(score, answer, self.kind)
+            if self.kind != "multiclass":
+                threshold[i] = self._threshold(score / temperature[i], answer, threshold[i])
+        return replace(self, temperature=tuple(temperature), threshold=tuple(threshold), calibrated=len(truth) > 0)
+
+    def _threshold(self, score: np.ndarray, answer: np.ndarray, fixed: float) -> float:
+        from medloom.tasks._calibration import accuracy_threshold, youden_threshold
+
+        if isinstance(self.options.threshold, float):
+            return fixed
+        choose = youden_threshold if self.options.threshold == "youden" else accuracy_threshold
+        return choose(answer > 0.5, _sigmoid(score))
+
+    def _collect(self, outputs: Iterable[tuple[Output, Field]]) -> tuple[np.ndarray, np.ndarray]:
+        """All logits, and truths with NaN where unknown, as [rows, outputs]."""
+        logits, truths = [np.zeros((0, 1))], [np.zeros((0, len(self.temperature)))]
+        for output, target in outputs:
+            logits.append(output["logits"].detach().double().numpy())
+            truths.append(_truth(target).reshape(len(logits[-1]), -1))
+        return np.concatenate(logits[1:] or logits), np.concatenate(truths[1:] or truths)
+
+    def decode(self, output: Output | Lifted) -> ClassPrediction:
+        if isinstance(output, Lifted):
+            raise StudyError("classify gives one answer a row and cannot be laid on an input")
+        logits = output["logits"].detach().double().numpy() / np.array(self.temperature)
+        if self.kind == "multiclass":
+            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probability = shifted / shifted.sum(axis=1, keepdims=True)
+            return ClassPrediction(self.kind, self.classes, probability, probability.argmax(axis=1))
+        probability = _sigmoid(logits)
+        decision = (probability >= np.array(self.threshold)).astype(np.int64)
+        if self.kind == "binary":
+            return ClassPrediction(self.kind, self.classes, probability[:, 0], decision[:, 0])
+        return ClassPrediction(self.kind, self.classes, probability, decision)
+
+    def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
+        """`truth` with NaN where unknown, `probability`, `decision`."""
+        assert isinstance(prediction, ClassPrediction) and not isinstance(truth, Lifted)
+        answer = _truth(truth)
+        return {
+            "truth": answer[:, 0] if self.kind == "binary" else answer,
+            "probability": prediction.probability,
+            "decision": prediction.decision,
+        }
+
+    def metrics(self) -> Mapping[str, Metric]:
+        from medloom.tasks import _class_figures
+
+        return _class_figures.metrics(self.kind)
+
+    def baselines(self, seed: int) -> Mapping[str, Baseline]:
+        from medloom.tasks._baselines import GradientBoosting, Logistic, Majority
+
+        outputs = len(self.classes)
+        return {
+            "majority": Majority(self.kind, outputs, seed),
+            "logistic": Logistic(self.kind, outputs, seed),
+            "gradient_boosting": GradientBoosting(self.kind, outputs, seed),
+        }
+
+    def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
+        from medloom.tasks import _class_figures
+
+        return _class_figures.plots(self.kind, self.classes, measured)
+
+    def question(self) -> str:
+        if self.kind == "binary":
+            return f"Is {self.options.column} {self.classes[1]!r} and not {self.classes[0]!r}?"
+        names = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
+        return (
+            f"Which of these apply: {names}?"
+            if self.kind == "multilabel"
+            else f"Which {self.options.column} is it: {names}?"
+        )
+
+    def describe(self) -> Mapping[str, str]:
+        counts = ", ".join(f"{name} {n}" for name, n in zip(self.classes, self.counts, strict=True))
+        facts = {"training rows": counts}
+        if self.kind == "binary":
+            facts = {
+                "asked for": self.classes[1],
+                **facts,
+                "threshold": f"{self.threshold[0]:.3f} ({self.options.threshold})",
+            }
+        facts["temperature"] = ", ".join(f"{t:.3f}" for t in self.temperature) if self.calibrated else "not calibrated"
+        return facts
+
+
+def _known(options: ClassifyOptions, cohort: Cohort, name: str) -> pl.Series:
+    """A target column as text, null where unknown."""
+    import polars as pl
+
+    from medloom.cohort.table import canonical
+
+    text = canonical(cohort.column(name, "target"))
+    if not options.missing:
+        return text
+    markers = [f"{marker:g}" if isinstance(marker, float) else str(marker) for marker in options.missing]
+    return pl.select(pl.when(~text.is_in(markers)).then(text)).to_series()
+
+
+def _label(options: ClassifyOptions, cohort: Cohort, name: str) -> np.ndarray:
+    """One label as 0, 1 and NaN."""
+    import polars as pl
+
+    text = _known(options, cohort, name).str.to_lowercase()
+    strange = text.filter(~text.is_in(["0", "1", "true", "false"]) & text.is_not_null())
+    if len(strange):
+        raise DataError(
+            f"column {name!r}: {len(strange)} values are neither 0 nor 1; expected a label of 0 and 1, empty where unknown"
+        )
+    number = text.replace_strict(
+        ["0", "1", "false", "true"], [0.0, 1.0, 0.0, 1.0], default=None, return_dtype=pl.Float64
+    )
+    return number.fill_null(float("nan")).to_numpy()
+
+
+def _classes(
+    options: ClassifyOptions, summaries: Sequence[ClassSummary]
+) -> tuple[Kind, tuple[str, ...], tuple[int, ...], tuple[float, ...]]:
+    total: dict[str, int] = {}
+    for summary in summaries:
+        assert isinstance(summary.counts, Mapping)
+        for name, n in summary.counts.items():
+            total[name] = total.get(name, 0) + n
+    if len(total) < 2:
+        found = f"only the class {next(iter(total))!r}" if total else "no known value"
+        raise DataError(f"column {options.column!r}: {found} in the training rows; expected at least two classes")
+    names = sorted(total, key=_natural)
+    if len(names) == 2:
+        positive = _positive(options, names)
+        names = [next(name for name in names if name != positive), positive]
+    counts = tuple(total[name] for name in names)
+    weights = tuple(sum(counts) / (len(counts) * n) for n in counts)
+    return "binary" if len(names) == 2 else "multiclass", tuple(names), counts, weights
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    """Numbers in the order of their value, then words."""
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)
+
+
+def _positive(options: ClassifyOptions, names: list[str]) -> str:
+    if options.positive is not None:
+        if options.positive not in names:
+            raise DataError(
+                f"positive: no training row has the class {options.positive!r}; {near(options.positive, names)}"
+            )
+        return options.positive
+    for name in names:
+        other = next(word for word in names if word != name)
+        if POSITIVE.get(name.lower()) == other.lower():
+            return name
+    raise DataError(
+        f"column {options.column!r} has the classes {names[0]!r} and {names[1]!r}; say which one is asked for: positive = {names[1]!r}"
+    )
+
+
+def _labels(
+    options: ClassifyOptions, summaries: Sequence[ClassSummary]
+) -> tuple[Kind, tuple[str, ...], tuple[int, ...], tuple[float, ...]]:
+    total = np.sum([np.array(summary.counts) for summary in summaries], axis=0)
+    for name, (zeros, ones) in zip(options.columns, total, strict=True):
+        if not zeros or not ones:
+            raise DataError(f"column {name!r}: the training rows have {zeros} zeros and {ones} ones; expected both")
+    weights = total.sum(axis=1, keepdims=True) / (2 * total)
+    return "multilabel", options.columns, tuple(int(n) for n in total[:, 1]), tuple(float(w) for w in weights.ravel())
+
+
+def _truth(target: Field) -> np.ndarray:
+    value = target.value.double().numpy().copy()
+    if target.valid is not None:
+        value[~target.valid.numpy()] = np.nan
+    value[~target.present.numpy()] = np.nan
+    return value
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    from scipy.special import expit
+
+    return np.asarray(expit(logits))
+
+
+def _temperature(score: np.ndarray, answer: np.ndarray, kind: Kind) -> float:
+    from scipy.special import log_softmax
+
+    from medloom.tasks._calibration import temperature
+
+    if kind == "multiclass":
+        rows = np.arange(len(answer))
+        return temperature(lambda t: -log_softmax(score / t, axis=1)[rows, answer.astype(int)].mean())
+    sign = np.where(answer > 0.5, 1.0, -1.0)
+    return temperature(lambda t: np.logaddexp(0, -sign * score / t).mean())

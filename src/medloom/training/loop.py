@@ -1,0 +1,193 @@
+"""The one training loop. Every step is a function of the plan and its number, so a run resumes to the bit."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from medloom.batch import Batch
+from medloom.draw import Draw
+from medloom.errors import StudyError
+from medloom.feed import Feed
+from medloom.model.assembly import Network
+from medloom.model.outputs import threads_set
+from medloom.study import TrainPart
+from medloom.training import state
+from medloom.training.plan import Order, Plan
+from medloom.training.state import Progress
+from medloom.training.step import Stepper
+
+
+class Interrupted(Exception):
+    """Training was asked to stop, and its checkpoint is written."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        self.step, self.steps = step, steps
+        super().__init__(f"stopped after step {step} of {steps}")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to watch. Watchers get values and can change nothing."""
+
+    kind: str
+    step: int
+    steps: int
+    train_loss: float | None = None
+    valid_loss: float | None = None
+    seconds: float = 0.0
+
+
+Watch = Callable[[Event], None]
+
+
+def train(
+    network: Network,
+    feed: Feed,
+    rows: tuple[Int[np.ndarray, " train"], Int[np.ndarray, " valid"]],
+    part: TrainPart,
+    plan: Plan,
+    checkpoint: Path | None = None,
+    watch: Watch = lambda event: None,
+) -> Progress:
+    """Trains in place, from `checkpoint` on where it exists; leaves the weights the study asks for in the network.
+
+    Raises Interrupted after SIGINT, with a checkpoint written, and StudyError where the loss is not finite.
+    """
+    with threads_set(plan.threads), torch.random.fork_rng(devices=[]), _interrupt() as asked:
+        return _train(network, feed, rows, part, plan, checkpoint, watch, asked)
+
+
+def _train(
+    network: Network,
+    feed: Feed,
+    rows: tuple[Int[np.ndarray, " train"], Int[np.ndarray, " valid"]],
+    part: TrainPart,
+    plan: Plan,
+    checkpoint: Path | None,
+    watch: Watch,
+    asked: threading.Event,
+) -> Progress:
+    stepper = Stepper(network, feed.tasks, part, plan)
+    progress, best = Progress(), None
+    if checkpoint is not None and checkpoint.exists():
+        progress, best = state.load(checkpoint, network, stepper.optimizer)
+    began = saved = time.monotonic()
+    watch(Event("start", progress.step, plan.steps))
+    network.train()
+    running = torch.tensor(progress.train_loss, dtype=torch.float64)
+    for batch in batches(feed, Order(rows[0], plan.batch, plan.seed), plan, part.workers, progress):
+        running += stepper.step(batch, progress.step)
+        progress.step += 1
+        progress.train_steps += 1
+        if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
+            best = _score(stepper, feed, rows[1], progress, float(running), best)
+            running.zero_()
+            seconds = time.monotonic() - began
+            watch(
+                Event(
+                    "score",
+                    progress.step,
+                    plan.steps,
+                    progress.history[-1]["train_loss"],
+                    progress.history[-1].get("valid_loss"),
+                    seconds,
+                )
+            )
+        elif progress.step % 16 == 0:
+            watch(Event("step", progress.step, plan.steps, seconds=time.monotonic() - began))
+        due = time.monotonic() - saved > part.checkpoint_seconds
+        ended = progress.stopped or progress.step == plan.steps
+        if checkpoint is not None and (due or ended or asked.is_set()):
+            progress.train_loss = float(running)
+            state.save(checkpoint, network, best, stepper.optimizer, progress)
+            saved = time.monotonic()
+        if asked.is_set() and not ended:
+            raise Interrupted(progress.step, plan.steps)
+    if part.keep == "best" and best is not None:
+        network.load_state_dict(best)
+    network.eval()
+    watch(Event("stop", progress.step, plan.steps, seconds=time.monotonic() - began))
+    return progress
+
+
+def _score(
+    stepper: Stepper,
+    feed: Feed,
+    rows: Int[np.ndarray, " valid"],
+    progress: Progress,
+    running: float,
+    best: dict[str, Tensor] | None,
+) -> dict[str, Tensor] | None:
+    """Adds a line to the history, remembers better weights, and decides whether to stop early."""
+    if not math.isfinite(running):
+        raise StudyError(f"the training loss is not finite at step {progress.step}; give a smaller train.learning_rate")
+    line = {"step": progress.step, "train_loss": running / progress.train_steps}
+    progress.train_steps = 0
+    if len(rows):
+        line["valid_loss"] = stepper.score(feed, rows)
+        if progress.best_loss is None or line["valid_loss"] < progress.best_loss:
+            progress.best_loss, progress.best_step, progress.scorings_since = line["valid_loss"], progress.step, 0
+            best = {name: tensor.clone() for name, tensor in stepper.network.state_dict().items()}
+        else:
+            progress.scorings_since += 1
+        progress.stopped = bool(stepper.part.patience) and progress.scorings_since >= stepper.part.patience
+    progress.history.append(line)
+    return best
+
+
+def batches(feed: Feed, order: Order, plan: Plan, workers: int, progress: Progress) -> Iterator[Batch]:
+    """Batches from `progress.step` on. Blocks begin at fixed steps, so that a resumed run gathers the same ones."""
+
+    def gather(block: int) -> Batch:
+        start = block * plan.gather
+        rows, epoch = order.at(start, min(plan.gather, plan.steps - start))
+        return feed.batch(rows, Draw(plan.seed, epoch))
+
+    first, last = progress.step // plan.gather, math.ceil(plan.steps / plan.gather)
+    with ThreadPoolExecutor(max(1, workers), "gather") as pool:
+        ahead: deque[Future[Batch]] = deque()
+        for block in range(first, last):
+            if workers:
+                while len(ahead) <= workers and block + len(ahead) < last:
+                    ahead.append(pool.submit(gather, block + len(ahead)))
+            gathered = ahead.popleft().result() if workers else gather(block)
+            for step in range(block * plan.gather, min((block + 1) * plan.gather, plan.steps)):
+                if step == progress.step and not progress.stopped:
+                    offset = (step - block * plan.gather) * plan.batch
+                    yield gathered.slice(offset, offset + plan.batch)
+            if progress.stopped:
+                return
+
+
+@contextmanager
+def _interrupt() -> Iterator[threading.Event]:
+    """The first Ctrl-C asks the loop to stop after its step; the second one interrupts at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

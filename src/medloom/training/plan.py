@@ -1,0 +1,120 @@
+"""How long and in what order: everything the loop needs, decided once and kept with the run."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from medloom.draw import Draw, generator
+from medloom.feed import Feed
+from medloom.model.assembly import Network
+from medloom.model.outputs import threads_set
+from medloom.study import TrainPart
+from medloom.training.step import Stepper
+
+AUTO_RATE = {"adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3}
+BLOCK_ELEMENTS = 65_536
+"""Batches are gathered together until they hold about this many numbers, so that gathering small ones costs little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A budget in steps and everything that decides each of them; a resumed run reads it back unchanged."""
+
+    seed: int
+    steps: int
+    batch: int
+    learning_rate: float
+    evaluate_every: int
+    threads: int
+    gather: int
+    loss_weights: Mapping[str, float]
+
+
+class Order:
+    """An endless sequence of full batches: row p of the stream is row p mod n of the permutation of epoch p div n."""
+
+    def __init__(self, rows: Int[np.ndarray, " rows"], batch: int, seed: int) -> None:
+        self._rows, self._batch, self._seed = rows, batch, seed
+        self._permutation = lru_cache(maxsize=4)(self._permute)
+
+    def _permute(self, epoch: int) -> Int[np.ndarray, " rows"]:
+        return self._rows[generator(self._seed, "order", epoch).permutation(len(self._rows))]
+
+    def at(self, step: int, steps: int) -> tuple[Int[np.ndarray, " stream"], Int[np.ndarray, " stream"]]:
+        """Rows and their epochs for `steps` batches from `step` on."""
+        count = len(self._rows)
+        position = np.arange(step * self._batch, (step + steps) * self._batch)
+        epoch = position // count
+        rows = np.empty_like(position)
+        for one in range(int(epoch[0]), int(epoch[-1]) + 1):
+            here = epoch == one
+            rows[here] = self._permutation(one)[position[here] % count]
+        return rows, epoch
+
+
+def make_plan(
+    part: TrainPart,
+    network: Network,
+    feed: Feed,
+    rows: Int[np.ndarray, " rows"],
+    seed: int,
+    loss_weights: Mapping[str, float],
+) -> Plan:
+    """Turns batch "auto", threads "auto" and minutes into numbers. Time is measured here and never again."""
+    batch = _auto_batch(len(rows)) if part.batch == "auto" else min(part.batch, len(rows))
+    threads = part.threads if part.threads != "auto" else (os.cpu_count() or 1) if network.on_grids else 1
+    elements = _elements(feed, Order(rows, batch, seed), seed)
+    gather = max(1, min(64, BLOCK_ELEMENTS // max(1, elements)))
+    rate = AUTO_RATE[part.optimizer] if part.learning_rate == "auto" else part.learning_rate
+    draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights))
+    steps = _steps(part, draft, network, feed, rows)
+    return Plan(seed, steps, batch, float(rate), max(1, steps // part.evaluations), threads, gather, dict(loss_weights))
+
+
+def _auto_batch(rows: int) -> int:
+    return min(rows, int(2 ** np.clip(round(math.log2(max(1, rows / 60))), 5, 10)))
+
+
+def _elements(feed: Feed, order: Order, seed: int) -> int:
+    rows, epoch = order.at(0, 1)
+    inputs = feed.batch(rows, Draw(seed, epoch)).inputs.values()
+    return sum(field.value.numel() + sum(t.numel() for t in field.extra.values()) for field in inputs)
+
+
+def _steps(part: TrainPart, draft: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"]) -> int:
+    if part.steps is not None:
+        return part.steps
+    if part.minutes is None:
+        epochs = 40.0 if part.epochs is None else part.epochs
+        return max(1, math.ceil(epochs * len(rows) / draft.batch))
+    return max(1, int(part.minutes * 60 / seconds_a_step(draft, network, feed, rows)))
+
+
+def seconds_a_step(
+    draft: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], most_seconds: float = 3.0
+) -> float:
+    """Median seconds of a training step, measured on a copy of the network; the first step is not counted."""
+    trial = copy.deepcopy(network)
+    order = Order(rows, draft.batch, draft.seed)
+    times: list[float] = []
+    began = time.perf_counter()
+    with threads_set(draft.threads), torch.random.fork_rng(devices=[]):
+        stepper = Stepper(trial, feed.tasks, TrainPart(), draft)
+        for step in range(50):
+            start = time.perf_counter()
+            data, epoch = order.at(step, 1)
+            stepper.step(feed.batch(data, Draw(draft.seed, epoch)), step)
+            times.append(time.perf_counter() - start)
+            if time.perf_counter() - began > most_seconds and len(times) > 1:
+                break
+    return float(np.median(times[1:]))

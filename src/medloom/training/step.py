@@ -1,0 +1,92 @@
+"""One optimiser step: the loss of a batch, its gradient, the update."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from medloom.batch import Batch
+from medloom.draw import seed_of
+from medloom.feed import Feed
+from medloom.model.assembly import Network
+from medloom.study import TrainPart
+from medloom.task import Task
+
+if TYPE_CHECKING:
+    from medloom.training.plan import Plan
+
+
+class Stepper:
+    """A network with its optimiser: one call of `step` is one step."""
+
+    def __init__(self, network: Network, tasks: Mapping[str, Task], part: TrainPart, plan: Plan) -> None:
+        self.network, self.tasks, self.part, self.plan = network, tasks, part, plan
+        self.optimizer = make_optimizer(network, part, plan.learning_rate)
+        self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def step(self, batch: Batch, step: int) -> Tensor:
+        """Loss of the batch before the step, detached. Dropout is a function of (seed, step)."""
+        torch.default_generator.manual_seed(seed_of(self.plan.seed, "dropout", step))
+        rate = self.plan.learning_rate * rate_share(self.part.schedule, step, self.plan.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self.loss(batch).sum() / self.plan.batch
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.part.clip_norm:
+            nn.utils.clip_grad_norm_(self._trained, self.part.clip_norm, foreach=True)
+        self.optimizer.step()
+        return loss.detach()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Weighted sum over targets of the losses of each row: [batch]."""
+        outputs = self.network(batch.inputs)
+        total = torch.zeros(())
+        for name, task in self.tasks.items():
+            total = total + self.plan.loss_weights[name] * task.loss(outputs[name], batch.targets[name], batch.inputs)
+        return total * batch.weight
+
+    def score(self, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
+        """Mean loss of these rows, each row counted by its share of views."""
+        self.network.eval()
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for _, _, batch in feed.cover(rows):
+                total += float(self.loss(batch).double().sum())
+                count += len(batch)
+        self.network.train()
+        return total / count
+
+
+def make_optimizer(network: nn.Module, part: TrainPart, rate: float) -> torch.optim.Optimizer:
+    """The optimiser of a study; vectors (biases, norms) are not decayed."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": part.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if part.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, fused=True)
+    if part.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.RMSprop(groups, lr=rate, alpha=0.9, eps=1e-7, foreach=True)
+
+
+def rate_share(schedule: str, step: int, steps: int) -> float:
+    """Learning rate of a step as a share of the highest: rises over the first 30 %, then falls as a cosine to 0.001.
+
+    Source: Smith & Topin, "Super-convergence", 2017, with cosine arms.
+    """
+    if schedule == "constant":
+        return 1.0
+    peak = 0.3 * steps
+    if step < peak:
+        return 0.04 + 0.96 * (1 - math.cos(math.pi * step / peak)) / 2
+    return 0.001 + 0.999 * (1 + math.cos(math.pi * (step - peak) / max(1.0, steps - peak))) / 2

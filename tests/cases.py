@@ -1,0 +1,172 @@
+"""Small studies on data made here, one for each way the project is used. Contract tests run over all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from medloom.study import Study, make
+
+SMALL = {"epochs": 3, "evaluations": 3, "batch": 16}
+COHORT = {"table": "cohort.csv", "row": "stay", "patient": "patient"}
+
+
+def _study(folder: Path, inputs: dict[str, Any], targets: dict[str, Any], **more: Any) -> Study:
+    whole = {"name": "case", "cohort": COHORT, "inputs": inputs, "targets": targets, "train": SMALL}
+    return make({**whole, "evaluate": {"resamples": 100}, **more}).within(folder)
+
+
+def _cohort(rows: int, seed: int = 0) -> pl.DataFrame:
+    """Stays of patients, about three stays to two patients; outcome from a number and a category, with gaps."""
+    random = np.random.default_rng(seed)
+    patient = np.sort(random.integers(0, rows * 2 // 3, rows))
+    lactate = random.gamma(2.0, 1.2, rows).round(2)
+    ward = random.choice(["medical", "surgical", "cardiac"], rows)
+    logit = 1.6 * (lactate - 2.2) + 1.2 * (ward == "surgical") - 0.4
+    died = random.random(rows) < 1 / (1 + np.exp(-logit))
+    severity = np.digitize(logit + random.normal(0, 0.5, rows), [-1.0, 1.0])
+    frame = pl.DataFrame(
+        {
+            "stay": [f"s{i:04d}" for i in range(rows)],
+            "patient": [f"p{code:04d}" for code in patient],
+            "lactate": lactate,
+            "age": random.integers(20, 90, rows),
+            "ward": ward,
+            "died": died.astype(int),
+            "sepsis": (lactate > 2.5).astype(int),
+            "severity": np.array(["mild", "moderate", "severe"])[severity],
+        }
+    )
+    holes = random.random((rows, 2)) < 0.1
+    return frame.with_columns(
+        pl.when(pl.Series(holes[:, 0])).then(None).otherwise(pl.col("lactate")).alias("lactate"),
+        pl.when(pl.Series(holes[:, 1])).then(None).otherwise(pl.col("sepsis")).alias("sepsis"),
+    )
+
+
+TABLE = {
+    "modality": "table",
+    "known_before_index": True,
+    "hidden": [16, 8],
+    "columns": {"lactate": {"kind": "numeric"}, "age": {"kind": "numeric"}, "ward": {"kind": "category"}},
+}
+
+
+def table_binary(folder: Path) -> Study:
+    """One table, two classes."""
+    _cohort(240).write_csv(folder / "cohort.csv")
+    return _study(folder, {"labs": TABLE}, {"death": {"task": "classify", "column": "died"}})
+
+
+def table_several(folder: Path) -> Study:
+    """Two tables, one of them absent for some rows; three targets: classes, labels with gaps, two classes weighted."""
+    frame = _cohort(240, 1).with_columns(
+        pl.when(pl.int_range(pl.len()) % 5 == 0).then(None).otherwise(pl.col("age")).alias("age")
+    )
+    frame.write_csv(folder / "cohort.csv")
+    inputs = {
+        "labs": {**TABLE, "columns": {"lactate": {"kind": "numeric"}, "ward": {"kind": "category"}}},
+        "person": {**TABLE, "columns": {"age": {"kind": "numeric"}}},
+    }
+    targets = {
+        "severity": {"task": "classify", "column": "severity"},
+        "labels": {"task": "classify", "columns": ["died", "sepsis"]},
+        "death": {"task": "classify", "column": "died", "class_weights": "balanced", "loss_weight": 0.5},
+    }
+    return _study(folder, inputs, targets)
+
+
+def events_binary(folder: Path) -> Study:
+    """A long table of events, several index times a patient, beside a table."""
+    cohort = _cohort(160, 2)
+    random = np.random.default_rng(3)
+    index = random.uniform(24, 200, len(cohort)).round(2)
+    cohort = cohort.with_columns(pl.Series("hour", index))
+    cohort.write_csv(folder / "cohort.csv")
+    count = 3000
+    patients = cohort["patient"].unique().sort().to_list()[:-5]
+    pl.DataFrame(
+        {
+            "patient": random.choice(patients, count),
+            "time": random.uniform(0, 240, count).round(2),
+            "code": random.choice(["heart rate", "lactate", "dialysis", "culture"], count),
+            "value": random.normal(2, 1, count).round(2),
+        }
+    ).with_columns(
+        pl.when(pl.col("code") == "dialysis").then(None).otherwise(pl.col("value")).alias("value")
+    ).write_csv(folder / "events.csv")
+    inputs = {
+        "course": {"modality": "events", "table": "events.csv", "last": 32, "width": 16, "code_width": 8},
+        "labs": TABLE,
+    }
+    targets = {"death": {"task": "classify", "column": "died"}}
+    return _study(folder, inputs, targets, cohort={**COHORT, "at": "hour"})
+
+
+def _pictures(folder: Path, rows: int, shape: tuple[int, ...]) -> pl.DataFrame:
+    """Images with a bright blob or not, and masks of the blob; PNG in two axes, NIfTI in three."""
+    random = np.random.default_rng(4)
+    names, masks, blob = [], [], []
+    for row in range(rows):
+        image = random.normal(80, 10, shape)
+        mask = np.zeros(shape, np.uint8)
+        corner = [int(random.integers(1, side - 6)) for side in shape]
+        ill = bool(row % 2)
+        where = tuple(slice(c, c + 5) for c in corner)
+        if ill:
+            image[where] += 90
+            mask[where] = 1
+        pixels = image.clip(0, 255).astype(np.uint8)
+        names.append(_save(folder / f"image{row}", pixels))
+        masks.append(_save(folder / f"mask{row}", mask))
+        blob.append(int(ill))
+    ids = {"stay": [f"s{i:04d}" for i in range(rows)], "patient": [f"p{i // 2:04d}" for i in range(rows)]}
+    return pl.DataFrame({**ids, "image": names, "mask": masks, "blob": blob})
+
+
+def _save(stem: Path, values: np.ndarray) -> str:
+    if values.ndim == 2:
+        from PIL import Image
+
+        Image.fromarray(values).save(stem.with_suffix(".png"))
+        return stem.with_suffix(".png").name
+    import nibabel
+
+    nibabel.save(
+        nibabel.Nifti1Image(values.astype(np.int16), np.diag([1.0, 1.0, 2.0, 1.0])), stem.with_suffix(".nii.gz")
+    )
+    return stem.with_suffix(".nii.gz").name
+
+
+def _image(dims: int) -> dict[str, Any]:
+    patch = [16] * dims if dims == 2 else [8] * dims
+    return {
+        "modality": "image", "column": "image", "dims": dims, "patch": patch, "flip": [0], "width": 4, "levels": 2,
+        "pooled_width": 8, "known_before_index": True,
+    }  # fmt: skip
+
+
+def image_segment_2d(folder: Path) -> Study:
+    """Outlines on PNG, and a class of the whole picture, from one encoder."""
+    _pictures(folder, 40, (20, 24)).write_csv(folder / "cohort.csv")
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})
+
+
+def image_segment_3d(folder: Path) -> Study:
+    """Outlines on NIfTI."""
+    _pictures(folder, 24, (10, 12, 9)).write_csv(folder / "cohort.csv")
+    targets = {"outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}}}
+    return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
+
+
+CASES: dict[str, Callable[[Path], Study]] = {
+    made.__name__: made for made in (table_binary, table_several, events_binary, image_segment_2d, image_segment_3d)
+}
