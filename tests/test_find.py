@@ -30,6 +30,7 @@ def test_entry_points_add_names_and_come_first(monkeypatch: pytest.MonkeyPatch) 
         pass
 
     points = [SimpleNamespace(name=name, load=lambda: Theirs) for name in ("spirometry", "table")]
+    monkeypatch.setattr(find, "_points", find._points.__wrapped__)
     monkeypatch.setattr(find, "entry_points", lambda group: points if group == "medloom.modalities" else [])
     assert "spirometry" in find.modalities()
     assert find.modality("spirometry") is Theirs

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from medloom import find, study, study_text
+from medloom import find, study
 from medloom.errors import StudyError
 from medloom.study import InputPart, Study, TargetPart, make, read
 from medloom.study_text import dump_json, dump_toml, schema
@@ -72,6 +72,7 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
         "medloom.modalities": [SimpleNamespace(name="trace", load=lambda: Trace)],
         "medloom.tasks": [SimpleNamespace(name="outline", load=lambda: Outline)],
     }
+    monkeypatch.setattr(find, "_points", find._points.__wrapped__)
     monkeypatch.setattr(find, "entry_points", lambda group: points[group])
 
 

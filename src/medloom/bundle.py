@@ -149,6 +149,7 @@ class Bundle:
         if folder.exists() and not (folder / "manifest.json").exists():
             raise BundleError(f"{folder} exists and is no bundle; choose another folder")
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        partial.chmod(0o755)
         try:
             self._write(partial)
             if folder.exists():

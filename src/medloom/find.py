@@ -6,7 +6,8 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from medloom.errors import StudyError
@@ -59,17 +60,26 @@ def tasks() -> list[str]:
     return _names("tasks")
 
 
-def _names(room: str) -> list[str]:
+@cache
+def _points(room: str) -> dict[str, EntryPoint]:
+    """Entry points of other packages, looked up once: what is installed does not change while a process runs."""
+    return {point.name: point for point in entry_points(group=f"medloom.{room}")}
+
+
+@cache
+def _ours(room: str) -> frozenset[str]:
     package = importlib.import_module(f"medloom.{room}")
-    ours = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
-    return sorted({*ours, *(point.name for point in entry_points(group=f"medloom.{room}"))})
+    return frozenset(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def _names(room: str) -> list[str]:
+    return sorted({*_ours(room), *_points(room)})
 
 
 def _find(room: str, name: str) -> Any:
     kind = {"modalities": "modality", "tasks": "task"}[room]
     if name not in _names(room):
         raise StudyError(f"unknown {kind} {name!r}; {near(name, _names(room))}")
-    for point in entry_points(group=f"medloom.{room}"):
-        if point.name == name:
-            return point.load()
+    if name in _points(room):
+        return _points(room)[name].load()
     return getattr(importlib.import_module(f"medloom.{room}.{name}"), name.capitalize())

@@ -6,6 +6,7 @@ torch or polars.
 
 from __future__ import annotations
 
+import copy
 import tomllib
 import types
 import typing
@@ -27,6 +28,9 @@ from pydantic_core import PydanticCustomError
 
 from medloom import find
 from medloom.errors import StudyError
+
+BETWEEN_KEYS = frozenset({"part", "patient", "budget", "column", "shares", "test", "learning_rate"})
+"""Types of mistakes that are not of one key alone, and whose message is a whole sentence."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -290,10 +294,35 @@ def make(raw: Mapping[str, Any]) -> Study:
     try:
         return Study.model_validate(raw)
     except ValidationError as error:
-        problems = _problems(error, Study)
+        problems = dict.fromkeys([*_problems(error, Study), *_hidden(raw, error)])
         raise StudyError(
             [f"{'.'.join(map(str, path))}: {text}" if path else text for path, text in problems]
         ) from error
+
+
+def _hidden(raw: Mapping[str, Any], error: ValidationError) -> list[tuple[tuple[Any, ...], str]]:
+    """Mistakes between keys, which are only looked for once each key is sound: those left when wrong ones are out."""
+    mended = copy.deepcopy(dict(raw))
+    for item in error.errors(include_url=False):
+        path = [part for part in item["loc"] if not _is_branch(part)]
+        _leave_out(mended, path[:2] if path[:1] in (["inputs"], ["targets"]) else path)
+    try:
+        Study.model_validate(mended)
+    except ValidationError as again:
+        between = [item for item in again.errors(include_url=False) if item["type"] in BETWEEN_KEYS]
+        found = [(tuple(item["loc"]), item) for item in between]
+        nested = [
+            (path + tuple(more), text) for path, item in found for more, text in item.get("ctx", {}).get("problems", ())
+        ]
+        return nested + [(path, str(item["msg"])) for path, item in found if "problems" not in item.get("ctx", {})]
+    return []
+
+
+def _leave_out(values: Any, path: Sequence[Any]) -> None:
+    for part in path[:-1]:
+        values = values.get(part) if isinstance(values, dict) else None
+    if path and isinstance(values, dict):
+        values.pop(path[-1], None)
 
 
 def _override(raw: dict[str, Any], text: str) -> None:
@@ -322,7 +351,15 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> list[tuple[tupl
             found += [(path + tuple(more), text) for more, text in inner]
         else:
             found.append((path, _sentence(item, model)))
-    return list(dict.fromkeys(found))
+    return [
+        (path, _either([text for other, text in found if other == path])) for path in dict.fromkeys(p for p, _ in found)
+    ]
+
+
+def _either(texts: list[str]) -> str:
+    """One sentence of what the branches of a union each expected: "found 'big'; input should be …, or expected 'auto'"."""
+    first, *others = dict.fromkeys(texts)
+    return ", or ".join([first, *(text.partition("; ")[2] or text for text in others)])
 
 
 def _is_branch(part: Any) -> bool:
@@ -342,7 +379,7 @@ def _sentence(item: Any, model: type[BaseModel]) -> str:
         expected = item["ctx"]["expected"]
         hint = find.near(str(item["input"]), [word.strip(" '") for word in expected.replace(" or ", ",").split(",")])
         return f"found {item['input']!r}; expected {expected}" + (f"; {hint}" if hint.startswith("did") else "")
-    if item["type"] in {"part", "patient", "budget", "column", "shares", "test", "learning_rate"}:
+    if item["type"] in BETWEEN_KEYS:
         return str(item["msg"])
     shown = repr(item["input"])
     return f"found {shown if len(shown) < 60 else shown[:57] + '…'}; {item['msg'][0].lower()}{item['msg'][1:]}"

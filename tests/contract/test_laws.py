@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import polars as pl
-import pytest
 import torch
 
 from medloom import find, fitted
@@ -21,6 +20,7 @@ from medloom.modality import Lifted
 from medloom.model.outputs import outputs
 from medloom.prepare import prepare, read
 from medloom.run import fit
+from medloom.study_text import with_folders
 from tests.cases import CASES
 
 
@@ -206,7 +206,7 @@ def test_study_survives_its_own_file(case):
     from medloom import study as files
 
     again = files.read(case.run.folder / "study.toml")
-    assert again.inputs == case.prepared.study.inputs and again.targets == case.prepared.study.targets
+    assert again == with_folders(case.prepared.study)
 
 
 def test_a_bundle_reads_what_it_saved(case):
@@ -219,8 +219,7 @@ def test_a_bundle_reads_what_it_saved(case):
 
 
 def test_training_learns_and_is_repeatable(case, tmp_path):
-    second = fit(case.study, tmp_path / "run")
-    one, two = (run.bundle.network.state_dict() for run in (case.run, second))
+    one, two = (_weights(case, tmp_path / name) for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     fresh = case.network.state_dict()
     assert any(not torch.equal(fresh[name], one[name]) for name in one)
@@ -238,18 +237,17 @@ def test_answers_come_in_the_shape_of_the_truth(case):
             assert all(len(values) == len(part) for values in measured.values())
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_law_4_the_number_of_workers_changes_nothing(case, tmp_path, workers):
-    study = case.study.model_copy(
-        update={"train": case.study.train.model_copy(update={"workers": workers, "patience": 0})}
-    ).within(case.folder)
-    run = fit(study, tmp_path / "run")
-    reference = case.study.model_copy(
-        update={"train": case.study.train.model_copy(update={"workers": 1, "patience": 0})}
-    ).within(case.folder)
-    other = fit(reference, tmp_path / "reference")
-    one, two = run.bundle.network.state_dict(), other.bundle.network.state_dict()
-    assert all(torch.equal(one[name], two[name]) for name in one)
+def _weights(case, out, **train):
+    """Weights of a fit of the case without baselines, with other training options."""
+    part = case.study.train.model_copy(update={"patience": 0, **train})
+    judged = case.study.evaluate.model_copy(update={"baselines": False})
+    study = case.study.model_copy(update={"train": part, "evaluate": judged}).within(case.folder)
+    return fit(study, out).bundle.network.state_dict()
+
+
+def test_law_4_the_number_of_workers_changes_nothing(case, tmp_path):
+    none, two = (_weights(case, tmp_path / str(workers), workers=workers) for workers in (0, 2))
+    assert all(torch.equal(none[name], two[name]) for name in none)
 
 
 def test_prepare_is_the_same_from_a_store(case, tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TextIO, TypeVar, cast
 
 import polars as pl
 
@@ -59,12 +61,14 @@ def read_blocks(
     else:
         names = _csv_header(path, separator)
         lazy = _scan_csv(path, separator, dict.fromkeys(names, pl.String), 0)
-    empty = True
+    empty, unchecked = True, separator is not None
     for block in _guarded_blocks(lambda: lazy.collect_batches(chunk_size=rows, maintain_order=True), path):
         for start in range(0, len(block), rows):
             part = block[start : start + rows]
             if separator is not None:
-                _refuse_short_rows(part, path, separator)
+                if unchecked and _may_be_short(part):
+                    _refuse_short_rows(part, path, separator)
+                    unchecked = False
                 part = part.with_columns(_numbers(part[name]) for name in part.columns if name not in text)
             empty = False
             yield part
@@ -97,20 +101,40 @@ def _numbers(column: pl.Series) -> pl.Series:
     return number if (number.is_not_null() | column.is_null()).all() else column
 
 
+def _suffix(path: Path) -> str:
+    """The kind of table: ".csv" for both a.csv and a.csv.gz."""
+    return Path(path.stem).suffix.lower() if _zipped(path) else path.suffix.lower()
+
+
+def _zipped(path: Path) -> bool:
+    return path.suffix.lower() == ".gz" and SUFFIXES.get(Path(path.stem).suffix.lower()) is not None
+
+
+def _text(path: Path, **how: Any) -> TextIO:
+    """A text table opened for reading, unzipped where it is zipped."""
+    return io.TextIOWrapper(_bytes(path), newline="", **how)
+
+
+def _bytes(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb")) if _zipped(path) else open(path, "rb")
+
+
 def _check(path: Path) -> str | None:
     if path.is_dir():
         raise DataError(f"{path} is a folder; expected a table file")
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path}: unknown kind of table {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
+    if _suffix(path) not in SUFFIXES:
+        raise DataError(
+            f"{path}: unknown kind of table {path.suffix!r}; expected one of {', '.join(SUFFIXES)}, or .csv.gz"
+        )
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; expected a header and rows")
-    return SUFFIXES[path.suffix.lower()]
+    return SUFFIXES[_suffix(path)]
 
 
 def _lazy(path: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else pl.scan_ipc(path)
+    return pl.scan_parquet(path) if _suffix(path) in {".parquet", ".pq"} else pl.scan_ipc(path)
 
 
 def _scan_csv(path: Path, separator: str, schema: dict[str, Any], infer: int | None) -> pl.LazyFrame:
@@ -120,12 +144,12 @@ def _scan_csv(path: Path, separator: str, schema: dict[str, Any], infer: int | N
 
 
 def _csv_header(path: Path, separator: str) -> list[str]:
-    with open(path, "rb") as handle:
+    with _bytes(path) as handle:
         start = handle.read(4)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(f"{path}: the file is UTF-16; save it as UTF-8 (in Excel: 'CSV UTF-8')")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
+        with _text(path, encoding="utf-8-sig") as handle:
             names = next(csv.reader(handle, delimiter=separator), [])
     except UnicodeDecodeError as error:
         raise _not_utf8(path) from error
@@ -157,7 +181,7 @@ def _broken(path: Path, error: Exception) -> DataError:
     text = str(error)
     if "utf-8" in text.lower() or "utf8" in text.lower():
         return _not_utf8(path)
-    separator = SUFFIXES.get(path.suffix.lower())
+    separator = SUFFIXES.get(_suffix(path))
     if separator is not None:
         line = _ragged_line(path, separator)
         if line is not None:
@@ -167,7 +191,7 @@ def _broken(path: Path, error: Exception) -> DataError:
 
 
 def _not_utf8(path: Path) -> DataError:
-    with open(path, "rb") as handle:
+    with _bytes(path) as handle:
         for number, line in enumerate(handle, 1):
             try:
                 line.decode("utf-8")
@@ -180,7 +204,7 @@ def _not_utf8(path: Path) -> DataError:
 
 def _ragged_line(path: Path, separator: str) -> DataError | None:
     """The first line whose number of fields is not the header's, or whose quotes do not close."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as handle:
+    with _text(path, encoding="utf-8-sig", errors="replace") as handle:
         reader = csv.reader(handle, delimiter=separator, strict=True)
         try:
             width = len(next(reader, []))
@@ -192,9 +216,13 @@ def _ragged_line(path: Path, separator: str) -> DataError | None:
     return None
 
 
+def _may_be_short(frame: pl.DataFrame) -> bool:
+    return frame.width > 1 and len(frame) > 0 and frame.to_series(frame.width - 1).null_count() > 0
+
+
 def _refuse_short_rows(frame: pl.DataFrame, path: Path, separator: str) -> None:
     """polars fills short rows with nulls: where the last column has nulls, count the fields of each line."""
-    if frame.width > 1 and len(frame) and frame.to_series(frame.width - 1).null_count():
+    if _may_be_short(frame):
         ragged = _ragged_line(path, separator)
         if ragged is not None:
             raise ragged

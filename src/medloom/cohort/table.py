@@ -23,7 +23,8 @@ class Cohort:
     """Rows of a study. `row` are their ids as text; `patient` are codes, equal for rows of one patient.
 
     `at` is the index time (seconds since 1970, or the number given), None where the study has none. `folder` is
-    where relative paths begin; `tables` are frames passed in Python for inputs that have a table of their own.
+    where files named by the study begin, `files` where paths that stand in the table begin; `tables` are frames passed
+    in Python for inputs that have a table of their own.
     """
 
     frame: pl.DataFrame
@@ -34,6 +35,7 @@ class Cohort:
     at_kind: Kind | None = None
     site: pl.Series | None = None
     folder: Path = Path()
+    files: Path = Path()
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -88,11 +90,11 @@ def read_cohort(
         if data is None and part.table is None:
             raise DataError("the study names no cohort.table; give one, or pass a frame as data")
         path = Path(data) if data is not None else folder / str(part.table)
-        frame = read_table(path, text | ids)
+        frame, files = read_table(path, text | ids), path.parent
     else:
-        frame = as_frame(data)
+        frame, files = as_frame(data), folder
     named = {name: as_frame(table) for name, table in (tables or {}).items() if not isinstance(table, (str, Path))}
-    return make_cohort(part, frame, folder, named)
+    return replace(make_cohort(part, frame, folder, named), files=files)
 
 
 def make_cohort(
@@ -120,6 +122,7 @@ def make_cohort(
         at_kind=kind,
         site=canonical(frame[part.site]) if part.site else None,
         folder=folder,
+        files=folder,
         tables=tables,
     )
 

@@ -27,7 +27,7 @@ LEAST = 1e-7
 CELLS = 20_000_000
 """Training values (rows × features) a model is given, at most; but always `FEWEST_FEATURES`."""
 FEWEST_FEATURES = 500
-BOOSTING_FEATURES = 1_000
+BOOSTING_FEATURES = 400
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
 """Inverse strengths C of the ridge penalty that logistic regression chooses among."""
 BOOSTING_SETTINGS = ((0.1, 31), (0.1, 7), (0.03, 15))

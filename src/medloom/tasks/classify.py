@@ -210,15 +210,17 @@ class Classify(Task):
         from torch.nn import functional as F
 
         logits, present = output["logits"], target.present.float()
-        weights = torch.tensor(self.weights, dtype=logits.dtype)
         weighted = self.options.class_weights != "none"
+        weights = torch.tensor(self.weights if weighted else (), dtype=logits.dtype)
         if self.kind == "multiclass":
             loss = F.cross_entropy(logits + weights.log() if weighted else logits, target.value, reduction="none")
             return (loss * weights[target.value] if weighted else loss) * present
-        negative, positive = weights.reshape(-1, 2).T
-        shifted = logits + (positive / negative).log() if weighted else logits
-        loss = F.binary_cross_entropy_with_logits(shifted, target.value, reduction="none")
-        if weighted:
+        if not weighted:
+            loss = F.binary_cross_entropy_with_logits(logits, target.value, reduction="none")
+        else:
+            negative, positive = weights.reshape(-1, 2).T
+            shifted = logits + (positive / negative).log()
+            loss = F.binary_cross_entropy_with_logits(shifted, target.value, reduction="none")
             loss = loss * torch.where(target.value > 0.5, positive, negative)
         if target.valid is None:
             return loss[:, 0] * present

@@ -105,7 +105,7 @@ class Segment(Task):
             np.array(paths.to_list(), dtype=object),
             paths.is_not_null().to_numpy(),
             (0, *options.labels.values()),
-            cohort.folder,
+            cohort.files,
         )
 
     @classmethod

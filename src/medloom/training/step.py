@@ -27,30 +27,40 @@ class Stepper:
 
     def __init__(self, network: Network, tasks: Mapping[str, Task], part: TrainPart, plan: Plan) -> None:
         self.network, self.tasks, self.part, self.plan = network, tasks, part, plan
-        self.optimizer = make_optimizer(network, part, plan.learning_rate)
-        self._trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._trained = [p for p in network.parameters() if p.requires_grad]
+        self._decayed = [p.detach() for p in self._trained if p.ndim >= 2] if part.weight_decay else []
+        self.optimizer = make_optimizer(self._trained, part, plan.learning_rate)
 
     def step(self, batch: Batch, step: int) -> Tensor:
         """Loss of the batch before the step, detached. Dropout is a function of (seed, step)."""
         torch.default_generator.manual_seed(seed_of(self.plan.seed, "dropout", step))
         rate = self.plan.learning_rate * rate_share(self.part.schedule, step, self.plan.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self.loss(batch).sum() / self.plan.batch
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.param_groups[0]["lr"] = rate
+        for parameter in self._trained:
+            parameter.grad = None
+        loss = torch.dot(self.loss(batch), batch.weight) / self.plan.batch
         loss.backward()
-        if self.part.clip_norm:
-            nn.utils.clip_grad_norm_(self._trained, self.part.clip_norm, foreach=True)
+        self._clip()
+        if self._decayed:
+            torch._foreach_mul_(self._decayed, 1 - rate * self.part.weight_decay)
         self.optimizer.step()
         return loss.detach()
+
+    def _clip(self) -> None:
+        """Scales all gradients so that their joint norm is at most `clip_norm`."""
+        if self.part.clip_norm:
+            gradients = [p.grad for p in self._trained if p.grad is not None]
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            torch._foreach_mul_(gradients, (self.part.clip_norm / (norm + 1e-6)).clamp(max=1.0))
 
     def loss(self, batch: Batch) -> Tensor:
         """Weighted sum over targets of the losses of each row: [batch]."""
         outputs = self.network(batch.inputs)
-        total = torch.zeros(())
-        for name, task in self.tasks.items():
-            total = total + self.plan.loss_weights[name] * task.loss(outputs[name], batch.targets[name], batch.inputs)
-        return total * batch.weight
+        losses = [
+            self.plan.loss_weights[name] * task.loss(outputs[name], batch.targets[name], batch.inputs)
+            for name, task in self.tasks.items()
+        ]
+        return sum(losses[1:], start=losses[0])
 
     def score(self, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
         """Mean loss of these rows, each row counted by its share of views."""
@@ -58,25 +68,22 @@ class Stepper:
         total, count = 0.0, 0
         with torch.inference_mode():
             for _, _, batch in feed.cover(rows):
-                total += float(self.loss(batch).double().sum())
+                total += float(torch.dot(self.loss(batch), batch.weight))
                 count += len(batch)
         self.network.train()
         return total / count
 
 
-def make_optimizer(network: nn.Module, part: TrainPart, rate: float) -> torch.optim.Optimizer:
-    """The optimiser of a study; vectors (biases, norms) are not decayed."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": part.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+def make_optimizer(trained: list[nn.Parameter], part: TrainPart, rate: float) -> torch.optim.Optimizer:
+    """The optimiser of a study, without weight decay: the step decays matrices itself, for all optimisers alike.
+
+    Source: Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
+    """
     if part.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=True)
+        return torch.optim.AdamW(trained, lr=rate, weight_decay=0.0, fused=True)
     if part.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.RMSprop(groups, lr=rate, alpha=0.9, eps=1e-7, foreach=True)
+        return torch.optim.SGD(trained, lr=rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.RMSprop(trained, lr=rate, alpha=0.9, eps=1e-7, foreach=True)
 
 
 def rate_share(schedule: str, step: int, steps: int) -> float:

@@ -60,7 +60,7 @@ class Image(Modality):
     @classmethod
     def read(cls, options: ImageOptions, cohort: Cohort) -> list[Scan]:  # type: ignore[override]
         """The decoded files of these rows. Raises DataError naming the rows of every file that cannot be used."""
-        paths = [cohort.folder / path for path in cls.keys(options, cohort).to_list()]
+        paths = [cohort.files / path for path in cls.keys(options, cohort).to_list()]
         return packing.read_scans(paths, cohort.row.to_list(), options.column, options.dims, options.channels)
 
     @classmethod

@@ -61,6 +61,8 @@ class Table(Modality):
         have = set(cohort.frame.columns)
         names = [name for name in options.columns if name in have]
         keys = cohort.row
+        if options.at is None and any(not cohort.frame[name].null_count() for name in names):
+            return keys
         nulls = cohort.frame.select(pl.all_horizontal(pl.col(names).is_null())).to_series()
         if options.at is not None and cohort.at is not None:
             known, _ = read_times(cohort.column(options.at, "at"), f"at {options.at!r}", cohort.row)
