@@ -24,7 +24,7 @@ BINS = 64
 class Prior(Baseline):
     """Every voxel is of the class that most voxels of the training rows have: background, nearly always."""
 
-    label = "most frequent class everywhere"
+    label = "Most frequent class everywhere"
 
     def __init__(self, ground: str, classes: int) -> None:
         self._ground: Final = ground
@@ -47,7 +47,7 @@ class Prior(Baseline):
 class Intensity(Baseline):
     """Naive Bayes on each voxel's own intensity, in quantile bins of the training voxels."""
 
-    label = "naive Bayes on the intensity"
+    label = "Naive Bayes on the intensity"
 
     def __init__(self, ground: str, classes: int) -> None:
         self._ground: Final = ground

@@ -305,12 +305,12 @@ class Classify(Task):
 
     def question(self) -> str:
         if self.kind == "binary":
-            return f"Is {self.options.column} {self.classes[1]!r} and not {self.classes[0]!r}?"
+            return f"{self.options.column}: {self.classes[1]} or {self.classes[0]}?"
         names = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
         return (
             f"Which of these apply: {names}?"
             if self.kind == "multilabel"
-            else f"Which {self.options.column} is it: {names}?"
+            else f"{self.options.column}: which of {names}?"
         )
 
     def describe(self) -> Mapping[str, str]:

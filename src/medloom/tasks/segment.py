@@ -190,6 +190,9 @@ class Segment(Task):
             "intensity": Intensity(self.options.input, len(self.values)),
         }
 
+    def question(self) -> str:
+        return f"Where in the {self.options.input} is the {' and the '.join(self.options.labels)}?"
+
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """Dice of every case, from the worst to the best."""
         curves = []
