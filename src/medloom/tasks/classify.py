@@ -305,7 +305,8 @@ class Classify(Task):
 
     def question(self) -> str:
         if self.kind == "binary":
-            return f"{self.options.column}: {self.classes[1]} or {self.classes[0]}?"
+            plain = self.classes[1].lower() in ("1", "true", "yes", "y")
+            return f"{self.options.column}: {'yes or no' if plain else f'{self.classes[1]} or {self.classes[0]}'}?"
         names = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
         return (
             f"Which of these apply: {names}?"

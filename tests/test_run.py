@@ -1,0 +1,92 @@
+"""`evaluate`, watching, frames in Python."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+import medloom
+from medloom.errors import DataError, StudyError
+from medloom.run import evaluate, fit
+from medloom.study_text import dump_toml
+from tests.cases import table_binary
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return fit(table_binary(folder), folder / "run")
+
+
+def test_evaluating_the_test_rows_gives_the_figures_of_the_run(run, tmp_path):
+    part = pl.read_parquet(run.folder / "split.parquet").filter(pl.col("part") == "test").rename({"row": "stay"})
+    held_out = part.join(pl.read_csv(run.folder.parent / "cohort.csv"), on="stay", maintain_order="left").drop("part")
+    held_out.write_csv(tmp_path / "other.csv")
+    again = evaluate(run.folder / "bundle", tmp_path / "other.csv", tmp_path / "out")
+    ours, theirs = run.metrics["targets"]["death"]["model"], again.metrics["targets"]["death"]["model"]
+    for name in ours:
+        assert theirs[name]["value"] == pytest.approx(ours[name]["value"], abs=1e-6), name
+    assert again.report.exists() and len(again.predictions) == len(held_out)
+    assert again.metrics["targets"]["death"]["difference"]["baseline"] is None
+
+
+def test_evaluating_without_answers_names_the_column(run, tmp_path):
+    pl.read_csv(run.folder.parent / "cohort.csv").drop("died").write_csv(tmp_path / "other.csv")
+    with pytest.raises(DataError, match="no column 'died'"):
+        evaluate(run.folder / "bundle", tmp_path / "other.csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_frame_and_a_path_lead_to_the_same_run(run, tmp_path):
+    frame = pl.read_csv(run.folder.parent / "cohort.csv")
+    study = table_binary(tmp_path)
+    from_frame = medloom.fit(study, tmp_path / "frame", data=frame.to_pandas())
+    assert from_frame.metrics["targets"] == run.metrics["targets"]
+    (tmp_path / "study.toml").write_text(dump_toml(study))
+    from_file = medloom.fit(str(tmp_path / "study.toml"), tmp_path / "file")
+    assert from_file.metrics["targets"] == run.metrics["targets"]
+
+
+def test_watchers_see_the_training_and_the_log_holds_its_scorings(run, tmp_path):
+    events = []
+    fit(table_binary(tmp_path), tmp_path / "run", watch=events.append)
+    kinds = [event.kind for event in events]
+    assert kinds[0] == "start" and kinds[-1] == "judge" and kinds.count("score") >= 3
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines if line["kind"] == "score"] == ["score"] * kinds.count("score")
+    with pytest.raises(AttributeError):
+        events[0].step = 5
+
+
+def test_a_loss_that_is_not_finite_is_said(tmp_path):
+    study = table_binary(tmp_path)
+    train = study.train.model_copy(
+        update={"optimizer": "sgd", "learning_rate": 1e30, "clip_norm": 0.0, "schedule": "constant"}
+    )
+    with pytest.raises(
+        StudyError, match=r"the training loss is not finite at step \d+; give a smaller train.learning_rate"
+    ):
+        fit(study.model_copy(update={"train": train}).within(tmp_path), tmp_path / "run")
+
+
+def test_work_files_are_gone_when_a_run_is_finished(run):
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {
+        "bundle",
+        "log.jsonl",
+        "metrics.json",
+        "predictions.parquet",
+        "report.html",
+        "run.json",
+        "split.parquet",
+        "study.toml",
+    }
+
+
+def test_at_most_twelve_public_names():
+    assert len(medloom.__all__) <= 12
+    assert all(getattr(medloom, name) is not None for name in medloom.__all__)
+    with pytest.raises(AttributeError):
+        medloom.nothing  # noqa: B018

@@ -1,0 +1,118 @@
+"""Order, schedule and steps, against what torch does."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from medloom.draw import Draw
+from medloom.model.assembly import assemble
+from medloom.prepare import prepare, read
+from medloom.study import TrainPart
+from medloom.training.plan import Order, Plan, make_plan
+from medloom.training.step import Stepper, rate_share
+from tests.cases import table_binary
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    return prepare(*read(table_binary(tmp_path_factory.mktemp("data"))))
+
+
+def _plan(**more) -> Plan:
+    fields = {
+        "seed": 0,
+        "steps": 10,
+        "batch": 16,
+        "learning_rate": 0.01,
+        "evaluate_every": 5,
+        "threads": 1,
+        "gather": 2,
+    }
+    return Plan(**{**fields, **more}, loss_weights={"death": 1.0})
+
+
+def _torch_optimizer(name, parameters, part):
+    matrices = [p for p in parameters if p.ndim >= 2]
+    vectors = [p for p in parameters if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": part.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=0.01, foreach=False)
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=0.01, momentum=0.9, nesterov=True, foreach=False)
+    return torch.optim.RMSprop(groups, lr=0.01, alpha=0.9, eps=1e-7, foreach=False)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("clip", [0.0, 0.05])
+def test_a_step_is_the_step_that_torch_takes(prepared, name, clip):
+    """Weight decay is decoupled for all optimisers, so it is compared where torch decouples it too: AdamW."""
+    part = TrainPart(optimizer=name, clip_norm=clip, schedule="constant", weight_decay=0.1 if name == "adamw" else 0.0)
+    feed = prepared.feed
+    ours = assemble(feed.modalities, feed.tasks, prepared.study.model, 0).eval()
+    theirs = copy.deepcopy(ours)
+    stepper = Stepper(ours, feed.tasks, part, _plan())
+    optimizer = _torch_optimizer(name, list(theirs.parameters()), part)
+    for step in range(5):
+        batch = feed.batch(prepared.fold.train[step * 16 : step * 16 + 16], Draw(0, np.zeros(16, int)))
+        stepper.step(batch, step)
+        optimizer.zero_grad()
+        output = theirs(batch.inputs)["death"]["logits"]
+        torch.nn.functional.binary_cross_entropy_with_logits(output, batch.targets["death"].value).backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        optimizer.step()
+    for one, two in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-7)
+
+
+def test_every_epoch_shows_every_row_once():
+    order = Order(np.arange(100, 150), 16, seed=1)
+    rows, epoch = order.at(0, 25)
+    for one in range(8):
+        assert sorted(rows[epoch == one]) == list(range(100, 150))
+    assert not np.array_equal(rows[:50], rows[50:100])
+
+
+def test_any_stretch_of_the_stream_is_the_same_stretch():
+    order = Order(np.arange(37), 8, seed=2)
+    rows, epoch = order.at(0, 40)
+    part, part_epoch = Order(np.arange(37), 8, seed=2).at(11, 3)
+    assert np.array_equal(part, rows[88:112]) and np.array_equal(part_epoch, epoch[88:112])
+
+
+def test_one_cycle_rises_and_falls():
+    shares = [rate_share("one-cycle", step, 100) for step in range(100)]
+    assert np.argmax(shares) == 30 and max(shares) == pytest.approx(1.0)
+    assert shares[0] == pytest.approx(0.04) and shares[-1] < 0.01
+    assert all(a < b for a, b in pairwise(shares[:31]))
+    assert {rate_share("constant", step, 100) for step in range(100)} == {1.0}
+
+
+def test_dropout_is_a_function_of_the_step(prepared):
+    feed = prepared.feed
+    losses = []
+    for step in (3, 3, 4):
+        network = assemble(feed.modalities, feed.tasks, prepared.study.model, 0).train()
+        batch = feed.batch(prepared.fold.train[:16], Draw(0, np.zeros(16, int)))
+        torch.rand(7)
+        losses.append(float(Stepper(network, feed.tasks, TrainPart(), _plan()).step(batch, step)))
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_budget_in_epochs_steps_or_none(prepared):
+    feed = prepared.feed
+    network = assemble(feed.modalities, feed.tasks, prepared.study.model, 0)
+    rows = prepared.fold.train
+
+    def steps(**part):
+        return make_plan(TrainPart(**part), network, feed, rows, 0, {"death": 1.0})
+
+    assert steps(steps=7).steps == 7
+    assert steps(epochs=2, batch=10).steps == int(np.ceil(2 * len(rows) / 10))
+    assert steps(batch=32).steps == int(np.ceil(40 * len(rows) / 32))
+    assert steps(batch=10_000).batch == len(rows)
