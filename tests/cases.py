@@ -186,7 +186,32 @@ def regress_numbers(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, targets)
 
 
+def survive_table(folder: Path) -> Study:
+    """Time to death with censoring, ties, times of 0 and gaps, from a table; and the same to given horizons."""
+    frame = _cohort(300, 7)
+    random = np.random.default_rng(8)
+    risk = 0.8 * frame["lactate"].fill_null(2.4).to_numpy() + 0.8 * (frame["ward"] == "surgical").to_numpy()
+    dies, leaves = random.exponential(60 * np.exp(-risk + 1)), random.exponential(40, 300)
+    days = np.floor(np.minimum(dies, leaves))
+    unknown = random.random(300) < 0.05
+    frame.with_columns(
+        days=pl.Series(np.where(unknown, np.nan, days)).fill_nan(None),
+        dead=pl.Series(np.where(unknown, None, np.where(dies <= leaves, "yes", "no")).tolist(), dtype=pl.String),
+    ).write_csv(folder / "cohort.csv")
+    followed = {"task": "survive", "time": "days", "event": "dead"}
+    targets = {"death": {**followed, "bins": 8}, "early": {**followed, "horizons": [5, 12.5], "bins": 5}}
+    return _study(folder, {"labs": TABLE}, targets)
+
+
 CASES: dict[str, Callable[[Path], Study]] = {
     made.__name__: made
-    for made in (table_binary, table_several, events_binary, image_segment_2d, image_segment_3d, regress_numbers)
+    for made in (
+        table_binary,
+        table_several,
+        events_binary,
+        image_segment_2d,
+        image_segment_3d,
+        regress_numbers,
+        survive_table,
+    )
 }

@@ -146,7 +146,8 @@ def _table(
     """Distinct times, and at each the weight that ends with the event, that is censored, and that is still followed."""
     time, event, weight = take(known(time), time, event, weight)
     if not len(time):
-        return np.zeros(0), *(np.zeros((len(weight), 0)) for _ in range(3))
+        none = np.zeros((len(weight), 0))
+        return np.zeros(0), none, none, none
     order, starts = tied(time)
     ordered = weight[:, order]
     every = grouped(ordered, starts)
