@@ -225,12 +225,13 @@ def test_simple_models_learn(learner: type, loss: str, with_valid: bool) -> None
 def test_the_mean_is_the_mean_and_the_median_where_the_loss_is_absolute() -> None:
     truth = np.array([0.0, 0, 0, 1, 9, np.nan])
     features = np.zeros((6, 1))
-    for loss, expected in (("squared", 2), ("poisson", 2), ("absolute", 0)):
+    for loss, expected in (("squared", 2), ("poisson", 2), ("absolute", 0), ("huber", 0)):
         unit = Unit(loss, 2.0, 3.0, ())
         model = Mean(unit, 0)
         model.fit([block(features, truth)], [])
         answer = Regress(options(loss=loss), 2.0, 3.0, 5).decode(model.output(block(features, truth)))
         np.testing.assert_allclose(answer.value, expected, atol=1e-6)
+        assert model.label == ("Mean alone" if expected else "Median alone")
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

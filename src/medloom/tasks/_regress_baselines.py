@@ -44,6 +44,11 @@ class Unit:
     scale: float
     quantiles: tuple[float, ...]
 
+    @property
+    def robust(self) -> bool:
+        """Whether a few outlying numbers shall not count for more than others."""
+        return self.loss in {"absolute", "huber"}
+
     def number(self, value: Float[np.ndarray, " rows"]) -> np.ndarray:
         """Predicted numbers as the head gives them."""
         if self.loss == "poisson":
@@ -90,8 +95,7 @@ class _Regression(Baseline):
         return {"logits": torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))}
 
     def _marginal(self, problem: Problem) -> tuple[Predictor, list[Predictor]]:
-        median = self._unit.loss == "absolute"
-        middle = float(np.median(problem.truth) if median else problem.truth.mean())
+        middle = float(np.median(problem.truth) if self._unit.robust else problem.truth.mean())
         return _constant(middle), [_constant(float(np.quantile(problem.truth, q))) for q in self._unit.quantiles]
 
     def _around(self, number: Predictor, problem: Problem) -> list[Predictor]:
@@ -106,7 +110,7 @@ class _Regression(Baseline):
         if self._unit.loss == "poisson":
             return float((value - truth * np.log(np.maximum(value, 1e-12))).mean())
         error = np.abs(value - truth)
-        return float(error.mean() if self._unit.loss == "absolute" else (error**2).mean())
+        return float(error.mean() if self._unit.robust else (error**2).mean())
 
     def _best(self, candidates: list[Predictor], problem: Problem) -> int:
         """The one with the least loss on the validation rows; the first without them."""
@@ -116,9 +120,11 @@ class _Regression(Baseline):
 
 
 class Mean(_Regression):
-    """The mean of the training rows, whatever the inputs; their median where the loss is absolute."""
+    """The mean of the training rows, whatever the inputs; their median where the loss is absolute or huber."""
 
-    label = "Mean alone"
+    def __init__(self, unit: Unit, seed: int) -> None:
+        super().__init__(unit, seed)
+        self.label = "Median alone" if unit.robust else "Mean alone"
 
     def _learn(self, problem: Problem) -> tuple[Predictor, list[Predictor]]:
         return self._marginal(problem)
@@ -151,7 +157,7 @@ class Ridge(_Regression):
 
 
 class GradientBoosting(_Regression):
-    """Boosted trees on histograms, for the same loss and, with the settings so chosen, for each quantile.
+    """Boosted trees on histograms, for the same loss (absolute in place of huber) and, so set, for each quantile.
 
     Missing values are a branch of their own. Learning rate and leaves are chosen by the loss of the validation rows,
     which also stop the boosting (at most 300 trees); without them 100 trees of at most 7 leaves.
@@ -161,7 +167,7 @@ class GradientBoosting(_Regression):
 
     def _learn(self, problem: Problem) -> tuple[Predictor, list[Predictor]]:
         chosen = strongest(problem.features, problem.truth)
-        loss = {"absolute": "absolute_error", "poisson": "poisson"}.get(self._unit.loss, "squared_error")
+        loss = "poisson" if self._unit.loss == "poisson" else "absolute_error" if self._unit.robust else "squared_error"
         if loss == "poisson" and not (problem.valid_truth > 0).any():
             # scikit-learn refuses counts that are all 0.
             problem = Problem(problem.features, problem.truth, problem.valid_features[:0], problem.valid_truth[:0])
