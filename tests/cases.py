@@ -167,6 +167,51 @@ def image_segment_3d(folder: Path) -> Study:
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
 
 
+def regress_numbers(folder: Path) -> Study:
+    """A number with quantiles and gaps, a count, and a number with outliers, from a table."""
+    frame = _cohort(240, 5)
+    random = np.random.default_rng(6)
+    base = frame["lactate"].fill_null(2.4).to_numpy() + 1.5 * (frame["ward"] == "surgical").to_numpy()
+    hours = np.where(random.random(240) < 0.1, np.nan, (20 + 8 * base + random.normal(0, 4, 240)).round(1))
+    frame.with_columns(
+        hours=pl.Series(hours).fill_nan(None),
+        visits=pl.Series(random.poisson(np.exp(0.3 * base))),
+        charge=pl.Series((base + random.standard_cauchy(240)).round(2)),
+    ).write_csv(folder / "cohort.csv")
+    targets = {
+        "hours": {"task": "regress", "column": "hours", "quantiles": [0.1, 0.5, 0.9], "coverage": 0.8},
+        "visits": {"task": "regress", "column": "visits", "loss": "poisson", "coverage": 0.8},
+        "charge": {"task": "regress", "column": "charge", "loss": "huber", "scale": "robust", "coverage": 0.8},
+    }
+    return _study(folder, {"labs": TABLE}, targets)
+
+
+def survive_table(folder: Path) -> Study:
+    """Time to death with censoring, ties, times of 0 and gaps, from a table; and the same to given horizons."""
+    frame = _cohort(300, 7)
+    random = np.random.default_rng(8)
+    risk = 0.8 * frame["lactate"].fill_null(2.4).to_numpy() + 0.8 * (frame["ward"] == "surgical").to_numpy()
+    dies, leaves = random.exponential(60 * np.exp(-risk + 1)), random.exponential(40, 300)
+    days = np.floor(np.minimum(dies, leaves))
+    unknown = random.random(300) < 0.05
+    frame.with_columns(
+        days=pl.Series(np.where(unknown, np.nan, days)).fill_nan(None),
+        dead=pl.Series(np.where(unknown, None, np.where(dies <= leaves, "yes", "no")).tolist(), dtype=pl.String),
+    ).write_csv(folder / "cohort.csv")
+    followed = {"task": "survive", "time": "days", "event": "dead"}
+    targets = {"death": {**followed, "bins": 8}, "early": {**followed, "horizons": [5, 12.5], "bins": 5}}
+    return _study(folder, {"labs": TABLE}, targets)
+
+
 CASES: dict[str, Callable[[Path], Study]] = {
-    made.__name__: made for made in (table_binary, table_several, events_binary, image_segment_2d, image_segment_3d)
+    made.__name__: made
+    for made in (
+        table_binary,
+        table_several,
+        events_binary,
+        image_segment_2d,
+        image_segment_3d,
+        regress_numbers,
+        survive_table,
+    )
 }

@@ -235,3 +235,59 @@ def test_input_known_only_after_the_index_time_is_absent(tmp_path):
     )
     assert (prepared.feed.sources["labs"].unit > 0).tolist() == [True, False, False] * 20
     assert prepared.proof["index_time"]["labs"].startswith("proved: the newest value of each of 20 rows")
+
+
+def _followed(folder, **columns) -> Study:
+    frame = _cohort(60).with_columns(days=pl.int_range(60) % 20, dead=pl.int_range(60) % 2)
+    target = {"task": "survive", "time": "days", "event": "dead", "horizons": [5, 15]}
+    return _table(frame.with_columns(**columns), folder, {"death": target})
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"days": pl.int_range(60) - 1}, "targets.death: column 'days': 1 values are negative \\(rows 's0000'\\)"),
+        ({"dead": pl.int_range(60) % 3}, "20 rows hold codes that mean neither the event nor censored \\('2'\\)"),
+        ({"dead": pl.lit(0)}, "training rows are censored"),
+        ({"days": pl.int_range(60) % 10}, "horizons: 15 lies beyond the longest follow-up of the training rows"),
+        ({"days": pl.lit(None, pl.Int64)}, "60 values stand without 'dead', or are missing where it is known"),
+        ({"days": pl.lit("a week")}, "60 values are no numbers"),
+    ],
+)
+def test_follow_up_that_cannot_be(tmp_path, columns, says):
+    _refused(_followed(tmp_path, **columns), says)
+
+
+def test_a_follow_up_of_the_test_rows_that_ends_before_the_horizon_is_told_and_not_a_crash(tmp_path):
+    part = pl.Series("fold", (["train"] * 3 + ["calibrate", "test"]) * 12)
+    short = pl.when(part == "test").then(pl.int_range(60) % 4).otherwise(pl.int_range(60) % 20)
+    frame = _cohort(60).with_columns(part, patient=pl.col("stay"), days=short, dead=pl.int_range(60) % 2)
+    target = {"task": "survive", "time": "days", "event": "dead", "horizons": [2, 15]}
+    run = fit(_table(frame, tmp_path, {"death": target}, split={"by": "column", "column": "fold"}), tmp_path / "run")
+    figures = run.metrics["targets"]["death"]["model"]
+    assert figures["brier_2"]["value"] is not None
+    assert figures["auroc_15"]["value"] is None and figures["auroc_15"]["note"].startswith("cannot be estimated")
+
+
+@pytest.mark.parametrize(
+    ("column", "more", "says"),
+    [
+        ("ward", {}, "targets.y: column 'ward': 60 values are no numbers \\(rows 's0000', 's0001', .* and 55 more\\)"),
+        ("lactate", {"loss": "poisson"}, "are negative or not whole, and poisson is for counts"),
+        ("same", {}, "column 'same': only one value in the training rows"),
+        ("empty", {}, "column 'empty': no known value in the training rows"),
+    ],
+)
+def test_a_number_that_cannot_be_learnt(tmp_path, column, more, says):
+    frame = _cohort(60).with_columns(same=pl.lit(3), empty=pl.lit(None, pl.Float64))
+    inputs = {"labs": {**TABLE, "columns": {"age": {"kind": "numeric"}}}}
+    _refused(_table(frame, tmp_path, {"y": {"task": "regress", "column": column, **more}}, inputs), says)
+
+
+def test_too_few_calibration_rows_for_an_interval_are_told_and_not_a_crash(tmp_path):
+    inputs = {"labs": {**TABLE, "columns": {"lactate": {"kind": "numeric"}}}}
+    target = {"task": "regress", "column": "age", "coverage": 0.99}
+    run = fit(_table(_cohort(60), tmp_path, {"y": target}, inputs), tmp_path / "run")
+    assert run.predictions["y"].is_finite().all() and run.predictions["y_low"].is_nan().all()
+    assert run.metrics["targets"]["y"]["model"]["coverage"]["value"] is None
+    assert "too few calibration rows for 99 %" in run.report.read_text()

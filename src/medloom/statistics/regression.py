@@ -1,0 +1,141 @@
+"""How far predicted numbers are from true ones, and how often intervals hold them. Rows with a NaN truth do not count.
+
+Weights are "resamples rows", and each function gives one figure a resample, NaN where nothing has weight.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from scipy.special import xlogy
+
+from medloom.statistics._rows import divide, known, mean, take
+
+
+class BinnedCurve(NamedTuple):
+    """One point a bin of the rows in the order of `x`: mean of x and of y, standard deviation of y, rows in the bin."""
+
+    x: np.ndarray
+    y: np.ndarray
+    spread: np.ndarray
+    rows: np.ndarray
+
+
+def mae(
+    truth: Shaped[np.ndarray, " rows"],
+    value: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Mean absolute error, in the unit of the truth."""
+    truth, value, weight = take(known(truth), truth, value, weight)
+    return mean(np.abs(value - truth), weight)
+
+
+def rmse(
+    truth: Shaped[np.ndarray, " rows"],
+    value: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Root of the mean squared error, in the unit of the truth."""
+    truth, value, weight = take(known(truth), truth, value, weight)
+    return np.sqrt(mean((value - truth) ** 2, weight))
+
+
+def bias(
+    truth: Shaped[np.ndarray, " rows"],
+    value: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Mean of predicted minus true: above 0 where too much is predicted."""
+    truth, value, weight = take(known(truth), truth, value, weight)
+    return mean(value - truth, weight)
+
+
+def r2(
+    truth: Shaped[np.ndarray, " rows"],
+    value: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Share of the variance that is explained, about the mean of the judged rows; NaN where the truth does not vary."""
+    truth, value, weight = take(known(truth), truth, value, weight)
+    truth = np.asarray(truth, np.float64)
+    if not len(truth) or truth.min() == truth.max():
+        return np.full(len(weight), np.nan)
+    # Taken from the middle first, so that large numbers with a small spread lose no digits.
+    centred = truth - truth.mean()
+    average = mean(centred, weight)
+    variance = mean(centred**2, weight) - average**2
+    varies = variance > 1e-12 * (centred**2).max()
+    return np.where(varies, 1 - divide(mean((value - truth) ** 2, weight), variance), np.nan)
+
+
+def poisson_deviance(
+    truth: Shaped[np.ndarray, " rows"],
+    value: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Mean Poisson deviance of counts from predicted rates, which are above 0.
+
+    Source: McCullagh & Nelder, "Generalized Linear Models", 1989, section 2.3.
+    """
+    truth, value, weight = take(known(truth), truth, value, weight)
+    truth, value = np.asarray(truth, np.float64), np.asarray(value, np.float64)
+    return mean(2 * (xlogy(truth, truth / value) - truth + value), weight)
+
+
+def pinball(
+    truth: Shaped[np.ndarray, " rows"],
+    quantile: Float[np.ndarray, "rows quantiles"],
+    level: Float[np.ndarray, " quantiles"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Mean over levels of the pinball loss of predicted quantiles.
+
+    Source: Koenker & Bassett, "Regression quantiles", Econometrica 46, 1978.
+    """
+    truth, quantile, weight = take(known(truth), truth, quantile, weight)
+    error = np.asarray(truth, np.float64)[:, None] - quantile
+    return mean(np.maximum(level * error, (level - 1) * error).mean(axis=1), weight)
+
+
+def coverage(
+    truth: Shaped[np.ndarray, " rows"],
+    low: Shaped[np.ndarray, " rows"],
+    high: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Share of rows whose interval holds the truth, its ends included; NaN where a row has no interval."""
+    truth, low, high, weight = take(known(truth), truth, low, high, weight)
+    missing = np.isnan(low) | np.isnan(high)
+    return np.full(len(weight), np.nan) if missing.any() else mean((low <= truth) & (truth <= high), weight)
+
+
+def interval_width(
+    truth: Shaped[np.ndarray, " rows"],
+    low: Shaped[np.ndarray, " rows"],
+    high: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Mean width of the intervals of the rows whose truth is known; NaN where a row has no interval."""
+    truth, low, high, weight = take(known(truth), truth, low, high, weight)
+    return mean(high - low, weight)
+
+
+def binned(x: Shaped[np.ndarray, " rows"], y: Shaped[np.ndarray, " rows"], bins: int = 10) -> BinnedCurve:
+    """Means of y in bins of x that hold about equal numbers of rows; equal x share a bin. NaN in either does not count."""
+    rows = known(x) & known(y)
+    x, y = np.asarray(x, np.float64)[rows], np.asarray(y, np.float64)[rows]
+    if not len(x):
+        return BinnedCurve(*(np.zeros(0) for _ in range(4)))
+    edges = np.unique(np.quantile(x, np.arange(1, bins) / bins))
+    place = np.searchsorted(edges, x, side="left")
+    count = np.bincount(place, minlength=len(edges) + 1).astype(np.float64)
+    held = count > 0
+    sums = [np.bincount(place, weights=part, minlength=len(edges) + 1)[held] for part in (x, y)]
+    count = count[held]
+    middle = sums[1] / count
+    index = np.cumsum(held) - 1
+    spread = np.sqrt(np.bincount(index[place], weights=(y - middle[index[place]]) ** 2) / count)
+    return BinnedCurve(sums[0] / count, middle, spread, count)

@@ -1,0 +1,223 @@
+"""Simple models for survival: Kaplan and Meier's curve for everyone, Cox's regression, gradient boosting.
+
+Each gives what the head gives, `{"logits": [rows, bins]}`: log-odds of the hazard of each interval of time.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from medloom.batch import Output
+from medloom.task import Baseline, Block
+from medloom.tasks import _cox
+from medloom.tasks._hazards import LEAST, logit, marginal, negative_log_likelihood, periods
+from medloom.tasks._plain import CELLS, strongest
+
+COX_FEATURES = 200
+"""Features of Cox's regression, at most: each step solves a system of so many equations."""
+PENALTIES = (0.001, 0.01, 0.1, 1.0)
+"""Strengths that the ridge penalty chooses among, of the log-likelihood a row and standardised features."""
+BOOSTING_SETTINGS = ((0.1, 15), (0.03, 7))
+"""Learning rate and most leaves of a tree that gradient boosting chooses among."""
+BOOSTING_FEATURES = 500
+MOST_TREES = 200
+UNTUNED_TREES = 50
+
+Predictor = Callable[[np.ndarray], np.ndarray]
+"""Features "rows features" → log-odds "rows bins"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Features, times and events of the rows that teach, and of those that choose settings."""
+
+    features: Float[np.ndarray, "rows features"]
+    time: Float[np.ndarray, " rows"]
+    event: Float[np.ndarray, " rows"]
+    valid_features: Float[np.ndarray, "valid features"]
+    valid_time: Float[np.ndarray, " valid"]
+    valid_event: Float[np.ndarray, " valid"]
+
+    @property
+    def can_choose(self) -> bool:
+        """Whether validation rows have an event to choose by."""
+        return bool((self.valid_event == 1).any())
+
+
+class _Survival(Baseline):
+    def __init__(self, edges: Float[np.ndarray, " bins"], seed: int) -> None:
+        self._edges = edges
+        self._seed = seed
+        self._predictor: Predictor = _constant(np.zeros(len(edges)))
+
+    @abstractmethod
+    def _learn(self, problem: Problem) -> Predictor:
+        """A predictor, from training rows with an event and a known value of some feature."""
+
+    def fit(self, train: Iterable[Block], valid: Iterable[Block]) -> None:
+        """Learns from the rows whose follow-up is known; validation rows choose the settings where there are any."""
+        problem = Problem(*_gather(train), *_gather(valid))
+        learnable = problem.features.size and not np.isnan(problem.features).all() and (problem.event == 1).any()
+        self._predictor = self._learn(problem) if learnable else self._marginal(problem)
+
+    def output(self, block: Block) -> Output:
+        """Log-odds of hazards as the head gives them, float32."""
+        features = np.asarray(block.plain, np.float64)
+        made = self._predictor(features) if len(features) else np.zeros((0, len(self._edges)))
+        return {"logits": torch.from_numpy(made.astype(np.float32))}
+
+    def _marginal(self, problem: Problem) -> Predictor:
+        return _constant(logit(marginal(problem.time, problem.event, self._edges)))
+
+    def _best(self, candidates: list[Predictor], problem: Problem) -> Predictor:
+        """The one under which the validation rows are likeliest; the first where they cannot choose."""
+        if len(candidates) == 1 or not problem.can_choose:
+            return candidates[0]
+        truth = periods(problem.valid_time, problem.valid_event, self._edges)
+        loss = [negative_log_likelihood(predict(problem.valid_features), *truth) for predict in candidates]
+        return candidates[int(np.argmin(loss))]
+
+
+class KaplanMeier(_Survival):
+    """The hazards of all training rows together, whatever the inputs."""
+
+    label = "Kaplan-Meier curve for everyone"
+
+    def _learn(self, problem: Problem) -> Predictor:
+        return self._marginal(problem)
+
+
+class CoxPH(_Survival):
+    """Cox's proportional hazards with a ridge penalty.
+
+    Missing values become the median, with an indicator beside them; features are standardised. The penalty is chosen by
+    the likelihood of the validation rows. Of more than 200 features, those that correlate most with the difference of
+    events and expected events are kept.
+    """
+
+    label = "Cox regression"
+
+    def _learn(self, problem: Problem) -> Predictor:
+        chosen = strongest(problem.features, _unexpected(problem), COX_FEATURES)
+        prepare = _prepared(problem.features[:, chosen])
+        features = prepare.transform(problem.features[:, chosen])
+        candidates = []
+        for penalty in PENALTIES if problem.can_choose else PENALTIES[2:3]:
+            model = _cox.fit(features, problem.time, problem.event, penalty)
+            candidates.append(self._predictor_of(model, prepare, chosen, features))
+        return self._best(candidates, problem)
+
+    def _predictor_of(self, model: _cox.Cox, prepare: Any, chosen: np.ndarray, seen: np.ndarray) -> Predictor:
+        """Hazards of intervals from the cumulative hazard, held to the range of risks that training rows have."""
+        increments = np.diff(model.hazard(self._edges), prepend=0.0)
+        line = seen @ model.coefficient
+        low, high = line.min(), line.max()
+
+        def predict(features: np.ndarray) -> np.ndarray:
+            relative = np.exp(np.clip(prepare.transform(features[:, chosen]) @ model.coefficient, low, high))
+            return logit(-np.expm1(-increments * relative[:, None]))
+
+        return predict
+
+
+class GradientBoosting(_Survival):
+    """Boosted trees for the hazard of each interval: a row for each row and interval it was followed in.
+
+    The number of the interval is a feature; a row that is censored inside an interval weighs there by the part it
+    outlived. Settings are chosen by the likelihood of the validation rows, which also stop the boosting (at most 200
+    trees). Where rows × intervals × features are more than 20 million, a part of the rows is drawn at random.
+    """
+
+    label = "Gradient boosting"
+
+    def _learn(self, problem: Problem) -> Predictor:
+        chosen = strongest(problem.features, _unexpected(problem), BOOSTING_FEATURES)
+        most = max(100, CELLS // (len(self._edges) * max(len(chosen), 1)))
+        some = np.arange(len(problem.time))
+        if len(some) > most:
+            some = np.sort(np.random.default_rng(self._seed).permutation(some)[:most])
+        train = self._expanded(problem.features[some][:, chosen], problem.time[some], problem.event[some])
+        if len(np.unique(train[1])) < 2:
+            return self._marginal(problem)
+        valid = self._expanded(problem.valid_features[:, chosen], problem.valid_time, problem.valid_event) if problem.can_choose else None  # fmt: skip
+        settings = BOOSTING_SETTINGS if valid is not None else BOOSTING_SETTINGS[1:]
+        return self._best([self._boosted(train, valid, chosen, *setting) for setting in settings], problem)
+
+    def _expanded(self, features: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Features with the interval's number, whether it ended with the event, and a weight, a row an interval."""
+        ended, outlived = periods(time, event, self._edges)
+        row, interval = np.nonzero(ended + outlived)
+        number = interval[:, None].astype(np.float64)
+        weight = (ended + outlived)[row, interval]
+        return np.concatenate([features[row], number], axis=1), ended[row, interval].astype(np.int64), weight
+
+    def _boosted(
+        self,
+        train: tuple[np.ndarray, ...],
+        valid: tuple[np.ndarray, ...] | None,
+        chosen: np.ndarray,
+        rate: float,
+        leaves: int,
+    ) -> Predictor:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        stops = valid is not None
+        model = HistGradientBoostingClassifier(
+            learning_rate=rate,
+            max_leaf_nodes=leaves,
+            max_iter=MOST_TREES if stops else UNTUNED_TREES,
+            min_samples_leaf=20,
+            early_stopping=stops,
+            n_iter_no_change=10,
+            random_state=self._seed % 2**32,
+        )
+        more = {} if valid is None else {"X_val": valid[0], "y_val": valid[1], "sample_weight_val": valid[2]}
+        model.fit(train[0], train[1], sample_weight=train[2], **more)
+        bins = len(self._edges)
+        bound = float(np.log(1 / LEAST))
+
+        def predict(features: np.ndarray) -> np.ndarray:
+            number = np.tile(np.arange(bins, dtype=np.float64), len(features))[:, None]
+            each = np.concatenate([np.repeat(features[:, chosen], bins, axis=0), number], axis=1)
+            return np.clip(model.decision_function(each), -bound, bound).reshape(len(features), bins)
+
+        return predict
+
+
+def _unexpected(problem: Problem) -> np.ndarray:
+    """Events of each row minus those expected of it, were all rows alike (martingale residuals)."""
+    null = _cox.fit(np.zeros((len(problem.time), 0)), problem.time, problem.event)
+    return (problem.event == 1) - null.hazard(problem.time)
+
+
+def _prepared(features: np.ndarray) -> Any:
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pipeline = make_pipeline(
+        SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()
+    )
+    return pipeline.fit(features)
+
+
+def _constant(logits: np.ndarray) -> Predictor:
+    return lambda features: np.tile(logits, (len(features), 1))
+
+
+def _gather(blocks: Iterable[Block]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features, times and events of the rows whose follow-up is known."""
+    held = [
+        (np.asarray(b.plain, np.float64), b.target.value.double().numpy(), b.target.present.numpy()) for b in blocks
+    ]
+    if not held:
+        return np.zeros((0, 0)), np.zeros(0), np.zeros(0)
+    followed = np.concatenate([value[known] for _, value, known in held])
+    return np.concatenate([features[known] for features, _, known in held]), followed[:, 0], followed[:, 1]
