@@ -167,6 +167,14 @@ def image_segment_3d(folder: Path) -> Study:
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
 
 
+def table_folds(folder: Path) -> Study:
+    """Cross-validation, and a network trained on all rows afterwards."""
+    _cohort(120, 5).write_csv(folder / "cohort.csv")
+    targets = {"death": {"task": "classify", "column": "died"}}
+    return _study(folder, {"labs": TABLE}, targets, split={"folds": 3, "valid": 0.15, "calibrate": 0.15})
+
+
 CASES: dict[str, Callable[[Path], Study]] = {
-    made.__name__: made for made in (table_binary, table_several, events_binary, image_segment_2d, image_segment_3d)
+    made.__name__: made
+    for made in (table_binary, table_several, table_folds, events_binary, image_segment_2d, image_segment_3d)
 }

@@ -28,6 +28,7 @@ STOREYS = (
     ("bundle",),
     ("report",),
     ("rundir",),
+    ("judging",),
     ("run",),
     ("cli", "serve", "federate", "monitor"),
     ("__init__", "__main__"),

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from medloom import find, study, study_text
+from medloom import find, study
 from medloom.errors import StudyError
 from medloom.study import InputPart, Study, TargetPart, make, read
 from medloom.study_text import dump_json, dump_toml, schema

@@ -97,26 +97,54 @@ class TargetPart(Strict):
 class SplitPart(Strict):
     """Which rows teach, choose, calibrate and judge. No patient is in two of them."""
 
-    by: Literal["patient", "column"] = Field(
-        "patient", description="patient: at random, stratified by the targets; column: as a column says"
+    by: Literal["patient", "time", "site", "column"] = Field(
+        "patient",
+        description="patient: at random, stratified by the targets; time: the latest patients judge; site: whole sites "
+        "judge; column: as a column says",
     )
     column: str | None = Field(
         None, description='for by = "column": holds train, valid, calibrate or test for each row'
     )
-    test: Share = Field(0.2, description="share of patients that judge; scored once")
+    test_sites: tuple[str, ...] = Field(
+        (), description='for by = "site": the sites that judge; left out: a share of the sites (test), drawn at random'
+    )
+    test: Share = Field(0.2, description="share of patients (of sites) that judge; with folds, 1 in folds judges")
     valid: Share = Field(0.1, description="share of patients that stop the training")
     calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
     stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
+    folds: int = Field(
+        1, ge=1, le=100, description="above 1: cross-validation, every patient (or site) judges in one of the folds"
+    )
+    repeats: int = Field(1, ge=1, le=100, description="how often the cross-validation is done, each time drawn anew")
+    final: Literal["refit", "none"] | None = Field(
+        None,
+        description="after cross-validation: refit (when left out) trains on all rows for the median step count that "
+        "the folds kept; none keeps the figures alone",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.by == "column") != (self.column is not None):
             raise PydanticCustomError("column", 'split.column goes with by = "column", and by = "column" needs it')
-        if self.test + self.valid + self.calibrate >= 0.95:
+        if self.test_sites and (self.by != "site" or self.folds > 1):
+            raise PydanticCustomError("split", 'split.test_sites goes with by = "site" and without folds')
+        if self.folds == 1 and (self.repeats > 1 or self.final is not None):
+            raise PydanticCustomError("split", "split.repeats and split.final go with folds above 1, such as folds = 5")
+        if self.folds > 1 and self.by in ("time", "column"):
+            raise PydanticCustomError(
+                "split", 'folds go with by = "patient" or by = "site": there is one latest part, and one column'
+            )
+        judging = 1 / self.folds if self.folds > 1 else self.test
+        if judging + self.valid + self.calibrate >= 0.95:
             raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
-        if self.by == "patient" and self.test == 0:
+        if self.by != "column" and self.test == 0:
             raise PydanticCustomError("test", "test = 0 leaves no patients to judge by; give a share such as 0.2")
         return self
+
+    @property
+    def refits(self) -> bool:
+        """Whether a last network is trained on all rows after cross-validation."""
+        return self.folds > 1 and self.final != "none"
 
 
 class ModelPart(Strict):
@@ -226,7 +254,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._undeclared_times(), *self._wrong_grounds()]
+        problems = [*self._undeclared_times(), *self._wrong_grounds(), *self._unsplittable()]
         if problems:
             raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
         return self
@@ -239,6 +267,11 @@ class Study(Strict):
             if not proved and not part.known_before_index:
                 way = "give cohort.at, or declare" if part.proves_time else 'give at = "<column>", or declare'
                 yield ("inputs", name), f"nothing says when these values were known: {way} known_before_index = true"
+
+    def _unsplittable(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        for by, column in (("time", "at"), ("site", "site")):
+            if self.split.by == by and getattr(self.cohort, column) is None:
+                yield ("split", "by"), f'by = "{by}" needs cohort.{column}, the column that says it'
 
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windowed = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
@@ -342,7 +375,7 @@ def _sentence(item: Any, model: type[BaseModel]) -> str:
         expected = item["ctx"]["expected"]
         hint = find.near(str(item["input"]), [word.strip(" '") for word in expected.replace(" or ", ",").split(",")])
         return f"found {item['input']!r}; expected {expected}" + (f"; {hint}" if hint.startswith("did") else "")
-    if item["type"] in {"part", "patient", "budget", "column", "shares", "test", "learning_rate"}:
+    if item["type"] in {"part", "patient", "budget", "column", "shares", "test", "split", "learning_rate"}:
         return str(item["msg"])
     shown = repr(item["input"])
     return f"found {shown if len(shown) < 60 else shown[:57] + '…'}; {item['msg'][0].lower()}{item['msg'][1:]}"
