@@ -207,7 +207,10 @@ def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
 
 def _write_results(story: Story, folder: Path) -> None:
     targets = {n: target_result(one, story.tasks[n].metrics()) for n, one in story.comparisons.items()}
-    write_text(folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts()))
+    write_text(
+        folder / "metrics.json",
+        metrics_json(targets, story.prepared.proof, story.counts(), [step.plain() for step in story.flow()]),
+    )
     write_report(compose(story), folder / "report.html")
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from medloom import find
+from medloom import expression, find
 from medloom.errors import StudyError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
@@ -36,6 +37,28 @@ class Strict(BaseModel):
     """Base of every section: frozen, and unknown keys are mistakes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def _readable(read: Callable[[str], object]) -> Any:
+    """A validator that reads an expression and keeps its text."""
+
+    def validate(text: str) -> str:
+        try:
+            read(text)
+        except expression.ExpressionError as error:
+            raise PydanticCustomError("expression", "{why}", {"why": str(error)}) from error
+        return text
+
+    return AfterValidator(validate)
+
+
+class CriterionPart(Strict):
+    """Who is in the study, or out of it."""
+
+    name: str = Field(min_length=1, max_length=200, description="what the criterion is called in the cohort flow")
+    where: Annotated[str, _readable(expression.condition)] = Field(
+        description="condition on the row's columns: comparisons, in [..], is null, and, or, not, parentheses"
+    )
 
 
 class CohortPart(Strict):
@@ -57,6 +80,12 @@ class CohortPart(Strict):
         description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
+    include: tuple[CriterionPart, ...] = Field(
+        (), description="criteria that a row must meet, in order; missing values do not meet them"
+    )
+    exclude: tuple[CriterionPart, ...] = Field(
+        (), description="criteria that a row must not meet, in order, after those of include"
+    )
 
     @model_validator(mode="after")
     def _patient_or_independent(self) -> Self:
@@ -375,7 +404,17 @@ def _sentence(item: Any, model: type[BaseModel]) -> str:
         expected = item["ctx"]["expected"]
         hint = find.near(str(item["input"]), [word.strip(" '") for word in expected.replace(" or ", ",").split(",")])
         return f"found {item['input']!r}; expected {expected}" + (f"; {hint}" if hint.startswith("did") else "")
-    if item["type"] in {"part", "patient", "budget", "column", "shares", "test", "split", "learning_rate"}:
+    if item["type"] in {
+        "part",
+        "patient",
+        "budget",
+        "column",
+        "shares",
+        "test",
+        "split",
+        "expression",
+        "learning_rate",
+    }:
         return str(item["msg"])
     shown = repr(item["input"])
     return f"found {shown if len(shown) < 60 else shown[:57] + '…'}; {item['msg'][0].lower()}{item['msg'][1:]}"
@@ -390,6 +429,8 @@ def _keys_at(model: Any, path: Sequence[Any]) -> list[str]:
             model = model.model_fields[part].annotation
         elif typing.get_origin(model) is dict:
             model = typing.get_args(model)[1]
+        elif typing.get_origin(model) is tuple:
+            model = typing.get_args(model)[0]
         while typing.get_origin(model) in (typing.Union, types.UnionType, Annotated):
             model = next((a for a in typing.get_args(model) if a is not type(None)), None)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -37,11 +37,20 @@ def _section(path: tuple[str, ...], values: Mapping[str, Any]) -> list[str]:
             for k, v in tables.items()
         ]
         return header + rows
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in values.items() if key not in tables]
+    arrays = {key: value for key, value in values.items() if value and _of_tables(value)}
+    lines = [f"{_key(k)} = {_value(v)}" for k, v in values.items() if k not in tables and k not in arrays]
     lines = header + lines if lines or not tables else []
+    for key, value in arrays.items():
+        name = ".".join(_key(part) for part in (*path, key))
+        for item in value:
+            lines += [f"\n[[{name}]]", *(f"{_key(k)} = {_value(v)}" for k, v in item.items())]
     for key, value in tables.items():
         lines += _section((*path, key), value)
     return lines
+
+
+def _of_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _key(name: str) -> str:

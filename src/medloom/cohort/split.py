@@ -187,7 +187,7 @@ def _by_fold(part: SplitPart, cohort: Cohort, strata: Sequence[np.ndarray], seed
         raise DataError(f"split: {patients} patients cannot be in {part.folds} folds; give fewer folds")
     for repeat in range(1, part.repeats + 1):
         order = np.concatenate(_strata_in_order(cohort.patient, cohort.patient_id, strata, (seed, "folds", repeat)))
-        dealt = np.empty(len(order), np.int64)
+        dealt = np.zeros(int(cohort.patient.max()) + 1, np.int64)
         dealt[order] = np.arange(len(order)) % part.folds
         place = dealt[cohort.patient]
         for number in range(part.folds):

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
+from medloom.cohort import criteria
 from medloom.cohort.files import as_frame, read_table
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
@@ -24,6 +25,7 @@ class Cohort:
 
     `at` is the index time (seconds since 1970, or the number given), None where the study has none. `folder` is
     where relative paths begin; `tables` are frames passed in Python for inputs that have a table of their own.
+    `flow` says how the rows became these.
     """
 
     frame: pl.DataFrame
@@ -35,6 +37,7 @@ class Cohort:
     site: pl.Series | None = None
     folder: Path = Path()
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    flow: tuple[criteria.Step, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -88,19 +91,30 @@ def read_cohort(
         if data is None and part.table is None:
             raise DataError("the study names no cohort.table; give one, or pass a frame as data")
         path = Path(data) if data is not None else folder / str(part.table)
-        frame = read_table(path, text | ids)
+        frame = read_table(path, text | ids | criteria.text_columns(part))
     else:
         frame = as_frame(data)
     named = {name: as_frame(table) for name, table in (tables or {}).items() if not isinstance(table, (str, Path))}
-    return make_cohort(part, frame, folder, named)
+    held, flow = criteria.flow(part, frame)
+    numbers = pl.int_range(1, len(frame) + 1, eager=True).filter(held)
+    return replace(make_cohort(part, frame.filter(held), folder, named, numbers), flow=flow)
 
 
 def make_cohort(
-    part: CohortPart, frame: pl.DataFrame, folder: Path, tables: Mapping[str, pl.DataFrame], first: int = 1
+    part: CohortPart,
+    frame: pl.DataFrame,
+    folder: Path,
+    tables: Mapping[str, pl.DataFrame],
+    numbers: pl.Series | int = 1,
 ) -> Cohort:
-    """The cohort of a frame: ids checked, times read. `first` is the number of its first row, where rows have no id."""
+    """The cohort of a frame: ids checked, times read. `numbers` are those of its rows in the table, or of the first
+
+    one, for rows that have no id.
+    """
     _columns_exist(part, frame)
-    row = _row_ids(part, frame, first)
+    if isinstance(numbers, int):
+        numbers = pl.int_range(numbers, numbers + len(frame), eager=True)
+    row = _row_ids(part, frame, numbers)
     patient_id = canonical(frame[part.patient]) if part.patient else row
     if patient_id.null_count():
         missing = row.gather(patient_id.is_null().arg_true()).to_list()
@@ -136,12 +150,12 @@ def _columns_exist(part: CohortPart, frame: pl.DataFrame) -> None:
         )
 
 
-def _row_ids(part: CohortPart, frame: pl.DataFrame, first: int) -> pl.Series:
+def _row_ids(part: CohortPart, frame: pl.DataFrame, numbers: pl.Series) -> pl.Series:
     if part.row is None:
-        return pl.int_range(first, first + len(frame), eager=True).cast(pl.String).alias("row")
+        return numbers.cast(pl.String).alias("row")
     row = canonical(frame[part.row])
     if row.null_count():
-        lines = (row.is_null().arg_true() + 2).to_list()
+        lines = (numbers.filter(row.is_null()) + 1).to_list()
         raise DataError(f"cohort.row: {len(lines)} rows have no id in {part.row!r} (lines {some(lines)})")
     repeated = row.filter(row.is_duplicated()).unique(maintain_order=True).to_list()
     if repeated:

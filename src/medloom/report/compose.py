@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from medloom import __version__, find
+from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.intervals import Comparison
 from medloom.evaluation.result import target_result
@@ -66,6 +67,17 @@ class Story:
         }
         return {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
 
+    def flow(self) -> tuple[Step, ...]:
+        """How the rows of the table became those of the parts."""
+        cohort, steps = self.prepared.cohort, list(self.prepared.cohort.flow)
+        held = np.ones(len(cohort), bool)
+        left_out = {} if self.crossed else self.prepared.fold.left_out
+        for why, rows in left_out.items():
+            held[rows] = False
+            patients = len(np.unique(cohort.patient[held]))
+            steps += [Step("split", why, int(held.sum()), patients, len(rows))] * bool(len(rows))
+        return tuple(steps)
+
     def tally(self, target: str, rows: np.ndarray) -> Mapping[str, int]:
         """Known answers of these rows by what they are."""
         options = self.prepared.study.targets[target]
@@ -83,6 +95,7 @@ def compose(story: Story) -> Content:
         answers=tuple(_answer(story, name) for name in story.comparisons),
         counts={"rows": f"{counts['rows']:,}", "patients": f"{counts['patients']:,}"},
         warnings=tuple(_warnings(story)),
+        flow=story.flow(),
         split=_split(story),
         parts=tuple(_part(story, name, part) for name, part in counts["parts"].items() if part["rows"]),
         proved=(
