@@ -61,6 +61,44 @@ class CriterionPart(Strict):
     )
 
 
+class JoinPart(Strict):
+    """Another table, whose columns become columns of the table of rows."""
+
+    table: str = Field(description="table file, relative to the study file; in Python also a frame in `tables`")
+    on: str | tuple[str, ...] = Field(description="column, or several, that both tables have")
+    kind: Literal["one", "many"] = Field(
+        "one", description="one: each key stands once in this table; many: several rows, summarised by aggregate"
+    )
+    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+        {},
+        description='for many: new column = "max(crp)", "count()", "last(hb) by date"; also min, mean, sum, first',
+    )
+    before: str | None = Field(
+        None, description="for many: column with a time; only rows before the row's index time are summarised"
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of `on`."""
+        return (self.on,) if isinstance(self.on, str) else self.on
+
+    @model_validator(mode="after")
+    def _summarised(self) -> Self:
+        if (self.kind == "many") != bool(self.aggregate):
+            raise PydanticCustomError("join", 'aggregate goes with kind = "many", and kind = "many" needs it')
+        if self.before is not None and self.kind == "one":
+            raise PydanticCustomError("join", 'before goes with kind = "many"')
+        if not self.keys:
+            raise PydanticCustomError("join", "on names no column")
+        for name, text in self.aggregate.items():
+            found = expression.summary(text)
+            if found.function in expression.ORDERED and found.by is None and self.before is None:
+                raise PydanticCustomError(
+                    "join", "{why}", {"why": f"{name}: {text} needs an order, as in {text} by date; or give before"}
+                )
+        return self
+
+
 class CohortPart(Strict):
     """Who: the table of rows, and which columns say what of them."""
 
@@ -80,6 +118,7 @@ class CohortPart(Strict):
         description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
+    join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
     include: tuple[CriterionPart, ...] = Field(
         (), description="criteria that a row must meet, in order; missing values do not meet them"
     )
@@ -96,6 +135,11 @@ class CohortPart(Strict):
                 'found {found} of patient and independent_rows; expected patient = "<column>", or '
                 "independent_rows = true where every row is another patient",
                 {"found": found},
+            )
+        timed = [name for name, one in self.join.items() if one.before is not None]
+        if timed and self.at is None:
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"join.{timed[0]}.before is compared with the index time: give cohort.at"}
             )
         return self
 

@@ -100,5 +100,8 @@ def _tables(study: Study, change: Callable[[str], str]) -> Study:
         table = getattr(part, "table", None)
         return part.model_copy(update={"table": change(table)}) if table else part
 
+    join = {name: changed(part) for name, part in study.cohort.join.items()}
+    cohort = changed(study.cohort).model_copy(update={"join": join})
+
     inputs = {name: changed(part) for name, part in study.inputs.items()}
-    return study.model_copy(update={"cohort": changed(study.cohort), "inputs": inputs})
+    return study.model_copy(update={"cohort": cohort, "inputs": inputs})

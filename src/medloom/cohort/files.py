@@ -90,6 +90,19 @@ def as_frame(table: Any) -> pl.DataFrame:
     raise DataError(f"found a {type(table).__name__}; expected a polars, pandas or Arrow table, or a path")
 
 
+def canonical(values: pl.Series) -> pl.Series:
+    """Labels and ids as text, however they are stored: 1, 1.0 and "1" are "1"; surrounding space and "" go."""
+    if values.dtype.is_float():
+        whole = values.cast(pl.Int64, strict=False)
+        is_whole = (whole.cast(pl.Float64) == values) & values.is_finite()
+        as_text = pl.when(is_whole).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
+        return pl.select(pl.when(values.is_nan()).then(None).otherwise(as_text).alias(values.name)).to_series()
+    if values.dtype == pl.Boolean or values.dtype != pl.String:
+        return values.cast(pl.String)
+    text = values.str.strip_chars()
+    return pl.select(pl.when(text != "").then(text).alias(values.name)).to_series()
+
+
 def _numbers(column: pl.Series) -> pl.Series:
     if column.dtype != pl.String:
         return column

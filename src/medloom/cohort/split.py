@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from medloom.cohort.table import Cohort, canonical
+from medloom.cohort.files import canonical
+from medloom.cohort.table import Cohort
 from medloom.draw import generator
 from medloom.errors import DataError, some
 from medloom.find import near

@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from medloom.cohort import criteria
+from medloom.cohort import criteria, joins
 from medloom.cohort.files import as_frame, read_table
+from medloom.cohort.files import canonical as canonical
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
 from medloom.find import near
@@ -61,19 +62,6 @@ class Cohort:
         return self.frame[name]
 
 
-def canonical(values: pl.Series) -> pl.Series:
-    """Labels and ids as text, however they are stored: 1, 1.0 and "1" are "1"; surrounding space and "" go."""
-    if values.dtype.is_float():
-        whole = values.cast(pl.Int64, strict=False)
-        is_whole = (whole.cast(pl.Float64) == values) & values.is_finite()
-        as_text = pl.when(is_whole).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
-        return pl.select(pl.when(values.is_nan()).then(None).otherwise(as_text).alias(values.name)).to_series()
-    if values.dtype == pl.Boolean or values.dtype != pl.String:
-        return values.cast(pl.String)
-    text = values.str.strip_chars()
-    return pl.select(pl.when(text != "").then(text).alias(values.name)).to_series()
-
-
 def read_cohort(
     part: CohortPart,
     folder: Path,
@@ -87,14 +75,16 @@ def read_cohort(
     `text` names the columns of a CSV that must stay as they are written (categories, labels).
     """
     ids = frozenset(name for name in (part.row, part.patient, part.site) if name)
+    text = text | ids | criteria.text_columns(part) | {key for one in part.join.values() for key in one.keys}
     if data is None or isinstance(data, (str, Path)):
         if data is None and part.table is None:
             raise DataError("the study names no cohort.table; give one, or pass a frame as data")
         path = Path(data) if data is not None else folder / str(part.table)
-        frame = read_table(path, text | ids | criteria.text_columns(part))
+        frame = read_table(path, text)
     else:
         frame = as_frame(data)
     named = {name: as_frame(table) for name, table in (tables or {}).items() if not isinstance(table, (str, Path))}
+    frame = joins.joined(part, frame, joins.read_tables(part, folder, tables or {}, text, data is None), data is None)
     held, flow = criteria.flow(part, frame)
     numbers = pl.int_range(1, len(frame) + 1, eager=True).filter(held)
     return replace(make_cohort(part, frame.filter(held), folder, named, numbers), flow=flow)
