@@ -6,6 +6,7 @@ torch or polars.
 
 from __future__ import annotations
 
+import re
 import tomllib
 import types
 import typing
@@ -104,7 +105,12 @@ class CohortPart(Strict):
 
     table: str | None = Field(
         None,
-        description="CSV, TSV, Parquet or Arrow file, relative to the study file; not given when a frame is passed in Python",
+        description="CSV, TSV, Parquet, Arrow, Excel, SPSS, SAS or Stata file, relative to the study file; not given when a frame is passed in Python",
+    )
+    query: str | None = Field(None, description="SQL that gives the rows, in place of table; goes with connection")
+    connection: str | None = Field(
+        None,
+        description="sqlite:///file.db, or env:NAME for a variable that holds a database's address: no password is kept",
     )
     row: str | None = Field(
         None, description="column with a unique id for each row; left out: the row's number, from 1"
@@ -135,6 +141,13 @@ class CohortPart(Strict):
                 'found {found} of patient and independent_rows; expected patient = "<column>", or '
                 "independent_rows = true where every row is another patient",
                 {"found": found},
+            )
+        if (self.query is None) != (self.connection is None) or (self.query and self.table):
+            raise PydanticCustomError("join", "query goes with connection, and takes the place of table")
+        if self.connection and not re.fullmatch(r"sqlite:///.+|env:[A-Za-z_]\w*", self.connection):
+            raise PydanticCustomError(
+                "join",
+                "connection is neither sqlite:///file.db nor env:NAME; an address with a password belongs in NAME",
             )
         timed = [name for name, one in self.join.items() if one.before is not None]
         if timed and self.at is None:

@@ -10,6 +10,8 @@ from typing import Any
 from medloom import find
 from medloom.study import Study
 
+SQLITE = "sqlite:///"
+
 
 def dump_json(study: Study) -> str:
     """The whole study, defaults included, as JSON."""
@@ -97,7 +99,9 @@ def with_folders(study: Study) -> Study:
 
 def _tables(study: Study, change: Callable[[str], str]) -> Study:
     def changed(part: Any) -> Any:
-        table = getattr(part, "table", None)
+        table, connection = getattr(part, "table", None), getattr(part, "connection", None)
+        if connection and connection.startswith(SQLITE):
+            return part.model_copy(update={"connection": SQLITE + change(connection.removeprefix(SQLITE))})
         return part.model_copy(update={"table": change(table)}) if table else part
 
     join = {name: changed(part) for name, part in study.cohort.join.items()}

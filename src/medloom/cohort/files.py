@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from medloom.cohort import formats
 from medloom.errors import DataError
 
 SUFFIXES = {
@@ -20,6 +21,7 @@ SUFFIXES = {
     ".arrow": None,
     ".feather": None,
     ".ipc": None,
+    **dict.fromkeys(formats.SUFFIXES),
 }
 _NULLS = [""]
 T = TypeVar("T")
@@ -123,6 +125,8 @@ def _check(path: Path) -> str | None:
 
 
 def _lazy(path: Path) -> pl.LazyFrame:
+    if path.suffix.lower() in formats.SUFFIXES:
+        return formats.read(path).lazy()
     return pl.scan_parquet(path) if path.suffix.lower() in {".parquet", ".pq"} else pl.scan_ipc(path)
 
 

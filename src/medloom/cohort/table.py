@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from medloom.cohort import criteria, joins
 from medloom.cohort.files import as_frame, read_table
 from medloom.cohort.files import canonical as canonical
+from medloom.cohort.formats import read_query
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
 from medloom.find import near
@@ -76,7 +77,9 @@ def read_cohort(
     """
     ids = frozenset(name for name in (part.row, part.patient, part.site) if name)
     text = text | ids | criteria.text_columns(part) | {key for one in part.join.values() for key in one.keys}
-    if data is None or isinstance(data, (str, Path)):
+    if data is None and part.query is not None:
+        frame = as_frame(read_query(part.query, str(part.connection), folder))
+    elif data is None or isinstance(data, (str, Path)):
         if data is None and part.table is None:
             raise DataError("the study names no cohort.table; give one, or pass a frame as data")
         path = Path(data) if data is not None else folder / str(part.table)
