@@ -48,6 +48,10 @@ def study_page() -> str:
     parts = [WRITTEN, STUDY, "## Top level\n", table(Study, skip=sections())]
     for name, model in sections().items():
         parts += [f"## `[{name}]`\n", first_line(model), "", table(model)]
+        for key, field in model.model_fields.items():
+            for inner in inner_models(field.annotation):
+                many = f"[[{name}.{key}]]" if typing.get_origin(field.annotation) is tuple else f"[{name}.{key}.<name>]"
+                parts += [f"### `{many}`\n", first_line(inner), "", table(inner)]
     parts += ["## `[inputs.<name>]`\n", "Any name; `modality` decides which further keys there are.\n"]
     for name in find.modalities():
         parts += part_of("modality", name, find.modality(name).Options)

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
     ("errors",),
-    ("find",),
+    ("find", "expression"),
     ("study",),
     ("study_text",),
     ("batch", "packed", "draw", "fitted", "masked"),
@@ -28,6 +28,7 @@ STOREYS = (
     ("bundle",),
     ("report",),
     ("rundir",),
+    ("judging",),
     ("run",),
     ("cli", "serve", "federate", "monitor"),
     ("__init__", "__main__"),

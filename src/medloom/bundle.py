@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from medloom import find, fitted
 from medloom.answers import Answers
+from medloom.cohort import joins
 from medloom.cohort.files import as_frame, read_blocks
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import BundleError, DataError, StudyError, some
@@ -61,6 +62,7 @@ class Bundle:
         `tables` are frames for inputs that have a table of their own; relative paths begin at `folder`.
         """
         named = {name: as_frame(table) for name, table in (tables or {}).items()}
+        named |= joins.read_tables(self.study.cohort, Path(folder), named, text_columns(self.study), needed=False)
         return self._answer(as_frame(data), problems, named, Path(folder), 1, None)
 
     def stream(
@@ -71,9 +73,10 @@ class Bundle:
         part = self.study.cohort
         ids = {name for name in (part.row, part.patient, part.site) if name}
         text = frozenset(ids | text_columns(self.study))
+        tables = joins.read_tables(part, folder or path.parent, {}, text, needed=False)
         first = 1
         for block in read_blocks(path, STREAM_ROWS, text):
-            yield self._answer(block, problems, {}, folder or path.parent, first, masks)
+            yield self._answer(block, problems, tables, folder or path.parent, first, masks)
             first += len(block)
 
     def _answer(
@@ -85,6 +88,7 @@ class Bundle:
         first: int,
         masks: Path | None,
     ) -> pl.DataFrame:
+        frame = joins.joined(self.study.cohort, frame, tables, new=False)
         part = self._cohort_part(frame)
         cohort = make_cohort(part, frame, folder, tables, first)
         feed, found = self.feed(cohort, problems)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from medloom.modality import Modality
     from medloom.task import Task
 
-EXTRAS = {"nibabel": "image", "PIL": "image"}
+EXTRAS = {
+    "nibabel": "image",
+    "PIL": "image",
+    "fastexcel": "excel",
+    "pyreadstat": "formats",
+    "connectorx": "database",
+}
 """Which extra brings an optional package; only for the sentence that says what to install."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import polars as pl
 from jaxtyping import Int
 
 from medloom import find
-from medloom.cohort.split import Fold, split
+from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.errors import DataError
 from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns
@@ -78,18 +78,47 @@ def _collecting(mistakes: list[str], path: str) -> Iterator[None]:
 
 def folds(study: Study, cohort: Cohort, marks: Mapping[str, Marks]) -> tuple[Fold, ...]:
     """The folds of a study, stratified by the targets that allow it."""
+    return split(study.split, cohort, _strata(study, marks), study.seed)
+
+
+def whole_fold(study: Study, cohort: Cohort, marks: Mapping[str, Marks]) -> Fold:
+    """All rows, for the network that is kept after cross-validation."""
+    return whole(study.split, cohort, _strata(study, marks), study.seed)
+
+
+def _strata(study: Study, marks: Mapping[str, Marks]) -> list[np.ndarray]:
     strata = [find.task(study.targets[name].task).strata(study.targets[name], one) for name, one in marks.items()]
-    return split(study.split, cohort, [codes for codes in strata if codes is not None], study.seed)
+    return [codes for codes in strata if codes is not None]
 
 
 def prepare(study: Study, cohort: Cohort, marks: Mapping[str, Marks], store: Path | None = None) -> Prepared:
-    """Splits, packs and fits what `read` gave; `store` keeps packed arrays in files. Raises StudyError or DataError."""
+    """Splits, packs and fits what `read` gave; `store` keeps packed arrays in files. Of several folds, the first.
+
+    Raises StudyError or DataError.
+    """
     fold = folds(study, cohort, marks)[0]
-    proof = dict(fold.check(cohort))
+    return fitted(study, cohort, marks, fold, packed(study, cohort, store), store)
+
+
+def packed(study: Study, cohort: Cohort, store: Path | None = None) -> dict[str, Source]:
+    """All inputs packed: the same for every fold, as nothing of it depends on a fit."""
     sources = {}
     for name, part in study.inputs.items():
         with naming(f"inputs.{name}"):
             sources[name] = pack(find.modality(part.modality), part, cohort, store / name if store else None)
+    return sources
+
+
+def fitted(
+    study: Study,
+    cohort: Cohort,
+    marks: Mapping[str, Marks],
+    fold: Fold,
+    sources: Mapping[str, Source],
+    store: Path | None = None,
+) -> Prepared:
+    """One fold of what was read and packed, fitted on its training rows. Raises StudyError or DataError."""
+    proof = dict(fold.check(cohort, study.split.by))
     proof["index_time"] = {name: time_proof(part, sources[name], cohort) for name, part in study.inputs.items()}
     modalities = fit_inputs(study.inputs, sources, fold.train)
     tasks: dict[str, Task] = {}
@@ -97,7 +126,7 @@ def prepare(study: Study, cohort: Cohort, marks: Mapping[str, Marks], store: Pat
         with naming(f"targets.{name}"):
             tasks |= fit_tasks({name: target}, marks, fold.train)
     feed = Feed(modalities, sources, tasks).bound()
-    feed = with_answers(feed, study, marks, np.arange(len(cohort)), store)
+    feed = with_answers(feed, study, marks, fold.rows(), store)
     return Prepared(study, cohort, marks, fold, proof, feed)
 
 
@@ -146,9 +175,14 @@ def fingerprint(cohort: Cohort) -> str:
     return hashlib.sha256(hashes.tobytes() + "\x1f".join(cohort.frame.columns).encode()).hexdigest()
 
 
-def fold_table(prepared: Prepared) -> pl.DataFrame:
-    """Row ids with the part each is in."""
-    part = np.full(len(prepared.cohort), "", dtype=object)
-    for name, rows in prepared.fold.parts().items():
-        part[rows] = name
-    return pl.DataFrame({"row": prepared.cohort.row, "part": pl.Series(part.tolist(), dtype=pl.String)})
+def fold_table(cohort: Cohort, folds: Sequence[Fold]) -> pl.DataFrame:
+    """Row ids with the part each is in, "left out" where it is in none; with several folds, once for each of them."""
+    tables = []
+    for fold in folds:
+        part = np.full(len(cohort), "left out", dtype=object)
+        for name, rows in fold.parts().items():
+            part[rows] = name
+        table = pl.DataFrame({"row": cohort.row, "part": pl.Series(part.tolist(), dtype=pl.String)})
+        numbers = {"fold": fold.number, "repeat": fold.repeat} if len(folds) > 1 else {}
+        tables.append(table.with_columns(pl.lit(value, pl.Int32).alias(name) for name, value in numbers.items()))
+    return pl.concat(tables)

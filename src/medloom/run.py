@@ -4,36 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
 
 from medloom import find
-from medloom.answers import Answers
 from medloom.bundle import Bundle, OnProblem, load
+from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
-from medloom.evaluation.baseline import answered, run_baselines
-from medloom.evaluation.intervals import Comparison, compare
 from medloom.evaluation.result import metrics_json, target_result
-from medloom.feed import Feed, text_columns
-from medloom.model.assembly import Network, assemble
-from medloom.model.outputs import outputs
-from medloom.prepare import Prepared, fingerprint, fold_table, prepare, with_answers
+from medloom.feed import text_columns
+from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
+from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, whole_fold, with_answers
 from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
 from medloom.report.page import write as write_report
 from medloom.rundir import RunFolder, write_text
-from medloom.study import Study
+from medloom.study import Study, TrainPart
 from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
-from medloom.task import Measured, Task
-from medloom.training.loop import Event, Watch, train
-from medloom.training.plan import make_plan
+from medloom.task import Task
+from medloom.training.loop import Event, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +74,86 @@ def fit(
     folder.claim(_identity(resolved, cohort), dump_toml(with_folders(resolved)))
     if folder.finished:
         return _opened(folder.path)
-    prepared = prepare(resolved, cohort, marks, folder.work / "packed")
-    fold_table(prepared).write_parquet(folder.path / "split.parquet")
-    network, history = _trained(prepared, folder, watch)
-    watch(Event("judge", 0, 0))
-    fold, feed = prepared.fold, prepared.feed
-    tasks = {name: _calibrated(network, feed, name, fold.calibrate) for name in feed.tasks}
-    judged = replace(feed, tasks=tasks)
-    measured, table = judge(network, judged, fold.test, prepared.cohort, folder.path / "masks")
-    simple = {}
-    if resolved.evaluate.baselines:
-        simple = run_baselines(feed, feed.tasks, fold.train, fold.valid, fold.calibrate, fold.test, resolved.seed)
-    comparisons = _compared(resolved, judged, measured, simple, fold.test, prepared.cohort)
-    story = Story(
-        prepared,
-        network,
-        tasks,
-        comparisons,
-        {n: {"model": m, **simple.get(n, {})} for n, m in measured.items()},
-        history,
-    )
-    table.write_parquet(folder.path / "predictions.parquet")
+    store = folder.work / "packed"
+    sources = packed(resolved, cohort, store)
+    splits = folds(resolved, cohort, marks)
+    fold_table(cohort, splits).write_parquet(folder.path / "split.parquet")
+
+    def prepared(fold: Fold) -> Prepared:
+        return fitted(resolved, cohort, marks, fold, sources, store)
+
+    def observe(event: Event) -> None:
+        folder.log(event)
+        watch(event)
+
+    if len(splits) > 1:
+        final, judged, story = _crossed(
+            resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe
+        )
+    else:
+        final = train_one(prepared(splits[0]), resolved.train, folder.training(), observe)
+        watch(Event("judge", 0, 0))
+        judged = judge_one(final, folder.path / "masks")
+        story = _story(final, judged, final.tasks)
+    judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
-    Bundle(resolved, feed.modalities, tasks, network, card(story)).save(folder.path / "bundle")
+    if len(splits) == 1 or resolved.split.refits:
+        Bundle(resolved, final.prepared.feed.modalities, final.tasks, final.network, card(story)).save(
+            folder.path / "bundle"
+        )
     folder.finish()
     return _opened(folder.path)
+
+
+def _crossed(
+    study: Study,
+    splits: Sequence[Fold],
+    whole: Fold,
+    prepared: Callable[[Fold], Prepared],
+    folder: RunFolder,
+    watch: Watch,
+) -> tuple[Trained, Judged, Story]:
+    """Every fold through the same path, their rows pooled; then the network that is kept, trained on all rows.
+
+    A budget in minutes is measured in the first fold, and its steps are those of all others. The last network gets
+    the median of the steps that the folds kept.
+    """
+    trainings = len(splits) + study.split.refits
+    part, first, parts, kept, proofs = study.train, None, [], [], []
+    for place, fold in enumerate(splits, 1):
+        watch(Event("fold", place, trainings))
+        trained = train_one(prepared(fold), part, folder.training(f"fold-{place:03d}"), watch)
+        watch(Event("judge", 0, 0))
+        judged = judge_one(trained, folder.path / "masks" / f"repeat-{fold.repeat}")
+        numbers = (
+            pl.lit(value, pl.Int32).alias(name) for name, value in (("fold", fold.number), ("repeat", fold.repeat))
+        )
+        parts.append(replace(judged, table=judged.table.with_columns(numbers)))
+        kept.append(trained.kept_step)
+        proofs.append({"fold": fold.number, "repeat": fold.repeat, **trained.prepared.proof})
+        part = _in_steps(part, trained.steps) if part.minutes is not None else part
+        first = first or trained
+    assert first is not None
+    final = first
+    if study.split.refits:
+        watch(Event("fold", trainings, trainings))
+        steps = max(1, round(float(np.median(kept))))
+        final = train_one(prepared(whole), _in_steps(part, steps), folder.training("whole"), watch)
+    proof = {**final.prepared.proof, "folds": proofs}
+    final = replace(final, prepared=replace(final.prepared, proof=proof))
+    result = pooled(parts)
+    return final, result, _story(final, result, first.tasks, tuple(splits))
+
+
+def _in_steps(part: TrainPart, steps: int) -> TrainPart:
+    return part.model_copy(update={"steps": steps, "epochs": None, "minutes": None})
+
+
+def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
+    comparisons = compared(final.prepared.study, tasks, judged)
+    return Story(
+        final.prepared, final.network, final.tasks, comparisons, judged.measured, final.history, crossed=splits
+    )
 
 
 def evaluate(
@@ -128,13 +178,11 @@ def evaluate(
     feed = with_answers(feed, study, marks, rows)
     target = RunFolder(out)
     target.claim(_identity(study, cohort), dump_toml(with_folders(study)))
-    measured, table = judge(held.network, feed, rows, cohort, target.path / "masks")
-    comparisons = _compared(study, feed, measured, {}, rows, cohort)
+    judged = judge(held.network, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
-    story = Story(
-        prepared, held.network, held.tasks, comparisons, {n: {"model": m} for n, m in measured.items()}, (), len(found)
-    )
-    table.write_parquet(target.path / "predictions.parquet")
+    comparisons = compared(study, feed.tasks, judged)
+    story = Story(prepared, held.network, held.tasks, comparisons, judged.measured, (), len(found))
+    judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()
     return _opened(target.path)
@@ -153,87 +201,16 @@ def predict(
     return held.stream(data, problems=problems, folder=folder, masks=masks)
 
 
-def judge(
-    network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], cohort: Cohort, masks: Path
-) -> tuple[dict[str, Measured], pl.DataFrame]:
-    """What is measured of each target on its rows with a known answer, and the predictions of all rows."""
-    answers = Answers(feed, masks)
-    parts: dict[str, list[Measured]] = {name: [] for name in feed.tasks}
-    for block, raw, truths in outputs(network, feed, rows):
-        for name, task in feed.tasks.items():
-            prediction = task.decode(raw[name])
-            answers.add(name, prediction, block)
-            known = np.isin(block, answered(feed, name, block))
-            if known.any():
-                measured = task.measure(prediction, truths[name])
-                parts[name].append({key: value[known] for key, value in measured.items()})
-    joined: dict[str, Measured] = {
-        n: {key: np.concatenate([p[key] for p in ps]) for key in ps[0]} for n, ps in parts.items() if ps
-    }
-    return joined, answers.frame(cohort.row.gather(rows).alias("row"))
-
-
 def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
     return {"study": hashlib.sha256(dump_toml(study).encode()).hexdigest(), "data": fingerprint(cohort)}
 
 
-def _trained(prepared: Prepared, folder: RunFolder, watch: Watch) -> tuple[Network, Sequence[Mapping[str, float]]]:
-    study, feed = prepared.study, prepared.feed
-    network = assemble(feed.modalities, feed.tasks, study.model, study.seed)
-    train_rows, valid_rows = (_with_any_answer(feed, rows) for rows in (prepared.fold.train, prepared.fold.valid))
-    plan = folder.plan()
-    if plan is None:
-        weights = {name: part.loss_weight for name, part in study.targets.items()}
-        plan = make_plan(study.train, network, feed, train_rows, study.seed, weights)
-        folder.keep_plan(plan)
-
-    def observe(event: Event) -> None:
-        folder.log(event)
-        watch(event)
-
-    progress = train(network, feed, (train_rows, valid_rows), study.train, plan, folder.checkpoint, observe)
-    return network, progress.history
-
-
-def _with_any_answer(feed: Feed, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " some"]:
-    known = np.zeros(len(rows), bool)
-    for name in feed.tasks:
-        known |= np.isin(rows, answered(feed, name, rows))
-    return rows[known]
-
-
-def _calibrated(network: Network, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Task:
-    """The task calibrated on these rows alone; as it was where there are none."""
-    rows = answered(feed, target, rows)
-    if not len(rows):
-        return feed.tasks[target]
-    blocks = outputs(network, feed, rows)
-    return feed.tasks[target].calibrate((raw[target], truths[target]) for _, raw, truths in blocks)  # type: ignore[misc]
-
-
-def _compared(
-    study: Study,
-    feed: Feed,
-    measured: Mapping[str, Measured],
-    simple: Mapping[str, Mapping[str, Measured]],
-    rows: Int[np.ndarray, " rows"],
-    cohort: Cohort,
-) -> dict[str, Comparison]:
-    options = study.evaluate
-    result = {}
-    for name, ours in measured.items():
-        patient = cohort.patient[answered(feed, name, rows)]
-        entrants = {"model": ours, **simple.get(name, {})}
-        metrics = feed.tasks[name].metrics()
-        result[name] = compare(
-            metrics, entrants, patient, resamples=options.resamples, level=options.level, seed=study.seed
-        )
-    return result
-
-
 def _write_results(story: Story, folder: Path) -> None:
     targets = {n: target_result(one, story.tasks[n].metrics()) for n, one in story.comparisons.items()}
-    write_text(folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts()))
+    write_text(
+        folder / "metrics.json",
+        metrics_json(targets, story.prepared.proof, story.counts(), [step.plain() for step in story.flow()]),
+    )
     write_report(compose(story), folder / "report.html")
 
 

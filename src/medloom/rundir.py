@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +46,11 @@ class RunFolder:
         """Whether every result is written."""
         return (self._record() or {}).get("state") == "finished"
 
-    @property
-    def checkpoint(self) -> Path:
-        """Where training resumes from."""
-        return self.work / "checkpoint.safetensors"
-
-    def plan(self) -> Plan | None:
-        """The plan made when the run began."""
-        path = self.work / "plan.json"
-        return Plan(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
-
-    def keep_plan(self, plan: Plan) -> None:
-        """Keeps the plan for every later resume."""
-        write_text(self.work / "plan.json", json.dumps(asdict(plan), indent=2) + "\n")
+    def training(self, name: str = "") -> TrainingFolder:
+        """Where one training of the run keeps what it resumes from; a run of one training needs no name."""
+        folder = TrainingFolder(self.work / name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def log(self, event: Event) -> None:
         """Appends an event to log.jsonl."""
@@ -83,6 +75,27 @@ class RunFolder:
 
     def _write_record(self, record: Mapping[str, Any]) -> None:
         write_text(self.path / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFolder:
+    """What one training reads back when it is resumed: its plan and its checkpoint."""
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where training resumes from."""
+        return self.path / "checkpoint.safetensors"
+
+    def plan(self) -> Plan | None:
+        """The plan made when the training began."""
+        path = self.path / "plan.json"
+        return Plan(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Keeps the plan for every later resume."""
+        write_text(self.path / "plan.json", json.dumps(asdict(plan), indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

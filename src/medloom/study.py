@@ -7,14 +7,16 @@ torch or polars.
 from __future__ import annotations
 
 import copy
+import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,10 +28,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from medloom import find
+from medloom import expression, find
 from medloom.errors import StudyError
 
-BETWEEN_KEYS = frozenset({"part", "patient", "budget", "column", "shares", "test", "learning_rate"})
+BETWEEN_KEYS = frozenset(
+    {"part", "patient", "budget", "column", "shares", "test", "split", "expression", "learning_rate"}
+)
 """Types of mistakes that are not of one key alone, and whose message is a whole sentence."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
@@ -42,12 +46,77 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
+def _readable(read: Callable[[str], object]) -> Any:
+    """A validator that reads an expression and keeps its text."""
+
+    def validate(text: str) -> str:
+        try:
+            read(text)
+        except expression.ExpressionError as error:
+            raise PydanticCustomError("expression", "{why}", {"why": str(error)}) from error
+        return text
+
+    return AfterValidator(validate)
+
+
+class CriterionPart(Strict):
+    """Who is in the study, or out of it."""
+
+    name: str = Field(min_length=1, max_length=200, description="what the criterion is called in the cohort flow")
+    where: Annotated[str, _readable(expression.condition)] = Field(
+        description="condition on the row's columns: comparisons, in [..], is null, and, or, not, parentheses"
+    )
+
+
+class JoinPart(Strict):
+    """Another table, whose columns become columns of the table of rows."""
+
+    table: str = Field(description="table file, relative to the study file; in Python also a frame in `tables`")
+    on: str | tuple[str, ...] = Field(description="column, or several, that both tables have")
+    kind: Literal["one", "many"] = Field(
+        "one", description="one: each key stands once in this table; many: several rows, summarised by aggregate"
+    )
+    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+        {},
+        description='for many: new column = "max(crp)", "count()", "last(hb) by date"; also min, mean, sum, first',
+    )
+    before: str | None = Field(
+        None, description="for many: column with a time; only rows before the row's index time are summarised"
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of `on`."""
+        return (self.on,) if isinstance(self.on, str) else self.on
+
+    @model_validator(mode="after")
+    def _summarised(self) -> Self:
+        if (self.kind == "many") != bool(self.aggregate):
+            raise PydanticCustomError("join", 'aggregate goes with kind = "many", and kind = "many" needs it')
+        if self.before is not None and self.kind == "one":
+            raise PydanticCustomError("join", 'before goes with kind = "many"')
+        if not self.keys:
+            raise PydanticCustomError("join", "on names no column")
+        for name, text in self.aggregate.items():
+            found = expression.summary(text)
+            if found.function in expression.ORDERED and found.by is None and self.before is None:
+                raise PydanticCustomError(
+                    "join", "{why}", {"why": f"{name}: {text} needs an order, as in {text} by date; or give before"}
+                )
+        return self
+
+
 class CohortPart(Strict):
     """Who: the table of rows, and which columns say what of them."""
 
     table: str | None = Field(
         None,
-        description="CSV, TSV, Parquet or Arrow file, relative to the study file; not given when a frame is passed in Python",
+        description="CSV, TSV, Parquet, Arrow, Excel, SPSS, SAS or Stata file, relative to the study file; not given when a frame is passed in Python",
+    )
+    query: str | None = Field(None, description="SQL that gives the rows, in place of table; goes with connection")
+    connection: str | None = Field(
+        None,
+        description="sqlite:///file.db, or env:NAME for a variable that holds a database's address: no password is kept",
     )
     row: str | None = Field(
         None, description="column with a unique id for each row; left out: the row's number, from 1"
@@ -61,6 +130,13 @@ class CohortPart(Strict):
         description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
+    join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
+    include: tuple[CriterionPart, ...] = Field(
+        (), description="criteria that a row must meet, in order; missing values do not meet them"
+    )
+    exclude: tuple[CriterionPart, ...] = Field(
+        (), description="criteria that a row must not meet, in order, after those of include"
+    )
 
     @model_validator(mode="after")
     def _patient_or_independent(self) -> Self:
@@ -71,6 +147,18 @@ class CohortPart(Strict):
                 'found {found} of patient and independent_rows; expected patient = "<column>", or '
                 "independent_rows = true where every row is another patient",
                 {"found": found},
+            )
+        if (self.query is None) != (self.connection is None) or (self.query and self.table):
+            raise PydanticCustomError("join", "query goes with connection, and takes the place of table")
+        if self.connection and not re.fullmatch(r"sqlite:///.+|env:[A-Za-z_]\w*", self.connection):
+            raise PydanticCustomError(
+                "join",
+                "connection is neither sqlite:///file.db nor env:NAME; an address with a password belongs in NAME",
+            )
+        timed = [name for name, one in self.join.items() if one.before is not None]
+        if timed and self.at is None:
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"join.{timed[0]}.before is compared with the index time: give cohort.at"}
             )
         return self
 
@@ -101,26 +189,54 @@ class TargetPart(Strict):
 class SplitPart(Strict):
     """Which rows teach, choose, calibrate and judge. No patient is in two of them."""
 
-    by: Literal["patient", "column"] = Field(
-        "patient", description="patient: at random, stratified by the targets; column: as a column says"
+    by: Literal["patient", "time", "site", "column"] = Field(
+        "patient",
+        description="patient: at random, stratified by the targets; time: the latest patients judge; site: whole sites "
+        "judge; column: as a column says",
     )
     column: str | None = Field(
         None, description='for by = "column": holds train, valid, calibrate or test for each row'
     )
-    test: Share = Field(0.2, description="share of patients that judge; scored once")
+    test_sites: tuple[str, ...] = Field(
+        (), description='for by = "site": the sites that judge; left out: a share of the sites (test), drawn at random'
+    )
+    test: Share = Field(0.2, description="share of patients (of sites) that judge; with folds, 1 in folds judges")
     valid: Share = Field(0.1, description="share of patients that stop the training")
     calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
     stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
+    folds: int = Field(
+        1, ge=1, le=100, description="above 1: cross-validation, every patient (or site) judges in one of the folds"
+    )
+    repeats: int = Field(1, ge=1, le=100, description="how often the cross-validation is done, each time drawn anew")
+    final: Literal["refit", "none"] | None = Field(
+        None,
+        description="after cross-validation: refit (when left out) trains on all rows for the median step count that "
+        "the folds kept; none keeps the figures alone",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.by == "column") != (self.column is not None):
             raise PydanticCustomError("column", 'split.column goes with by = "column", and by = "column" needs it')
-        if self.test + self.valid + self.calibrate >= 0.95:
+        if self.test_sites and (self.by != "site" or self.folds > 1):
+            raise PydanticCustomError("split", 'split.test_sites goes with by = "site" and without folds')
+        if self.folds == 1 and (self.repeats > 1 or self.final is not None):
+            raise PydanticCustomError("split", "split.repeats and split.final go with folds above 1, such as folds = 5")
+        if self.folds > 1 and self.by in ("time", "column"):
+            raise PydanticCustomError(
+                "split", 'folds go with by = "patient" or by = "site": there is one latest part, and one column'
+            )
+        judging = 1 / self.folds if self.folds > 1 else self.test
+        if judging + self.valid + self.calibrate >= 0.95:
             raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
-        if self.by == "patient" and self.test == 0:
+        if self.by != "column" and self.test == 0:
             raise PydanticCustomError("test", "test = 0 leaves no patients to judge by; give a share such as 0.2")
         return self
+
+    @property
+    def refits(self) -> bool:
+        """Whether a last network is trained on all rows after cross-validation."""
+        return self.folds > 1 and self.final != "none"
 
 
 class ModelPart(Strict):
@@ -230,7 +346,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._undeclared_times(), *self._wrong_grounds()]
+        problems = [*self._undeclared_times(), *self._wrong_grounds(), *self._unsplittable()]
         if problems:
             raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
         return self
@@ -243,6 +359,11 @@ class Study(Strict):
             if not proved and not part.known_before_index:
                 way = "give cohort.at, or declare" if part.proves_time else 'give at = "<column>", or declare'
                 yield ("inputs", name), f"nothing says when these values were known: {way} known_before_index = true"
+
+    def _unsplittable(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        for by, column in (("time", "at"), ("site", "site")):
+            if self.split.by == by and getattr(self.cohort, column) is None:
+                yield ("split", "by"), f'by = "{by}" needs cohort.{column}, the column that says it'
 
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windowed = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
@@ -394,6 +515,8 @@ def _keys_at(model: Any, path: Sequence[Any]) -> list[str]:
             model = model.model_fields[part].annotation
         elif typing.get_origin(model) is dict:
             model = typing.get_args(model)[1]
+        elif typing.get_origin(model) is tuple:
+            model = typing.get_args(model)[0]
         while typing.get_origin(model) in (typing.Union, types.UnionType, Annotated):
             model = next((a for a in typing.get_args(model) if a is not type(None)), None)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -10,6 +10,8 @@ from typing import Any
 from medloom import find
 from medloom.study import Study
 
+SQLITE = "sqlite:///"
+
 
 def dump_json(study: Study) -> str:
     """The whole study, defaults included, as JSON."""
@@ -37,11 +39,20 @@ def _section(path: tuple[str, ...], values: Mapping[str, Any]) -> list[str]:
             for k, v in tables.items()
         ]
         return header + rows
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in values.items() if key not in tables]
+    arrays = {key: value for key, value in values.items() if value and _of_tables(value)}
+    lines = [f"{_key(k)} = {_value(v)}" for k, v in values.items() if k not in tables and k not in arrays]
     lines = header + lines if lines or not tables else []
+    for key, value in arrays.items():
+        name = ".".join(_key(part) for part in (*path, key))
+        for item in value:
+            lines += [f"\n[[{name}]]", *(f"{_key(k)} = {_value(v)}" for k, v in item.items())]
     for key, value in tables.items():
         lines += _section((*path, key), value)
     return lines
+
+
+def _of_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _key(name: str) -> str:
@@ -88,8 +99,13 @@ def with_folders(study: Study) -> Study:
 
 def _tables(study: Study, change: Callable[[str], str]) -> Study:
     def changed(part: Any) -> Any:
-        table = getattr(part, "table", None)
+        table, connection = getattr(part, "table", None), getattr(part, "connection", None)
+        if connection and connection.startswith(SQLITE):
+            return part.model_copy(update={"connection": SQLITE + change(connection.removeprefix(SQLITE))})
         return part.model_copy(update={"table": change(table)}) if table else part
 
+    join = {name: changed(part) for name, part in study.cohort.join.items()}
+    cohort = changed(study.cohort).model_copy(update={"join": join})
+
     inputs = {name: changed(part) for name, part in study.inputs.items()}
-    return study.model_copy(update={"cohort": changed(study.cohort), "inputs": inputs})
+    return study.model_copy(update={"cohort": cohort, "inputs": inputs})

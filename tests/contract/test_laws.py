@@ -141,8 +141,11 @@ def test_law_4_a_batch_is_a_function_of_row_and_epoch(case):
 def test_law_5_answers_carry_the_ids_of_their_rows_in_order(case):
     prepared = case.prepared
     expected = prepared.cohort.row.gather(prepared.fold.test).to_list()
-    assert case.run.predictions["row"].to_list() == expected
-    split = pl.read_parquet(case.run.folder / "split.parquet")
+    answers, split = case.run.predictions, pl.read_parquet(case.run.folder / "split.parquet")
+    if case.study.split.folds > 1:
+        assert sorted(answers["row"]) == sorted(prepared.cohort.row)
+        answers, split = (table.filter(pl.col("fold") == 1) for table in (answers, split))
+    assert answers["row"].to_list() == expected
     assert split["row"].to_list() == prepared.cohort.row.to_list()
     assert split.filter(pl.col("part") == "test")["row"].to_list() == expected
 
@@ -171,6 +174,8 @@ def test_law_7_a_bundle_answers_the_same_in_a_fresh_process(case):
         list(case.run.bundle.stream(case.folder / "cohort.csv", problems="column", masks=case.folder / "masks"))
     )
     assert here.select(names).equals(one.select(names))
+    if case.study.split.folds > 1:
+        return  # the rows were judged by the networks of the folds
     judged = case.run.predictions
     again = pl.DataFrame({"stay": judged["row"]}).join(one, on="stay", how="left", maintain_order="left")
     for name in judged.select(pl.selectors.float()).columns:

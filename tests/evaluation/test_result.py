@@ -33,7 +33,7 @@ def test_the_shape_of_metrics_json() -> None:
     entry = target_result(comparison(model=0.9, a=0.5, b=0.75), {"figure": metric("figure", True)})
     text = metrics_json({"death": entry}, {"by": "patient"}, {"rows": 10})
     read = json.loads(text)
-    assert set(read) == {"targets", "split", "counts"}
+    assert set(read) == {"targets", "split", "counts", "flow"}
     death = read["targets"]["death"]
     assert death["model"]["figure"] == {"value": 0.9, "low": 0.9, "high": 0.9}
     assert death["baselines"]["a"]["figure"]["value"] == 0.5

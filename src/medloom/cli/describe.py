@@ -18,9 +18,14 @@ def checked_data(study: Study) -> Study:
     from medloom.prepare import folds, read
 
     resolved, cohort, marks = read(study)
-    fold = folds(resolved, cohort, marks)[0]
-    proof = fold.check(cohort)
+    splits = folds(resolved, cohort, marks)
+    for other in splits[1:]:
+        other.check(cohort, resolved.split.by)
+    fold = splits[0]
+    proof = fold.check(cohort, resolved.split.by)
     print(f"# {len(cohort)} rows of {len(np.unique(cohort.patient))} patients")
+    if len(splits) > 1:
+        print(f"# the first of {len(splits)} folds:")
     for name, part in proof["parts"].items():
         rows = fold.parts()[name]
         tallies = [

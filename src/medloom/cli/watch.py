@@ -48,6 +48,9 @@ def _progress(name: str) -> Iterator[Callable[[Event], None]]:
             if event.kind == "judge":
                 bar.update(task, description="Judging, beside baselines")
                 return
+            if event.kind == "fold":
+                bar.update(task, description=f"Training {event.step} of {event.steps}: {name}", completed=0, loss="")
+                return
             bar.update(task, total=event.steps, completed=event.step)
             if event.train_loss is not None:
                 bar.update(task, loss=_losses(event))
@@ -60,6 +63,8 @@ def _plain(event: Event) -> None:
         print(f"resuming after step {event.step} of {event.steps}", flush=True)
     elif event.kind == "score":
         print(f"step {event.step}/{event.steps}  {_losses(event)}  {event.seconds:.0f} s", flush=True)
+    elif event.kind == "fold":
+        print(f"training {event.step} of {event.steps}", flush=True)
     elif event.kind == "judge":
         print("judging, beside baselines", flush=True)
 

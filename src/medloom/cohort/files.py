@@ -11,6 +11,7 @@ from typing import IO, Any, TextIO, TypeVar, cast
 
 import polars as pl
 
+from medloom.cohort import formats
 from medloom.errors import DataError
 
 SUFFIXES = {
@@ -22,6 +23,7 @@ SUFFIXES = {
     ".arrow": None,
     ".feather": None,
     ".ipc": None,
+    **dict.fromkeys(formats.SUFFIXES),
 }
 _NULLS = [""]
 T = TypeVar("T")
@@ -94,6 +96,19 @@ def as_frame(table: Any) -> pl.DataFrame:
     raise DataError(f"found a {type(table).__name__}; expected a polars, pandas or Arrow table, or a path")
 
 
+def canonical(values: pl.Series) -> pl.Series:
+    """Labels and ids as text, however they are stored: 1, 1.0 and "1" are "1"; surrounding space and "" go."""
+    if values.dtype.is_float():
+        whole = values.cast(pl.Int64, strict=False)
+        is_whole = (whole.cast(pl.Float64) == values) & values.is_finite()
+        as_text = pl.when(is_whole).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
+        return pl.select(pl.when(values.is_nan()).then(None).otherwise(as_text).alias(values.name)).to_series()
+    if values.dtype == pl.Boolean or values.dtype != pl.String:
+        return values.cast(pl.String)
+    text = values.str.strip_chars()
+    return pl.select(pl.when(text != "").then(text).alias(values.name)).to_series()
+
+
 def _numbers(column: pl.Series) -> pl.Series:
     if column.dtype != pl.String:
         return column
@@ -134,6 +149,8 @@ def _check(path: Path) -> str | None:
 
 
 def _lazy(path: Path) -> pl.LazyFrame:
+    if _suffix(path) in formats.SUFFIXES:
+        return formats.read(path).lazy()
     return pl.scan_parquet(path) if _suffix(path) in {".parquet", ".pq"} else pl.scan_ipc(path)
 
 

@@ -11,7 +11,10 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
+from medloom.cohort import criteria, joins
 from medloom.cohort.files import as_frame, read_table
+from medloom.cohort.files import canonical as canonical
+from medloom.cohort.formats import read_query
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
 from medloom.find import near
@@ -24,7 +27,7 @@ class Cohort:
 
     `at` is the index time (seconds since 1970, or the number given), None where the study has none. `folder` is
     where files named by the study begin, `files` where paths that stand in the table begin; `tables` are frames passed
-    in Python for inputs that have a table of their own.
+    in Python for inputs that have a table of their own. `flow` says how the rows became these.
     """
 
     frame: pl.DataFrame
@@ -37,6 +40,7 @@ class Cohort:
     folder: Path = Path()
     files: Path = Path()
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    flow: tuple[criteria.Step, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -60,19 +64,6 @@ class Cohort:
         return self.frame[name]
 
 
-def canonical(values: pl.Series) -> pl.Series:
-    """Labels and ids as text, however they are stored: 1, 1.0 and "1" are "1"; surrounding space and "" go."""
-    if values.dtype.is_float():
-        whole = values.cast(pl.Int64, strict=False)
-        is_whole = (whole.cast(pl.Float64) == values) & values.is_finite()
-        as_text = pl.when(is_whole).then(whole.cast(pl.String)).otherwise(values.cast(pl.String))
-        return pl.select(pl.when(values.is_nan()).then(None).otherwise(as_text).alias(values.name)).to_series()
-    if values.dtype == pl.Boolean or values.dtype != pl.String:
-        return values.cast(pl.String)
-    text = values.str.strip_chars()
-    return pl.select(pl.when(text != "").then(text).alias(values.name)).to_series()
-
-
 def read_cohort(
     part: CohortPart,
     folder: Path,
@@ -86,23 +77,38 @@ def read_cohort(
     `text` names the columns of a CSV that must stay as they are written (categories, labels).
     """
     ids = frozenset(name for name in (part.row, part.patient, part.site) if name)
-    if data is None or isinstance(data, (str, Path)):
+    text = text | ids | criteria.text_columns(part) | {key for one in part.join.values() for key in one.keys}
+    if data is None and part.query is not None:
+        frame, files = as_frame(read_query(part.query, str(part.connection), folder)), folder
+    elif data is None or isinstance(data, (str, Path)):
         if data is None and part.table is None:
             raise DataError("the study names no cohort.table; give one, or pass a frame as data")
         path = Path(data) if data is not None else folder / str(part.table)
-        frame, files = read_table(path, text | ids), path.parent
+        frame, files = read_table(path, text), path.parent
     else:
         frame, files = as_frame(data), folder
     named = {name: as_frame(table) for name, table in (tables or {}).items() if not isinstance(table, (str, Path))}
-    return replace(make_cohort(part, frame, folder, named), files=files)
+    frame = joins.joined(part, frame, joins.read_tables(part, folder, tables or {}, text, data is None), data is None)
+    held, flow = criteria.flow(part, frame)
+    numbers = pl.int_range(1, len(frame) + 1, eager=True).filter(held)
+    return replace(make_cohort(part, frame.filter(held), folder, named, numbers), files=files, flow=flow)
 
 
 def make_cohort(
-    part: CohortPart, frame: pl.DataFrame, folder: Path, tables: Mapping[str, pl.DataFrame], first: int = 1
+    part: CohortPart,
+    frame: pl.DataFrame,
+    folder: Path,
+    tables: Mapping[str, pl.DataFrame],
+    numbers: pl.Series | int = 1,
 ) -> Cohort:
-    """The cohort of a frame: ids checked, times read. `first` is the number of its first row, where rows have no id."""
+    """The cohort of a frame: ids checked, times read. `numbers` are those of its rows in the table, or of the first
+
+    one, for rows that have no id.
+    """
     _columns_exist(part, frame)
-    row = _row_ids(part, frame, first)
+    if isinstance(numbers, int):
+        numbers = pl.int_range(numbers, numbers + len(frame), eager=True)
+    row = _row_ids(part, frame, numbers)
     patient_id = canonical(frame[part.patient]) if part.patient else row
     if patient_id.null_count():
         missing = row.gather(patient_id.is_null().arg_true()).to_list()
@@ -139,12 +145,12 @@ def _columns_exist(part: CohortPart, frame: pl.DataFrame) -> None:
         )
 
 
-def _row_ids(part: CohortPart, frame: pl.DataFrame, first: int) -> pl.Series:
+def _row_ids(part: CohortPart, frame: pl.DataFrame, numbers: pl.Series) -> pl.Series:
     if part.row is None:
-        return pl.int_range(first, first + len(frame), eager=True).cast(pl.String).alias("row")
+        return numbers.cast(pl.String).alias("row")
     row = canonical(frame[part.row])
     if row.null_count():
-        lines = (row.is_null().arg_true() + 2).to_list()
+        lines = (numbers.filter(row.is_null()) + 1).to_list()
         raise DataError(f"cohort.row: {len(lines)} rows have no id in {part.row!r} (lines {some(lines)})")
     repeated = row.filter(row.is_duplicated()).unique(maintain_order=True).to_list()
     if repeated:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
@@ -40,9 +40,17 @@ def target_result(comparison: Comparison, metrics: Mapping[str, Metric]) -> dict
     }
 
 
-def metrics_json(targets: Mapping[str, Mapping[str, Any]], split: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
-    """The text of `metrics.json` from the entries of all targets, the split and the counts. NaN raises ValueError."""
-    whole = {"targets": dict(targets), "split": dict(split), "counts": dict(counts)}
+def metrics_json(
+    targets: Mapping[str, Mapping[str, Any]],
+    split: Mapping[str, Any],
+    counts: Mapping[str, Any],
+    flow: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The text of `metrics.json` from the entries of all targets, the split, the counts and the cohort flow.
+
+    NaN raises ValueError.
+    """
+    whole = {"targets": dict(targets), "split": dict(split), "counts": dict(counts), "flow": list(flow)}
     return json.dumps(whole, indent=2, allow_nan=False) + "\n"
 
 

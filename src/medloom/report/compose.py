@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from medloom import __version__, find
+from medloom.cohort.criteria import Step
+from medloom.cohort.split import Fold
 from medloom.evaluation.intervals import Comparison
 from medloom.evaluation.result import target_result
 from medloom.model.assembly import Network, parameters
@@ -39,19 +41,42 @@ class Story:
     measured: Mapping[str, Mapping[str, Measured]]
     history: Sequence[Mapping[str, float]]
     problems: int = 0
+    crossed: tuple[Fold, ...] = ()
+    """The folds of a cross-validation, whose test rows are what the figures are of."""
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Rows by what they are for. After cross-validation every row that judged in a fold is a test row, and the
+
+        other parts are those of the network that was kept.
+        """
+        parts = dict(self.prepared.fold.parts())
+        if self.crossed:
+            parts["test"] = np.unique(np.concatenate([fold.test for fold in self.crossed]))
+        return parts
 
     def counts(self) -> dict[str, Any]:
         """Rows, patients, and answers of each part by what they are."""
-        cohort, fold = self.prepared.cohort, self.prepared.fold
+        cohort = self.prepared.cohort
         parts = {
             name: {"rows": len(rows), "patients": len(np.unique(cohort.patient[rows]))}
-            for name, rows in fold.parts().items()
+            for name, rows in self.parts().items()
         }
         answers = {
-            target: {part: dict(self.tally(target, rows)) for part, rows in fold.parts().items()}
+            target: {part: dict(self.tally(target, rows)) for part, rows in self.parts().items()}
             for target in self.tasks
         }
         return {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
+
+    def flow(self) -> tuple[Step, ...]:
+        """How the rows of the table became those of the parts."""
+        cohort, steps = self.prepared.cohort, list(self.prepared.cohort.flow)
+        held = np.ones(len(cohort), bool)
+        left_out = {} if self.crossed else self.prepared.fold.left_out
+        for why, rows in left_out.items():
+            held[rows] = False
+            patients = len(np.unique(cohort.patient[held]))
+            steps += [Step("split", why, int(held.sum()), patients, len(rows))] * bool(len(rows))
+        return tuple(steps)
 
     def tally(self, target: str, rows: np.ndarray) -> Mapping[str, int]:
         """Known answers of these rows by what they are."""
@@ -62,18 +87,21 @@ class Story:
 def compose(story: Story) -> Content:
     """The content of the report."""
     study, counts = story.prepared.study, story.counts()
-    times = story.prepared.proof["index_time"]
+    proof = story.prepared.proof["folds"][0] if story.crossed else story.prepared.proof
+    times = proof["index_time"]
     return Content(
         title=study.name,
         people=_people(story, counts),
         answers=tuple(_answer(story, name) for name in story.comparisons),
         counts={"rows": f"{counts['rows']:,}", "patients": f"{counts['patients']:,}"},
         warnings=tuple(_warnings(story)),
+        flow=story.flow(),
         split=_split(story),
         parts=tuple(_part(story, name, part) for name, part in counts["parts"].items() if part["rows"]),
         proved=(
             "No patient is in two parts of the split: every patient id was compared.",
             "Scaling, vocabularies and class names were fitted on the rows of the part that trains, and on no others.",
+            *(f"Of the split: {proof[by]}." for by in ("time", "site") if by in proof),
             *(f"{name}: {text.removeprefix('proved: ')}" for name, text in times.items() if text.startswith("proved")),
         ),
         declared=(
@@ -111,6 +139,7 @@ def card(story: Story) -> dict[str, Any]:
         "counts": story.counts(),
         "figures": {n: target_result(c, story.tasks[n].metrics()) for n, c in story.comparisons.items()},
         "split": {"by": proof["by"], "patients_in_two_parts": proof["patients_in_two_parts"]},
+        "judged": _judged(story),
         "index_time": dict(proof["index_time"]),
         "environment": environment(),
     }
@@ -128,11 +157,25 @@ def environment() -> dict[str, str]:
     }
 
 
+def _judged(story: Story) -> str:
+    if story.crossed:
+        return (
+            f"The figures come from cross-validation ({_split(story).split(';')[0]}): rows were judged by networks that "
+            "had not seen their patient. The network of this bundle was trained on all rows afterwards."
+        )
+    return "The figures are of this network, on rows it has not seen."
+
+
 def _people(story: Story, counts: Mapping[str, Any]) -> str:
     sites = story.prepared.cohort.site
     where = f" at {sites.n_unique()} sites" if sites is not None else ""
     rows = f"{counts['rows']:,} rows of " if counts["rows"] != counts["patients"] else ""
     judged = counts["parts"]["test"]
+    if story.crossed:
+        return (
+            f"{rows}{counts['patients']:,} patients{where}; each of the {judged['patients']:,} patients "
+            f"({judged['rows']:,} rows) that the figures are of was judged by networks that had not seen this patient."
+        )
     return f"{rows}{counts['patients']:,} patients{where}; the figures are of the {judged['patients']:,} patients ({judged['rows']:,} rows) that were held out."
 
 
@@ -151,28 +194,45 @@ def _answer(story: Story, name: str) -> Answer:
 
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
-    rows = story.prepared.fold.parts()[name]
+    rows = story.parts()[name]
     events = {f"{target}: {what}": n for target in story.tasks for what, n in story.tally(target, rows).items()}
     return Part(name, part["rows"], part["patients"], events)
 
 
 def _split(story: Story) -> str:
-    by = story.prepared.proof["by"]
-    if by != "patient":
-        return f"Split by {by}"
-    part = story.prepared.study.split
+    part, cohort = story.prepared.study.split, story.prepared.cohort
+    if not story.history:
+        return f"Split by {story.prepared.proof['by']}"
     if part.by == "column":
         return f"Split as the column {part.column!r} says, and checked by patient"
-    return "Split at random by patient" + (", stratified by the answers" if part.stratify else "")
+    if part.by == "time":
+        return "Split by time: the patients who came last judge"
+    at_random = "at random by patient" + (", stratified by the answers" if part.stratify else "")
+    if story.crossed:
+        how = "whole sites at a time" if part.by == "site" else at_random
+        repeated = f", repeated {part.repeats} times" if part.repeats > 1 else ""
+        others = "the network that was kept" if part.refits else "the first fold"
+        return f"Cross-validation in {part.folds} folds{repeated}, {how}; all but the test rows are those of {others}"
+    if part.by == "site" and cohort.site is not None:
+        sites = cohort.site.gather(story.prepared.fold.test).n_unique()
+        return f"Split by site: {sites} of {cohort.site.n_unique()} sites judge"
+    return f"Split {at_random}"
 
 
 def _warnings(story: Story) -> list[str]:
     found = []
     fold, study = story.prepared.fold, story.prepared.study
+    test = story.parts()["test"]
+    if story.crossed:
+        kept = " The network in the bundle was trained on all rows and was not itself judged." * study.split.refits
+        found.append(
+            f"The figures are those of {len(story.crossed)} networks, one for each fold; their intervals hold the chance "
+            f"of who the patients are, and not that of training.{kept}"
+        )
     for name, one in story.comparisons.items():
         if one.rows < FEW_ROWS:
             found.append(f"{name}: only {one.rows} rows judge; the intervals are wide and rough.")
-        rare = {what: n for what, n in story.tally(name, fold.test).items() if n < FEW_EVENTS}
+        rare = {what: n for what, n in story.tally(name, test).items() if n < FEW_EVENTS}
         if rare:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)

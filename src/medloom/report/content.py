@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import best_baseline
 from medloom.task import Metric, Plot
@@ -124,6 +125,7 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class Content:
     """A report. `people` says in a sentence who the patients are; `counts` are a few numbers of the cohort.
+    `flow` are the steps from the table to the parts.
 
     `proved` are facts that were checked on the data, `declared` those that the study only asserts. `reproduce` are
     the commands that lead here again. `level` and `resamples` are those of all intervals.
@@ -133,6 +135,7 @@ class Content:
     people: str
     answers: tuple[Answer, ...]
     counts: Mapping[str, str] = field(default_factory=dict)
+    flow: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
     split: str = ""
     parts: tuple[Part, ...] = ()
