@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from medloom.modality import Modality
     from medloom.task import Task
 
-EXTRAS = {"nibabel": "image", "PIL": "image"}
+EXTRAS = {"nibabel": "image", "PIL": "image", "pint": "units"}
 """Which extra brings an optional package; only for the sentence that says what to install."""
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from medloom.batch import Batch
+from medloom.batch import Batch, Output
 from medloom.draw import seed_of
 from medloom.feed import Feed
 from medloom.model.assembly import Network
@@ -45,12 +45,19 @@ class Stepper:
         return loss.detach()
 
     def loss(self, batch: Batch) -> Tensor:
-        """Weighted sum over targets of the losses of each row: [batch]."""
-        outputs = self.network(batch.inputs)
+        """Weighted sum over targets of the losses of each row: [batch].
+
+        Members of an ensemble learn each by its own loss; what is scored is the prediction that they make together.
+        """
+        outputs = self.network.apart(batch.inputs) if self.network.training else self._together(batch)
         total = torch.zeros(())
         for name, task in self.tasks.items():
-            total = total + self.plan.loss_weights[name] * task.loss(outputs[name], batch.targets[name], batch.inputs)
+            losses = [task.loss(output, batch.targets[name], batch.inputs) for output in outputs[name]]
+            total = total + self.plan.loss_weights[name] * (sum(losses[1:], losses[0]) / len(losses))
         return total * batch.weight
+
+    def _together(self, batch: Batch) -> dict[str, tuple[Output, ...]]:
+        return {name: (output,) for name, output in self.network(batch.inputs).items()}
 
     def score(self, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
         """Mean loss of these rows, each row counted by its share of views."""
