@@ -80,6 +80,46 @@ def table_several(folder: Path) -> Study:
     return _study(folder, inputs, targets)
 
 
+def table_ensemble(folder: Path) -> Study:
+    """TabM beside a plain table: every kind of column, numbers by quantiles, hashed words; two classes and three."""
+    cohort = _cohort(240, 5)
+    random = np.random.default_rng(6)
+    day = np.datetime64("2024-03-01") + random.integers(0, 60, len(cohort))
+    hours = random.integers(0, 72, len(cohort))
+    cohort.with_columns(
+        pl.Series("discharge", day.astype(str)),
+        pl.Series("admission", (day - random.integers(-1, 30, len(cohort))).astype(str)),
+        pl.Series("surgery", [("3 h", "P1DT2H", f"{h}:30", None)[h % 4] for h in hours]),
+        pl.Series("smoker", random.choice(["yes", "no", "TRUE", "0"], len(cohort))),
+        pl.Series("asa", random.choice(["I", "II", "III"], len(cohort))),
+    ).write_csv(folder / "cohort.csv")
+    columns = {
+        "lactate": {"kind": "numeric"}, "ward": {"kind": "category"}, "admission": {"kind": "datetime"},
+        "surgery": {"kind": "duration", "unit": "h"}, "smoker": {"kind": "boolean"},
+        "asa": {"kind": "ordinal", "order": ["I", "II", "III"]},
+    }  # fmt: skip
+    labs = {
+        "modality": "table", "known_before_index": True, "encoder": "tabm", "hidden": [16, 8], "members": 3,
+        "numeric": "piecewise", "bins": 4, "numeric_width": 4, "category": "hash", "buckets": 16, "columns": columns,
+    }  # fmt: skip
+    targets = {
+        "death": {"task": "classify", "column": "died"},
+        "severity": {"task": "classify", "column": "severity"},
+    }
+    person = {**TABLE, "columns": {"age": {"kind": "numeric"}}}
+    return _study(folder, {"labs": labs, "person": person}, targets, cohort={**COHORT, "at": "discharge"})
+
+
+def table_transformer(folder: Path) -> Study:
+    """Attention between columns, periodic numbers."""
+    _cohort(240, 7).write_csv(folder / "cohort.csv")
+    labs = {
+        "modality": "table", "known_before_index": True, "columns": TABLE["columns"], "encoder": "transformer",
+        "width": 16, "blocks": 2, "heads": 4, "numeric": "periodic", "frequencies": 8,
+    }  # fmt: skip
+    return _study(folder, {"labs": labs}, {"labels": {"task": "classify", "columns": ["died", "sepsis"]}})
+
+
 def events_binary(folder: Path) -> Study:
     """A long table of events, several index times a patient, beside a table."""
     cohort = _cohort(160, 2)
@@ -210,16 +250,16 @@ def table_folds(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, targets, split={"folds": 3, "valid": 0.15, "calibrate": 0.15})
 
 
-CASES: dict[str, Callable[[Path], Study]] = {
-    made.__name__: made
-    for made in (
-        table_binary,
-        table_several,
-        events_binary,
-        image_segment_2d,
-        image_segment_3d,
-        regress_numbers,
-        survive_table,
-        table_folds,
-    )
-}
+_MADE = (
+    table_binary,
+    table_several,
+    table_ensemble,
+    table_transformer,
+    events_binary,
+    image_segment_2d,
+    image_segment_3d,
+    regress_numbers,
+    survive_table,
+    table_folds,
+)
+CASES: dict[str, Callable[[Path], Study]] = {made.__name__: made for made in _MADE}

@@ -73,24 +73,30 @@ class Gives:
     """What an encoder will return, known before any data flow, so that heads can be built.
 
     `width` of the pooled vector; `features` of tokens or of the grid's channels (0: none); `dims` spatial axes of
-    the grid (0: none); `levels` of the pyramid, finest first, as (channels, stride).
+    the grid (0: none); `levels` of the pyramid, finest first, as (channels, stride); `members` of an ensemble.
     """
 
     width: int
     features: int = 0
     dims: int = 0
     levels: tuple[tuple[int, int], ...] = ()
+    members: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One input after its encoder. `finer` are the maps of the pyramid, finest first."""
+    """One input after its encoder. `finer` are the maps of the pyramid, finest first.
+
+    An ensemble gives what each of its `members` makes of a row, and their mean as `pooled`: pooled heads and their
+    losses are each member's own, and only predictions are brought together (docs/adr/0009).
+    """
 
     pooled: Float[Tensor, "batch width"]
     tokens: Float[Tensor, "batch tokens features"] | None = None
     valid: Bool[Tensor, "batch tokens"] | None = None
     grid: Float[Tensor, "batch features *spatial"] | None = None
     finer: tuple[Tensor, ...] = ()
+    members: Float[Tensor, "batch members width"] | None = None
 
     def take(self, index: Int[Tensor, " batch"]) -> Encoded:
         """Units → rows: every part indexed along its first axis."""
@@ -100,6 +106,7 @@ class Encoded:
             None if self.valid is None else self.valid[index],
             None if self.grid is None else self.grid[index],
             tuple(level[index] for level in self.finer),
+            None if self.members is None else self.members[index],
         )
 
 

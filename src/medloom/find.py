@@ -22,6 +22,7 @@ EXTRAS = {
     "fastexcel": "excel",
     "pyreadstat": "formats",
     "connectorx": "database",
+    "pint": "units",
 }
 """Which extra brings an optional package; only for the sentence that says what to install."""
 

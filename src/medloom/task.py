@@ -161,6 +161,15 @@ class Task(ABC):
     def loss(self, output: Output, target: Field, inputs: Mapping[str, Field]) -> Float[Tensor, " batch"]:
         """One number a row, never reduced; zero where the target is absent."""
 
+    def combine(self, outputs: Sequence[Output]) -> Output:
+        """One output for each row of what the members of an ensemble say, on which nothing of the fit depends.
+
+        The mean of every tensor, unless a task knows better: classification takes the mean of probabilities.
+        """
+        import torch
+
+        return {name: torch.stack([output[name] for output in outputs]).mean(dim=0) for name in outputs[0]}
+
     @abstractmethod
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
         """The task with temperature, thresholds, … set on calibration rows. Streams."""

@@ -54,6 +54,7 @@ def test_every_benchmark_file_is_found_by_its_id() -> None:
         "--main--",
         "result",
         "table",
+        "table-sets",
     }
     assert set(found) == files
 

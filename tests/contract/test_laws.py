@@ -211,7 +211,7 @@ def test_study_survives_its_own_file(case):
     from medloom import study as files
 
     again = files.read(case.run.folder / "study.toml")
-    assert again == with_folders(case.prepared.study)
+    assert again.model_dump() == with_folders(case.prepared.study).model_dump()
 
 
 def test_a_bundle_reads_what_it_saved(case):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from medloom.errors import DataError, some
 
@@ -27,23 +27,36 @@ def read_times(values: pl.Series, what: str, rows: pl.Series) -> tuple[Float[np.
         return np.full(len(values), np.nan), "date"
     if values.dtype != pl.String:
         raise DataError(f"{what}: found {values.dtype}; expected dates, date-times or numbers")
+    times, kind, broken = parse_times(values)
+    bad = np.flatnonzero(broken)
+    if len(bad):
+        zoned = values.gather(bad).str.strip_chars().str.contains(r"(Z|[+-]\d\d:?\d\d)$").any()
+        why = "times with a zone: convert all to one zone and leave it out" if zoned else "not a time"
+        raise DataError(
+            f"{what}: {len(bad)} values are {why} (rows {some(rows.gather(bad).to_list())}); "
+            "expected YYYY-MM-DD, YYYY-MM-DD HH:MM[:SS], or numbers"
+        )
+    return times, kind
+
+
+def parse_times(values: pl.Series) -> tuple[Float[np.ndarray, " rows"], Kind, Bool[np.ndarray, " rows"]]:
+    """Times of a column as far as they can be read, NaN elsewhere, and which values there are no times."""
+    none = np.zeros(len(values), bool)
+    if values.dtype.is_numeric():
+        return values.cast(pl.Float64).fill_null(float("nan")).to_numpy(), "number", none
+    if values.dtype == pl.Date or values.dtype == pl.Datetime:
+        return _seconds(values), "date", none
+    if values.dtype != pl.String:
+        return np.full(len(values), np.nan), "date", values.is_not_null().to_numpy()
     text = values.str.strip_chars()
     text = pl.select(pl.when(text != "").then(text)).to_series()
     number = text.cast(pl.Float64, strict=False)
     if text.is_not_null().any() and (number.is_not_null() | text.is_null()).all():
-        return number.fill_null(float("nan")).to_numpy(), "number"
+        return number.fill_null(float("nan")).to_numpy(), "number", none
     parsed = pl.select(
         pl.coalesce([pl.lit(text).str.to_datetime(f, strict=False, time_unit="us") for f in _FORMATS])
     ).to_series()
-    broken = (parsed.is_null() & text.is_not_null()).arg_true()
-    if len(broken):
-        zoned = text.gather(broken).str.contains(r"(Z|[+-]\d\d:?\d\d)$").any()
-        why = "times with a zone: convert all to one zone and leave it out" if zoned else "not a time"
-        raise DataError(
-            f"{what}: {len(broken)} values are {why} (rows {some(rows.gather(broken).to_list())}); "
-            "expected YYYY-MM-DD, YYYY-MM-DD HH:MM[:SS], or numbers"
-        )
-    return _seconds(parsed), "date"
+    return _seconds(parsed), "date", (parsed.is_null() & text.is_not_null()).to_numpy()
 
 
 def _seconds(values: pl.Series) -> Float[np.ndarray, " rows"]:

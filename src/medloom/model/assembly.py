@@ -33,17 +33,25 @@ class Fusion(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.width = width
 
-    def forward(self, encoded: Mapping[str, Encoded], inputs: Mapping[str, Field]) -> Float[Tensor, "batch width"]:
+    def forward(
+        self, encoded: Mapping[str, Encoded], inputs: Mapping[str, Field], member: int | None = None
+    ) -> Float[Tensor, "batch width"]:
+        """The fused vector; as one member of an ensemble sees it, where `member` says which."""
         parts = []
         for name, one in encoded.items():
             vector = self.absent[f"input_{name}"].weight
-            parts.append(torch.where(inputs[name].present[:, None], one.pooled, vector))  # type: ignore[arg-type]
+            pooled = one.pooled if member is None or one.members is None else one.members[:, member]
+            parts.append(torch.where(inputs[name].present[:, None], pooled, vector))  # type: ignore[arg-type]
         fused: Float[Tensor, "batch width"] = self.layers(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
         return fused
 
 
 class Network(nn.Module):
-    """Inputs → one output for each target. Every encoder runs for every row; absent rows are replaced in fusion."""
+    """Inputs → one output for each target. Every encoder runs for every row; absent rows are replaced in fusion.
+
+    Where an encoder is an ensemble, every member has pooled heads of its own. Other heads (of positions, of maps) see
+    the mean of the members.
+    """
 
     def __init__(self, modalities: Mapping[str, Modality], tasks: Mapping[str, Task], part: ModelPart) -> None:
         super().__init__()
@@ -53,8 +61,22 @@ class Network(nn.Module):
         widths = {name: gives.width for name, gives in self.gives.items()}
         self.fusion = Fusion(widths, part.hidden, part.dropout)
         self._check_needs(tasks)
-        heads = {name: task.head(self.gives, self.fusion.width) for name, task in tasks.items()}
-        self.heads = nn.ModuleDict({f"target_{name}": head for name, head in heads.items()})
+        self.members = self._members()
+        self.tasks = dict(tasks)
+        self.heads = nn.ModuleDict({f"target_{name}": self._heads(task) for name, task in tasks.items()})
+
+    def _members(self) -> int:
+        """Members of the ensemble: those of every encoder that is one, so that member meets member."""
+        several = {name: gives.members for name, gives in self.gives.items() if gives.members > 1}
+        if len(set(several.values())) > 1:
+            found = " and ".join(f"inputs.{name} {count}" for name, count in several.items())
+            raise StudyError(f"found {found} members; expected as many in every input that is an ensemble")
+        return max(several.values(), default=1)
+
+    def _heads(self, task: Task) -> nn.Module:
+        if task.needs != "pooled" or self.members == 1:
+            return task.head(self.gives, self.fusion.width)
+        return nn.ModuleList(task.head(self.gives, self.fusion.width) for _ in range(self.members))
 
     def _check_needs(self, tasks: Mapping[str, Task]) -> None:
         for name, task in tasks.items():
@@ -67,12 +89,29 @@ class Network(nn.Module):
                 raise StudyError(f"targets.{name}: input {ground!r} has no positions to answer for")
 
     def forward(self, inputs: Mapping[str, Field]) -> dict[str, Output]:
+        """One output for each target; where there are members, their predictions brought together by the task."""
+        return {
+            name: parts[0] if len(parts) == 1 else self.tasks[name].combine(parts)
+            for name, parts in self.apart(inputs).items()
+        }
+
+    def apart(self, inputs: Mapping[str, Field]) -> dict[str, tuple[Output, ...]]:
+        """Outputs of each target: one for each member of an ensemble, else one."""
         encoded = {}
         for name, field in inputs.items():
             one = self.encoders[f"input_{name}"](field)
             encoded[name] = one if field.index is None else one.take(field.index)
-        seen = Seen(self.fusion(encoded, inputs), encoded, inputs)
-        return {name.removeprefix("target_"): head(seen) for name, head in self.heads.items()}
+        apart = {name for name, head in self.heads.items() if isinstance(head, nn.ModuleList)}
+        members = range(self.members) if apart else ()
+        each = [Seen(self.fusion(encoded, inputs, member), encoded, inputs) for member in members]
+        whole = Seen(self.fusion(encoded, inputs), encoded, inputs) if len(apart) < len(self.heads) else None
+        outputs = {}
+        for name, head in self.heads.items():
+            if name in apart:
+                outputs[name] = tuple(one(seen) for one, seen in zip(head, each, strict=True))  # type: ignore[call-overload]
+            else:
+                outputs[name] = (head(whole),)
+        return {name.removeprefix("target_"): parts for name, parts in outputs.items()}
 
     @property
     def on_grids(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -226,6 +227,17 @@ class Classify(Task):
             return loss[:, 0] * present
         valid = target.valid.float()
         return (loss * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1.0)
+
+    def combine(self, outputs: Sequence[Output]) -> Output:
+        """Logits of the mean of the members' probabilities."""
+        import torch
+        from torch.nn import functional as F
+
+        logits = torch.stack([output["logits"] for output in outputs])
+        if self.kind == "multiclass":
+            return {"logits": torch.logsumexp(F.log_softmax(logits, dim=-1), dim=0) - math.log(len(outputs))}
+        # The members' count is in both parts of the odds, and goes.
+        return {"logits": F.logsigmoid(logits).logsumexp(dim=0) - F.logsigmoid(-logits).logsumexp(dim=0)}
 
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
         """Temperature by log-likelihood, then the threshold; each only where both classes have calibration rows."""

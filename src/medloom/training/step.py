@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from medloom.batch import Batch
+from medloom.batch import Batch, Output
 from medloom.draw import seed_of
 from medloom.feed import Feed
 from medloom.model.assembly import Network
@@ -54,13 +54,20 @@ class Stepper:
             torch._foreach_mul_(gradients, (self.part.clip_norm / (norm + 1e-6)).clamp(max=1.0))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Weighted sum over targets of the losses of each row: [batch]."""
-        outputs = self.network(batch.inputs)
+        """Weighted sum over targets of the losses of each row: [batch].
+
+        Members of an ensemble learn each by its own loss; what is scored is the prediction that they make together.
+        """
+        outputs = self.network.apart(batch.inputs) if self.network.training else self._together(batch)
         losses = [
-            self.plan.loss_weights[name] * task.loss(outputs[name], batch.targets[name], batch.inputs)
+            self.plan.loss_weights[name] / len(outputs[name]) * task.loss(output, batch.targets[name], batch.inputs)
             for name, task in self.tasks.items()
+            for output in outputs[name]
         ]
         return sum(losses[1:], start=losses[0])
+
+    def _together(self, batch: Batch) -> dict[str, tuple[Output, ...]]:
+        return {name: (output,) for name, output in self.network(batch.inputs).items()}
 
     def score(self, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
         """Mean loss of these rows, each row counted by its share of views."""

@@ -1,7 +1,8 @@
-"""Tables of measurements: numeric and categorical columns, with anything missing."""
+"""Tables: measured numbers, categories, booleans, ordered words, dates and durations, with anything missing."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from medloom.draw import Draw
 from medloom.modalities.table.options import TableOptions
-from medloom.modalities.table.summary import RARE_PATIENTS, TableSummary, centre_and_scale, merge, summarise
+from medloom.modalities.table.summary import RARE_PATIENTS, TableSummary, bin_edges, centre_and_scale, merge, summarise
 from medloom.modality import Modality, Problem, View
 from medloom.packed import Packed, Source
 
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
 
 CLIP = 8.0
 """Scaled numbers beyond this many robust deviations are held there, so that one typing error cannot rule a batch."""
-MISSING, OTHER = 0, 1
-"""Vocabulary ids below the words: no value; a word that is rare, or was not seen in training."""
+MISSING, OTHER, FIRST = 0, 1, 2
+"""Vocabulary ids: no value; a word that is rare, or was not seen in training; the first word or bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table(Modality):
-    """A fitted table: centre and scale of each number, words of each category."""
+    """A fitted table: centre and scale of each number, words of each category.
+
+    `edges` part each number into bins where numbers are embedded piecewise; `late` counts the dates of each column
+    that were at or after the index time, and are read as missing.
+    """
 
     Options: ClassVar[type[TableOptions]] = TableOptions
     Summary: ClassVar[type[TableSummary]] = TableSummary
@@ -40,6 +45,8 @@ class Table(Modality):
     scale: tuple[float, ...]
     seen: tuple[int, ...]
     words: tuple[tuple[str, ...], ...]
+    edges: tuple[tuple[float, ...], ...] = ()
+    late: tuple[int, ...] = ()
 
     @classmethod
     def complete(cls, options: TableOptions, cohort: Cohort, taken: frozenset[str]) -> TableOptions:  # type: ignore[override]
@@ -99,7 +106,7 @@ class Table(Modality):
 
     @classmethod
     def summarise(cls, options: TableOptions, source: Source, rows: np.ndarray) -> TableSummary:  # type: ignore[override]
-        return summarise(source, rows)
+        return summarise(source, rows, words_matter=options.category == "embedding")
 
     @classmethod
     def fit(cls, options: TableOptions, summaries: Sequence[TableSummary]) -> Self:  # type: ignore[override]
@@ -108,12 +115,18 @@ class Table(Modality):
         if options.scale == "none":
             scaled = [(0.0, 1.0)] * len(scaled)
         words = tuple(tuple(sorted(w for w, n in c.items() if n >= RARE_PATIENTS)) for c in total.patients)
+        edges: tuple[tuple[float, ...], ...] = ()
+        if options.numeric == "piecewise":
+            pairs = zip(total.values, total.counts, strict=True)
+            edges = tuple(bin_edges(values, counts, options.the("bins")) for values, counts in pairs)
         return cls(
             options=options,
             centre=tuple(centre for centre, _ in scaled),
             scale=tuple(scale for _, scale in scaled),
             seen=tuple(int(n.sum()) for n in total.counts),
             words=words,
+            edges=edges,
+            late=total.late,
         )
 
     def bind(self, source: Source) -> Source:
@@ -131,10 +144,24 @@ class Table(Modality):
         value[missing] = 0.0
         code = np.empty(source.packed.arrays["code"].shape, np.int64)
         for column, stored in enumerate(source.packed.meta["words"]):
-            ids = {word: index + 2 for index, word in enumerate(self.words[column])}
-            look_up = np.array([MISSING, *(ids.get(word, OTHER) for word in stored)])
+            look_up = np.array([MISSING, *self._ids(column, stored)])
             code[:, column] = look_up[source.packed.arrays["code"][:, column]]
         return replace(source, bound={"value": value, "missing": missing, "code": code})
+
+    def _ids(self, column: int, stored: Sequence[str]) -> list[int]:
+        """Vocabulary ids of words; hashed by a digest that is the same in every process and on every machine."""
+        if self.options.category == "hash":
+            digests = (hashlib.blake2b(word.encode(), digest_size=8).digest() for word in stored)
+            return [FIRST + int.from_bytes(digest, "big") % self.options.the("buckets") for digest in digests]
+        ids = {word: index + FIRST for index, word in enumerate(self.words[column])}
+        return [ids.get(word, OTHER) for word in stored]
+
+    @property
+    def vocabulary(self) -> tuple[int, ...]:
+        """Ids of each category: words or buckets, and the two below them."""
+        if self.options.category == "hash":
+            return (self.options.the("buckets") + FIRST,) * len(self.options.named("category"))
+        return tuple(len(words) + FIRST for words in self.words)
 
     def view(self, source: Source, rows: np.ndarray, draw: Draw | None, focus: Sequence[Source] = ()) -> View:
         return View(rows)
@@ -145,39 +172,53 @@ class Table(Modality):
         from medloom.batch import Field
 
         unit = source.unit[view.rows]
-        extra = {}
-        if self.options.missing_indicators:
-            extra["missing"] = torch.from_numpy(source.bound["missing"][unit]).float()
-        if self.words:
+        extra = {"missing": torch.from_numpy(source.bound["missing"][unit]).float()}
+        if self.vocabulary:
             extra["codes"] = torch.from_numpy(source.bound["code"][unit])
         return Field(torch.from_numpy(source.bound["value"][unit]), torch.from_numpy(unit > 0), extra=extra)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
-        """The numbers as they are, and a column of 0 and 1 for each known word."""
+        """The numbers as they are, and a column of 0 and 1 for each known word or bucket."""
         unit = source.unit[rows]
         number = source.packed.arrays["number"][unit]
         codes = source.bound["code"][unit]
-        hot = [codes[:, [c]] == np.arange(2, 2 + len(words)) for c, words in enumerate(self.words)]
+        hot = [codes[:, [column]] == np.arange(FIRST, ids) for column, ids in enumerate(self.vocabulary)]
         return np.concatenate([number, *(block.astype(np.float64) for block in hot)], axis=1)
 
     def encoder(self) -> nn.Module:
-        from medloom.modalities.table.encoder import TableEncoder
+        from medloom.modalities.table.encoders import encoder
 
-        return TableEncoder(self.options, len(self.centre), tuple(len(words) + 2 for words in self.words))
+        return encoder(self.options, self._scaled_edges(), len(self.centre), self.vocabulary)
+
+    def _scaled_edges(self) -> tuple[tuple[float, ...], ...]:
+        """Edges of the bins as the network sees numbers: scaled, and clipped where they are."""
+        limit = CLIP if self.options.scale == "robust" else np.inf
+        pairs = zip(self.edges, self.centre, self.scale, strict=bool(self.edges))
+        scaled = ((np.array(edges) - centre) / scale for edges, centre, scale in pairs)
+        return tuple(tuple(np.unique(np.clip(edges, -limit, limit)).tolist()) for edges in scaled)
 
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
-        """Rows with a category that training did not see, or saw in fewer than 10 patients."""
+        """Rows with a category that training did not see, or saw in under 10 patients; with a date that is too late."""
         found = []
         for column, name in enumerate(source.packed.meta["category"]):
             unseen = source.bound["code"][source.unit, column] == OTHER
             found += [Problem(int(row), f"{name}: category not among those learnt") for row in np.flatnonzero(unseen)]
+        for column, name in enumerate(source.packed.meta["dates"]):
+            late = np.asarray(source.packed.arrays["late"][:, column])[source.unit]
+            found += [Problem(int(row), f"{name}: at or after the index time") for row in np.flatnonzero(late)]
         return found
 
     def describe(self) -> Mapping[str, str]:
-        known = sum(map(len, self.words))
-        facts = {
-            "numeric columns": str(len(self.centre)),
-            "categorical columns": f"{len(self.words)}, {known} words in all",
-        }
+        facts = {"numeric columns": str(len(self.centre)), "categorical columns": self._describe_categories()}
         unseen = sum(n == 0 for n in self.seen)
-        return {**facts, "numeric columns without a value in training": str(unseen)} if unseen else facts
+        if unseen:
+            facts["numeric columns without a value in training"] = str(unseen)
+        for name, count in zip(self.options.named("datetime"), self.late, strict=True):
+            facts[f"{name}: dates at or after the index time, read as missing"] = str(count)
+        return facts
+
+    def _describe_categories(self) -> str:
+        count = len(self.vocabulary)
+        if self.options.category == "hash":
+            return f"{count}, {self.options.the('buckets')} buckets each"
+        return f"{count}, {sum(map(len, self.words))} words in all"

@@ -5,26 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from medloom.cohort.table import Cohort, canonical
 from medloom.errors import DataError, some
 from medloom.find import near
-from medloom.modalities.table.options import Column, TableOptions
+from medloom.modalities.table.column import Column
+from medloom.modalities.table.kinds import parse, unmarked
+from medloom.modalities.table.options import TableOptions
 from medloom.modality import Problem
 from medloom.packed import Packed, Packer
 
 
 @dataclass(frozen=True, slots=True)
 class TableColumn:
-    """A block of units: float64 numbers with NaN where missing, and categories as text with null where missing."""
+    """A block of units: float64 numbers with NaN where missing, and categories as text with null where missing.
+
+    `late` marks dates at or after the index time, which the numbers no longer hold.
+    """
 
     number: Float[np.ndarray, "units numeric"]
     category: tuple[pl.Series, ...]
+    late: Bool[np.ndarray, "units dates"]
 
 
 def complete(options: TableOptions, cohort: Cohort, taken: frozenset[str]) -> TableOptions:
@@ -58,7 +63,11 @@ def _storage_kind(name: str, values: pl.Series, options: TableOptions) -> str:
     if values.dtype.is_numeric() or values.dtype == pl.Null:
         return "numeric"
     if values.dtype.is_temporal():
-        raise DataError(f"column {name!r} holds dates; exclude it, or make a number of it (days before the index time)")
+        raise DataError(
+            f'column {name!r} holds dates; exclude it, or declare kind = "datetime" (days before the index time) or "duration"'
+        )
+    if values.dtype == pl.Boolean:
+        return "boolean"
     text = canonical(values).drop_nulls()
     text = text.filter(~text.is_in([str(marker) for marker in options.missing]))
     numbers = text.cast(pl.Float64, strict=False).is_not_null().mean() if len(text) else 1.0
@@ -73,137 +82,76 @@ def _storage_kind(name: str, values: pl.Series, options: TableOptions) -> str:
 
 
 def read(options: TableOptions, cohort: Cohort) -> TableColumn:
-    """The cohort's rows as numbers and categories. Raises DataError for text among numbers and impossible values."""
+    """The cohort's rows as numbers and categories. Raises DataError for everything that cannot be read."""
     _exist(options, cohort)
-    numeric = [name for name, column in options.columns.items() if column.kind == "numeric"]
-    number = np.empty((len(cohort), len(numeric)), np.float64)
-    schema = cohort.frame.schema
-    plain = [n for n in numeric if not options.markers(n) and schema[n].is_numeric()]
-    position = {name: index for index, name in enumerate(numeric)}
+    names, dates = options.numbers, options.named("datetime")
+    number = np.empty((len(cohort), len(names)), np.float64)
+    late = np.zeros((len(cohort), len(dates)), bool)
+    plain = [name for name in names if _is_plain(name, options, cohort)]
+    position = {name: index for index, name in enumerate(names)}
     if plain:
         block = cohort.frame.select(pl.col(plain).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
         number[:, [position[name] for name in plain]] = block
-    for name in set(numeric) - set(plain):
-        number[:, position[name]] = _numbers(name, cohort, options)
-    _refuse_infinite(number, numeric, cohort)
-    _apply_ranges(options, number, numeric, cohort)
-    categories = tuple(
-        _category(n, cohort.frame[n], options) for n, c in options.columns.items() if c.kind == "category"
-    )
-    return TableColumn(number, categories)
+    finite = set(plain) if not plain or not np.isinf(block).any() else set()
+    for name in names:
+        if name in finite:
+            continue
+        parsed = parse(name, options, cohort)
+        for broken in parsed.broken:
+            if broken.short == "outside its range" and options.columns[name].out_of_range == "missing":
+                continue
+            rows = cohort.row.gather(np.flatnonzero(broken.rows)).to_list()
+            raise DataError(f"column {name!r}: {len(rows)} values are {broken.found} (rows {some(rows)}); {broken.way}")
+        number[:, position[name]] = parsed.number
+        if name in dates:
+            late[:, dates.index(name)] = parsed.late
+    categories = tuple(unmarked(cohort.frame[name], options.markers(name)) for name in options.named("category"))
+    return TableColumn(number, categories, late)
 
 
-def _numbers(name: str, cohort: Cohort, options: TableOptions) -> Float[np.ndarray, " units"]:
-    values = cohort.frame[name]
-    markers = options.markers(name)
-    if values.dtype == pl.Boolean or values.dtype.is_numeric() or values.dtype == pl.Null:
-        number = values.cast(pl.Float64)
-    elif values.dtype == pl.String:
-        text = canonical(values)
-        if markers:
-            text = pl.select(pl.when(~text.is_in([str(marker) for marker in markers])).then(text)).to_series()
-        number = text.cast(pl.Float64, strict=False)
-        broken = (number.is_null() & text.is_not_null()).arg_true()
-        if len(broken):
-            grouped = text.gather(broken).str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$").any()
-            way = (
-                "write 1234.5, not 1,234.5" if grouped else f"if they mean missing, give {name} = {{ missing = [...] }}"
-            )
-            why = "numbers with thousands separators" if grouped else "no numbers"
-            rows = cohort.row.gather(broken).to_list()
-            raise DataError(f"column {name!r}: {len(rows)} values are {why} (rows {some(rows)}); {way}")
-    else:
-        raise DataError(
-            f"column {name!r} is declared numeric and holds {values.dtype}; exclude it or convert it to numbers"
-        )
-    result = number.fill_null(float("nan")).to_numpy().copy()
-    for marker in markers:
-        if isinstance(marker, (int, float)):
-            result[result == marker] = np.nan
-    return result
+def _is_plain(name: str, options: TableOptions, cohort: Cohort) -> bool:
+    """Whether nothing but the storage stands between the table and the number, so that many are read at once."""
+    column = options.columns[name]
+    plain = column.kind == "numeric" and column.range is None and not options.markers(name)
+    return plain and column.line == (1.0, 0.0) and cohort.frame.schema[name].is_numeric()
 
 
 def mend(options: TableOptions, cohort: Cohort) -> tuple[Cohort, list[Problem]]:
-    """Missing columns, text among numbers, infinite and impossible values → missing, each named."""
+    """Missing columns and all values that `read` would refuse → missing, each named."""
     frame, found = cohort.frame, []
     for name, column in options.columns.items():
         if name not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, pl.String if column.kind == "category" else pl.Float64).alias(name))
+            kind = pl.Float64 if column.kind == "numeric" else pl.String
+            frame = frame.with_columns(pl.lit(None, kind).alias(name))
             found += [Problem(row, f"{name}: column missing") for row in range(len(frame))]
-        elif column.kind == "numeric":
-            number, broken = _mended(frame[name], column, options.markers(name))
-            frame = frame.with_columns(number.alias(name))
-            found += [Problem(int(row), f"{name}: {why}") for why, rows in broken.items() for row in rows]
+        elif column.kind != "category":
+            unfit = np.zeros(len(frame), bool)
+            for broken in parse(name, options, cohort).broken:
+                found += [Problem(int(row), f"{name}: {broken.short}") for row in np.flatnonzero(broken.rows)]
+                unfit |= broken.rows
+            if unfit.any():
+                kept = pl.when(pl.Series(~unfit)).then(pl.col(name)).alias(name)
+                frame = frame.with_columns(pl.lit(None, pl.Float64).alias(name) if unfit.all() else kept)
     return replace(cohort, frame=frame), found
-
-
-def _mended(values: pl.Series, column: Column, markers: tuple[Any, ...]) -> tuple[pl.Series, dict[str, pl.Series]]:
-    text = canonical(values)
-    if markers:
-        text = pl.select(pl.when(~text.is_in([str(marker) for marker in markers])).then(text)).to_series()
-    number = text.cast(pl.Float64, strict=False)
-    marked = number.is_in([float(marker) for marker in markers if isinstance(marker, (int, float))])
-    number = pl.select(pl.when(~marked).then(number)).to_series()
-    infinite = number.is_infinite().fill_null(False)
-    broken = {"not a number": (number.is_null() & text.is_not_null() & ~marked.fill_null(False)).arg_true()}
-    broken["infinite"] = infinite.arg_true()
-    unfit = infinite
-    if column.range is not None:
-        outside = (~number.is_between(*column.range) & number.is_not_nan() & ~infinite).fill_null(False)
-        broken["outside its range"] = outside.arg_true()
-        unfit = unfit | outside
-    return pl.select(pl.when(~unfit).then(number)).to_series(), broken
-
-
-def _refuse_infinite(number: Float[np.ndarray, "units numeric"], names: list[str], cohort: Cohort) -> None:
-    infinite = np.isinf(number)
-    if infinite.any():
-        column = int(np.flatnonzero(infinite.any(axis=0))[0])
-        rows = cohort.row.gather(np.flatnonzero(infinite[:, column])).to_list()
-        raise DataError(
-            f"column {names[column]!r}: {len(rows)} values are infinite (rows {some(rows)}); leave them empty if unknown"
-        )
-
-
-def _apply_ranges(
-    options: TableOptions, number: Float[np.ndarray, "units numeric"], names: list[str], cohort: Cohort
-) -> None:
-    for index, name in enumerate(names):
-        column = options.columns[name]
-        if column.range is None:
-            continue
-        outside = (number[:, index] < column.range[0]) | (number[:, index] > column.range[1])
-        if outside.any() and column.out_of_range == "refuse":
-            rows = cohort.row.gather(np.flatnonzero(outside)).to_list()
-            raise DataError(
-                f"column {name!r}: {len(rows)} values are outside {column.range[0]:g} to {column.range[1]:g}"
-                f'{" " + column.unit if column.unit else ""} (rows {some(rows)}); check the unit, or give out_of_range = "missing"'
-            )
-        number[outside, index] = np.nan
-
-
-def _category(name: str, values: pl.Series, options: TableOptions) -> pl.Series:
-    text = canonical(values)
-    markers = [str(marker) for marker in options.markers(name)]
-    markers += [f"{marker:g}" for marker in options.markers(name) if isinstance(marker, float)]
-    return pl.select(pl.when(~text.is_in(markers)).then(text)).to_series() if markers else text
 
 
 def pack(options: TableOptions, columns: Iterable[TableColumn], store: Path | None) -> Packed:
     """Numbers as float64 `[units, numeric]`, categories as int32 codes of a store vocabulary (0: missing)."""
-    numeric = [name for name, column in options.columns.items() if column.kind == "numeric"]
-    names = [name for name, column in options.columns.items() if column.kind == "category"]
+    numeric, names, dates = options.numbers, options.named("category"), options.named("datetime")
     packer = Packer(store)
     packer.add("number", np.full((1, len(numeric)), np.nan))
     packer.add("code", np.zeros((1, len(names)), np.int32))
+    packer.add("late", np.zeros((1, len(dates)), bool))
     words: list[dict[str, int]] = [{} for _ in names]
     for column in columns:
         packer.add("number", column.number)
+        packer.add("late", column.late)
         codes = np.zeros((len(column.number), len(names)), np.int32)
         for index, series in enumerate(column.category):
             codes[:, index] = _codes(series, words[index])
         packer.add("code", codes)
-    return packer.finish({"numeric": numeric, "category": names, "words": [list(known) for known in words]})
+    meta = {"numeric": numeric, "category": names, "dates": dates, "words": [list(known) for known in words]}
+    return packer.finish(meta)
 
 
 def _codes(series: pl.Series, known: dict[str, int]) -> Int[np.ndarray, " units"]:

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from medloom.study import InputPart, Share, Strict
+from medloom.find import near
+from medloom.modalities.table.column import Column
+from medloom.study import InputPart, Share
 
-
-class Column(Strict):
-    """One column of a table."""
-
-    kind: Literal["numeric", "category"] = Field(
-        description="numeric: a measured number; category: one of a few words or codes"
-    )
-    unit: str | None = Field(None, description="unit of measurement, shown in the report")
-    missing: tuple[str | float, ...] = Field((), description='values that mean missing, such as "?" or -1')
-    range: tuple[float, float] | None = Field(
-        None, description="lowest and highest possible value; anything outside is an error"
-    )
-    out_of_range: Literal["refuse", "missing"] = Field(
-        "refuse", description="refuse the data, or read impossible values as missing"
-    )
-
-    @model_validator(mode="after")
-    def _sensible(self) -> Self:
-        if self.range is not None and (self.kind != "numeric" or not self.range[0] < self.range[1]):
-            raise PydanticCustomError("part", "range goes with numeric columns and is [lowest, highest]")
-        return self
+ENCODERS: Mapping[str, Mapping[str, Any]] = {
+    "mlp": {"hidden": (128, 64), "activation": "relu", "norm": "layer"},
+    "tabm": {"hidden": (128, 128), "activation": "relu", "members": 16},
+    "transformer": {"width": 64, "blocks": 3, "heads": 8},
+}
+"""The keys that go with each encoder, and what stands there where nothing is given."""
+NUMERIC: Mapping[str, Mapping[str, Any]] = {
+    "plain": {},
+    "piecewise": {"bins": 16, "numeric_width": 12},
+    "periodic": {"frequencies": 24, "frequency_scale": 0.1, "numeric_width": 12},
+}
+"""The keys that go with each way to embed numbers."""
+CATEGORY: Mapping[str, Mapping[str, Any]] = {"embedding": {}, "hash": {"buckets": 256}}
+"""The keys that go with each way to embed categories."""
+_CHOICES = (("encoder", ENCODERS), ("numeric", NUMERIC), ("category", CATEGORY))
+Positive = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class TableOptions(InputPart):
-    """Options of `modality = "table"`."""
+    """Options of `modality = "table"`. Keys that do not go with the chosen encoder or embedding are mistakes."""
 
     modality: Literal["table"] = "table"
     columns: dict[str, Column] = Field(
@@ -48,19 +46,110 @@ class TableOptions(InputPart):
         "robust",
         description="robust: centre on the median, divide by the interquartile range, clip at 8; none: as they are",
     )
-    encoder: Literal["mlp"] = Field("mlp", description="mlp: fully connected layers")
-    hidden: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
-        (128, 64), min_length=1, description="sizes of the layers; the last is the width of the encoded row"
-    )
-    activation: Literal["relu", "silu", "gelu"] = Field("relu", description="activation after each layer")
-    norm: Literal["layer", "none"] = Field("layer", description="layer normalisation before each activation, or none")
-    dropout: Share = Field(0.1, description="dropout after each layer")
     missing_indicators: bool = Field(True, description="tell the network which numbers were missing")
+    encoder: Literal["mlp", "tabm", "transformer"] = Field(
+        "mlp",
+        description="mlp: fully connected layers; tabm: an ensemble of them that shares most weights; transformer: attention between columns",
+    )
+    dropout: Share = Field(0.1, description="dropout after each layer")
+    hidden: tuple[Positive, ...] | None = Field(
+        None, min_length=1, description="mlp, tabm: sizes of the layers, the last is the width of the encoded row; left out: [128, 64] for mlp, [128, 128] for tabm"
+    )  # fmt: skip
+    activation: Literal["relu", "silu", "gelu"] | None = Field(
+        None, description="mlp, tabm: activation after each layer; left out: relu"
+    )
+    norm: Literal["layer", "none"] | None = Field(
+        None, description="mlp: layer normalisation before each activation, or none; left out: layer"
+    )
+    members: Annotated[int, Field(ge=2, le=256)] | None = Field(
+        None, description="tabm: members of the ensemble; left out: 16"
+    )
+    width: Positive | None = Field(
+        None, description="transformer: width of a column's token and of the encoded row, a multiple of heads; left out: 64"
+    )  # fmt: skip
+    blocks: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None, description="transformer: blocks of attention and a fully connected layer; left out: 3"
+    )
+    heads: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None, description="transformer: attention heads; left out: 8"
+    )
+    numeric: Literal["plain", "piecewise", "periodic"] = Field(
+        "plain",
+        description="plain: each number as it is scaled; piecewise: by its place among quantiles of the training rows; periodic: by sines and cosines of learnt frequencies",
+    )
+    bins: Annotated[int, Field(ge=2, le=256)] | None = Field(
+        None, description="piecewise: bins between quantiles of the training rows; left out: 16"
+    )
+    frequencies: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="periodic: frequencies of each column; left out: 24"
+    )
+    frequency_scale: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="periodic: standard deviation of the first frequencies; left out: 0.1"
+    )
+    numeric_width: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None, description="piecewise, periodic: width of an embedded number; left out: 12; the transformer's own width for the transformer"
+    )  # fmt: skip
+    category: Literal["embedding", "hash"] = Field(
+        "embedding",
+        description="embedding: one for each word of at least 10 training patients; hash: words fall into buckets, those never seen too",
+    )
+    buckets: Annotated[int, Field(ge=2, le=1_000_000)] | None = Field(
+        None, description="hash: buckets of each column; left out: 256"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, raw: Any) -> Any:
+        """Puts what was left out of the chosen encoder and embeddings in its place, so that a resolved study says it."""
+        if not isinstance(raw, Mapping):
+            return raw
+        filled = dict(raw)
+        for choice, keys in _CHOICES:
+            chosen = raw.get(choice, cls.model_fields[choice].default)
+            for key, value in keys.get(chosen, {}).items() if isinstance(chosen, str) else ():
+                if filled.get(key) is None and not (key == "numeric_width" and raw.get("encoder") == "transformer"):
+                    filled[key] = value
+        return filled
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        for choice, keys in _CHOICES:
+            chosen = getattr(self, choice)
+            for key in sorted({key for group in keys.values() for key in group} - set(keys[chosen])):
+                if getattr(self, key) is not None:
+                    owners = " or ".join(f'"{name}"' for name, group in keys.items() if key in group)
+                    raise PydanticCustomError(
+                        "part",
+                        "{why}",
+                        {"why": f'{key} goes with {choice} = {owners}, and {choice} is "{chosen}"; take it out'},
+                    )
+        if self.encoder == "transformer":
+            if self.numeric_width is not None:
+                raise PydanticCustomError("part", "numeric_width does not go with the transformer: give width")
+            if self.the("width") % self.the("heads"):
+                raise PydanticCustomError("part", "width has to be a multiple of heads")
+        return self
+
+    def the(self, key: str) -> Any:
+        """A key that goes with the chosen encoder or embedding, which is therefore there."""
+        value = getattr(self, key)
+        if value is None:
+            raise KeyError(f"{key} does not go with these options; {near(key, self.model_dump(exclude_none=True))}")
+        return value
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
-        return tuple(name for name, column in self.columns.items() if column.kind == "category")
+        return tuple(n for n, column in self.columns.items() if column.kind in ("category", "ordinal", "duration"))
 
     def markers(self, name: str) -> tuple[Any, ...]:
         """Values that mean missing in this column."""
         return (*self.missing, *self.columns[name].missing)
+
+    def named(self, *kinds: str) -> list[str]:
+        """Names of the columns of these kinds, in the order of the study."""
+        return [name for name, column in self.columns.items() if column.kind in kinds]
+
+    @property
+    def numbers(self) -> list[str]:
+        """Names of the columns that are read as numbers: all but categories."""
+        return [name for name, column in self.columns.items() if column.kind != "category"]

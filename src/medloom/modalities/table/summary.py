@@ -26,16 +26,23 @@ def coarse(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
 
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """Rows seen; of each numeric column the coarse values with their counts; of each category its patients."""
+    """Rows seen; of each number the coarse values with their counts; of each category its patients.
+
+    `late` counts, for each column of dates, those at or after the index time.
+    """
 
     rows: int
     values: tuple[Float[np.ndarray, " distinct"], ...]
     counts: tuple[Int[np.ndarray, " distinct"], ...]
     patients: tuple[dict[str, int], ...]
+    late: tuple[int, ...] = ()
 
 
-def summarise(source: Source, rows: Int[np.ndarray, " rows"]) -> TableSummary:
-    """The summary of these rows. Distinct patients are counted, so rows of a patient must not be in two summaries."""
+def summarise(source: Source, rows: Int[np.ndarray, " rows"], words_matter: bool = True) -> TableSummary:
+    """The summary of these rows. Distinct patients are counted, so rows of a patient must not be in two summaries.
+
+    Where words do not matter, as they are hashed, no word leaves with the summary.
+    """
     number, code = source.packed.arrays["number"], source.packed.arrays["code"]
     unit = source.unit[rows]
     here = unit > 0
@@ -47,13 +54,14 @@ def summarise(source: Source, rows: Int[np.ndarray, " rows"]) -> TableSummary:
         values.append(distinct)
         counts.append(times)
     patients = []
-    for column, words in enumerate(source.packed.meta["words"]):
+    for column, words in enumerate(source.packed.meta["words"] if words_matter else ()):
         seen = np.asarray(code[:, column])[unit].astype(np.int64)
         span = int(patient.max()) + 1 if len(patient) else 1
         pairs = np.unique(seen * span + patient) // span
         times = np.bincount(pairs, minlength=len(words) + 1)[1:]
         patients.append({word: int(n) for word, n in zip(words, times, strict=True) if n})
-    return TableSummary(len(unit), tuple(values), tuple(counts), tuple(patients))
+    late = tuple(map(int, np.asarray(source.packed.arrays["late"])[unit].sum(axis=0)))
+    return TableSummary(len(unit), tuple(values), tuple(counts), tuple(patients), late)
 
 
 def merge(summaries: Sequence[TableSummary]) -> TableSummary:
@@ -73,7 +81,8 @@ def merge(summaries: Sequence[TableSummary]) -> TableSummary:
             for word, n in summary.patients[column].items():
                 total[word] = total.get(word, 0) + n
         patients.append(total)
-    return TableSummary(sum(s.rows for s in summaries), tuple(values), tuple(counts), tuple(patients))
+    late = tuple(map(sum, zip(*(s.late for s in summaries), strict=True)))
+    return TableSummary(sum(s.rows for s in summaries), tuple(values), tuple(counts), tuple(patients), late)
 
 
 def quantile(values: Float[np.ndarray, " distinct"], counts: Int[np.ndarray, " distinct"], share: float) -> float:
@@ -94,3 +103,20 @@ def centre_and_scale(
     mean = float(np.average(values, weights=counts))
     spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
     return middle, spread if spread > 0 else 1.0
+
+
+def bin_edges(
+    values: Float[np.ndarray, " distinct"], counts: Int[np.ndarray, " distinct"], bins: int
+) -> tuple[float, ...]:
+    """Different quantiles that part the rows into at most `bins` bins; none where all values are equal.
+
+    The first and the last bin are open, so the outer edges need not be the extremes, which are single patients'.
+    Source: Gorishniy et al., "On embeddings for numerical features in tabular deep learning", 2022 (arXiv
+    2203.05556), section 3.2.1.
+    """
+    if len(values) < 2:
+        return ()
+    found = sorted({quantile(values, counts, (step + 0.5) / (bins + 1)) for step in range(bins + 1)})
+    if len(found) < 2:
+        return float(values[0]), float(values[-1])
+    return tuple(found)

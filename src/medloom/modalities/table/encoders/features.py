@@ -1,0 +1,50 @@
+"""A row of a table as one flat vector: numbers, what is missing, embedded categories."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from medloom.batch import Field
+from medloom.modalities.table.encoders.numeric import Numbers
+from medloom.modalities.table.options import TableOptions
+
+ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
+
+
+def embedding_width(words: int) -> int:
+    """Width of a category's embedding: 1.6 · words^0.56, at most 64.
+
+    Source: the rule of fastai's `emb_sz_rule` (Howard & Gugger, "fastai: a layered API for deep learning", 2020).
+    """
+    return min(64, round(1.6 * words**0.56))
+
+
+class Features(nn.Module):
+    """`Field` (numbers, with `missing` and `codes`) → `[batch, width]`."""
+
+    def __init__(
+        self, options: TableOptions, edges: tuple[tuple[float, ...], ...], numeric: int, vocabulary: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        widths = [embedding_width(words) for words in vocabulary]
+        self.embeddings = nn.ModuleList(map(nn.Embedding, vocabulary, widths))
+        self.indicators = options.missing_indicators
+        self.numbers: Numbers | None = None
+        each = 1
+        if options.numeric != "plain" and numeric:
+            each = options.the("numeric_width")
+            self.numbers = Numbers(options, edges, numeric, each)
+        self.width = numeric * (each + int(self.indicators)) + sum(widths)
+
+    def forward(self, field: Field) -> Float[Tensor, "batch width"]:
+        parts: list[Float[Tensor, "batch features"]] = [field.value]
+        if self.numbers is not None:
+            parts = [self.numbers(field.value, field.extra["missing"]).flatten(1)]
+        if self.indicators:
+            parts.append(field.extra["missing"])
+        if self.embeddings:
+            codes = field.extra["codes"]
+            parts += [embed(codes[:, index]) for index, embed in enumerate(self.embeddings)]
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
