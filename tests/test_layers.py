@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
     ("errors",),
     ("find", "expression"),
+    ("mistakes",),
+    ("parts",),
     ("study",),
     ("study_text",),
     ("batch", "packed", "draw", "fitted", "masked"),

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from medloom import find, study
+from medloom import find
 from medloom.errors import StudyError
-from medloom.study import InputPart, Study, TargetPart, make, read
+from medloom.parts import InputPart, Strict, TargetPart
+from medloom.study import Study, make, read
 from medloom.study_text import dump_json, dump_toml, schema
 
 
@@ -355,7 +356,7 @@ def test_the_schema_is_json_and_every_reference_resolves() -> None:
 def test_every_key_says_what_it_means() -> None:
     """docs/reference/study.md and editors show these."""
     parts = [p.annotation for p in Study.model_fields.values() if isinstance(p.annotation, type)]
-    sections = [p for p in parts if issubclass(p, study.Strict)]
+    sections = [p for p in parts if issubclass(p, Strict)]
     options = [find.modality(n).Options for n in find.modalities()] + [find.task(n).Options for n in find.tasks()]
     silent = [
         f"{model.__name__}.{name}"

@@ -28,7 +28,8 @@ from medloom.feed import Feed, pack, text_columns
 from medloom.modality import Modality, Problem
 from medloom.model.assembly import Network, assemble
 from medloom.model.outputs import outputs
-from medloom.study import CohortPart, Study, make
+from medloom.parts import CohortPart
+from medloom.study import Study, make
 from medloom.study_text import dump_json, without_folders
 from medloom.task import Task
 

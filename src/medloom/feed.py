@@ -17,7 +17,7 @@ from medloom.cohort.table import Cohort
 from medloom.draw import Draw
 from medloom.modality import Marks, Modality, View
 from medloom.packed import Source, open_packed
-from medloom.study import InputPart
+from medloom.parts import InputPart
 from medloom.task import Task
 
 COVER_BLOCK = 4_096

@@ -18,9 +18,10 @@ from medloom.evaluation.intervals import MODEL, Comparison, compare
 from medloom.feed import Feed
 from medloom.model.assembly import Network, assemble
 from medloom.model.outputs import outputs
+from medloom.parts import TrainPart
 from medloom.prepare import Prepared
 from medloom.rundir import TrainingFolder
-from medloom.study import Study, TrainPart
+from medloom.study import Study
 from medloom.task import Measured, Task
 from medloom.training.loop import Watch, train
 from medloom.training.plan import make_plan

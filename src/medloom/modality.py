@@ -21,7 +21,7 @@ import numpy as np
 
 from medloom.draw import Draw
 from medloom.packed import Packed, Source
-from medloom.study import InputPart
+from medloom.parts import InputPart
 
 if TYPE_CHECKING:
     import polars as pl

@@ -20,7 +20,8 @@ from medloom.errors import DataError
 from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns
 from medloom.modality import Marks
 from medloom.packed import Source
-from medloom.study import InputPart, Study
+from medloom.parts import InputPart
+from medloom.study import Study
 from medloom.task import Task
 
 

@@ -19,12 +19,13 @@ from medloom.cohort.table import Cohort, read_cohort
 from medloom.evaluation.result import metrics_json, target_result
 from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
+from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, whole_fold, with_answers
 from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
 from medloom.report.page import write as write_report
 from medloom.rundir import RunFolder, write_text
-from medloom.study import Study, TrainPart
+from medloom.study import Study
 from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
 from medloom.task import Task

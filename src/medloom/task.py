@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 
 from medloom.modality import Lifted, Marks
-from medloom.study import TargetPart
+from medloom.parts import TargetPart
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped

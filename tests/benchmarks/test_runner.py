@@ -55,6 +55,8 @@ def test_every_benchmark_file_is_found_by_its_id() -> None:
         "result",
         "table",
         "table-sets",
+        "by-hand",
+        "simulated",
     }
     assert set(found) == files
 

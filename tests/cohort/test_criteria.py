@@ -12,8 +12,9 @@ import pytest
 from medloom.cohort.criteria import flow
 from medloom.cohort.table import read_cohort
 from medloom.errors import DataError, StudyError
+from medloom.parts import CohortPart
 from medloom.run import fit
-from medloom.study import CohortPart, make
+from medloom.study import make
 from medloom.study_text import dump_toml
 from tests.cases import COHORT, TABLE, _cohort, _study
 

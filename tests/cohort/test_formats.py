@@ -12,8 +12,9 @@ import pytest
 from medloom.cohort.files import header, read_blocks, read_table
 from medloom.cohort.table import read_cohort
 from medloom.errors import DataError, StudyError
+from medloom.parts import CohortPart
 from medloom.run import fit
-from medloom.study import CohortPart, make
+from medloom.study import make
 from medloom.study_text import with_folders, without_folders
 from tests.cases import TABLE, _cohort, _study
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError, StudyError
-from medloom.study import CohortPart, SplitPart, make
+from medloom.parts import CohortPart, SplitPart
+from medloom.study import make
 
 
 def _cohort(seed: int, rows: int = 120, sites: int = 4) -> Cohort:

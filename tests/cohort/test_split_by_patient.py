@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from medloom.cohort.split import Fold, split
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError
-from medloom.study import CohortPart, SplitPart
+from medloom.parts import CohortPart, SplitPart
 
 
 def cohort_of(patients: list[int]) -> Cohort:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from medloom.cohort.table import Cohort, canonical, make_cohort, read_cohort
 from medloom.errors import DataError
-from medloom.study import CohortPart
+from medloom.parts import CohortPart
 
 FRAME = pl.DataFrame(
     {

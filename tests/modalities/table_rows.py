@@ -15,7 +15,7 @@ from medloom.modalities.table import Table
 from medloom.modalities.table.options import TableOptions
 from medloom.modality import View
 from medloom.packed import Source
-from medloom.study import CohortPart
+from medloom.parts import CohortPart
 
 
 def cohort_of(columns: dict[str, Any], at: list[str] | None = None) -> Cohort:

@@ -33,7 +33,7 @@ from medloom.modalities.image.intensity import (
 from medloom.modalities.image.views import starts
 from medloom.modality import View
 from medloom.packed import Source
-from medloom.study import CohortPart
+from medloom.parts import CohortPart
 
 
 def options_of(dims: int, **chosen: object) -> ImageOptions:

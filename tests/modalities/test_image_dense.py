@@ -19,7 +19,7 @@ from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.dense import importance
 from medloom.modality import Marks, View
 from medloom.packed import Source
-from medloom.study import CohortPart
+from medloom.parts import CohortPart
 
 AFFINE = np.array([[-0.8, 0.1, 0, 12], [0, 0.9, 0.2, -30], [0.1, 0, 2.5, 7], [0, 0, 0, 1.0]])
 LABELS = (0, 3, 200)

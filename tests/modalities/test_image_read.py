@@ -18,7 +18,8 @@ from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.files import MOST_VOXELS
 from medloom.modalities.image.packing import Grids
-from medloom.study import CohortPart, make
+from medloom.parts import CohortPart
+from medloom.study import make
 
 
 def cohort_of(folder: Path, paths: list[str | None], **columns: object) -> Cohort:

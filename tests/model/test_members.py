@@ -11,8 +11,8 @@ import torch
 from medloom.draw import Draw
 from medloom.errors import StudyError
 from medloom.model.assembly import assemble
+from medloom.parts import ModelPart, TrainPart
 from medloom.prepare import prepare, read
-from medloom.study import ModelPart, TrainPart
 from medloom.training.plan import make_plan
 from medloom.training.step import Stepper
 from tests.cases import table_ensemble

@@ -12,7 +12,8 @@ from medloom.batch import Batch, Field
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted
-from medloom.study import CohortPart, make
+from medloom.parts import CohortPart
+from medloom.study import make
 from medloom.task import Block
 from medloom.tasks._plain import strongest
 from medloom.tasks._regress_baselines import GradientBoosting, Mean, Ridge, Unit

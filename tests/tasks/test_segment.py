@@ -20,7 +20,8 @@ from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modality import Lifted
 from medloom.packed import Source
-from medloom.study import CohortPart, make
+from medloom.parts import CohortPart
+from medloom.study import make
 from medloom.task import Block
 from medloom.tasks.segment import MaskPrediction, Segment, SegmentOptions
 

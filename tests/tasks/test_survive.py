@@ -15,8 +15,8 @@ from medloom.batch import Batch, Encoded, Field, Seen
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted
+from medloom.parts import CohortPart
 from medloom.statistics import survival
-from medloom.study import CohortPart
 from medloom.task import Block
 from medloom.tasks import _cox, _hazards
 from medloom.tasks._survive_baselines import CoxPH, GradientBoosting, KaplanMeier

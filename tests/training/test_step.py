@@ -11,8 +11,8 @@ import torch
 
 from medloom.draw import Draw
 from medloom.model.assembly import assemble
+from medloom.parts import TrainPart
 from medloom.prepare import prepare, read
-from medloom.study import TrainPart
 from medloom.training.plan import Order, Plan, make_plan
 from medloom.training.step import Stepper, rate_share
 from tests.cases import table_binary

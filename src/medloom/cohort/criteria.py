@@ -10,7 +10,7 @@ from medloom import expression
 from medloom.errors import DataError
 from medloom.expression import Both, Column, Compare, Condition, Either, In, IsNull, Not, Value
 from medloom.find import near
-from medloom.study import CohortPart
+from medloom.parts import CohortPart
 
 
 @dataclass(frozen=True, slots=True)

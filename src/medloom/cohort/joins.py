@@ -15,7 +15,7 @@ from medloom.cohort.times import read_times
 from medloom.errors import DataError, some
 from medloom.expression import Summary
 from medloom.find import near
-from medloom.study import CohortPart, JoinPart
+from medloom.parts import CohortPart, JoinPart
 
 KEY, ROW, TIME, AT, ORDER = "__key", "__row", "__time", "__at", "__order"
 

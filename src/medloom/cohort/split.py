@@ -16,7 +16,7 @@ from medloom.cohort.table import Cohort
 from medloom.draw import generator
 from medloom.errors import DataError, some
 from medloom.find import near
-from medloom.study import SplitPart
+from medloom.parts import SplitPart
 
 PARTS = ("train", "valid", "calibrate", "test")
 

@@ -18,7 +18,7 @@ from medloom.cohort.formats import read_query
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
 from medloom.find import near
-from medloom.study import CohortPart
+from medloom.parts import CohortPart
 
 
 @dataclass(frozen=True, slots=True)

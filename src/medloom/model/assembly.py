@@ -13,7 +13,7 @@ from medloom.batch import Encoded, Field, Gives, Output, Seen
 from medloom.draw import seed_of
 from medloom.errors import StudyError
 from medloom.modality import Modality
-from medloom.study import ModelPart
+from medloom.parts import ModelPart
 from medloom.task import Task
 
 

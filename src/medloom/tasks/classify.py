@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from medloom.errors import DataError, StudyError, some
 from medloom.find import near
 from medloom.modality import Lifted, Marks
-from medloom.study import TargetPart
+from medloom.parts import TargetPart
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
-from medloom.study import Name, TargetPart
+from medloom.parts import Name, TargetPart
 from medloom.task import Baseline, Curve, Measured, Metric, Plot, Prediction, Task
 
 if TYPE_CHECKING:

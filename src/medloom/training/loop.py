@@ -24,7 +24,7 @@ from medloom.errors import StudyError
 from medloom.feed import Feed
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
-from medloom.study import TrainPart
+from medloom.parts import TrainPart
 from medloom.training import state
 from medloom.training.plan import Order, Plan
 from medloom.training.state import Progress

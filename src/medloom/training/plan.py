@@ -18,7 +18,7 @@ from medloom.draw import Draw, generator
 from medloom.feed import Feed
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
-from medloom.study import TrainPart
+from medloom.parts import TrainPart
 from medloom.training.step import Stepper
 
 AUTO_RATE = {"adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3}

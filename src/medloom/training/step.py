@@ -15,7 +15,7 @@ from medloom.batch import Batch, Output
 from medloom.draw import seed_of
 from medloom.feed import Feed
 from medloom.model.assembly import Network
-from medloom.study import TrainPart
+from medloom.parts import TrainPart
 from medloom.task import Task
 
 if TYPE_CHECKING:

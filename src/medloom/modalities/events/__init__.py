@@ -23,7 +23,7 @@ from medloom.modalities.events.plain import counts, statistics
 from medloom.modalities.events.summary import EventSummary, centre_and_scale, count_events, merge
 from medloom.modality import Modality, Problem, View
 from medloom.packed import Packed, Source
-from medloom.study import InputPart
+from medloom.parts import InputPart
 
 if TYPE_CHECKING:
     import polars as pl

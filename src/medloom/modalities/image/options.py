@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from medloom.study import InputPart
+from medloom.parts import InputPart
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 Axis = Annotated[int, Field(ge=0, le=2)]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom.errors import StudyError
-from medloom.study import Strict
+from medloom.parts import Strict
 
 Kind = Literal["numeric", "category", "boolean", "ordinal", "datetime", "duration"]
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "week": 604_800.0}

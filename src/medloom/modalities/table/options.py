@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from medloom.find import near
 from medloom.modalities.table.column import Column
-from medloom.study import InputPart, Share
+from medloom.parts import InputPart, Share
 
 ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {"hidden": (128, 64), "activation": "relu", "norm": "layer"},

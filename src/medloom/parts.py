@@ -1,0 +1,287 @@
+"""The sections of a study file: who, what is seen, what is asked, how it is split, trained and judged.
+
+Modalities and tasks add their own keys to `InputPart` and `TargetPart`. Nothing here imports torch or polars.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from medloom import expression
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Base of every section: frozen, and unknown keys are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+def _readable(read: Callable[[str], object]) -> Any:
+    """A validator that reads an expression and keeps its text."""
+
+    def validate(text: str) -> str:
+        try:
+            read(text)
+        except expression.ExpressionError as error:
+            raise PydanticCustomError("expression", "{why}", {"why": str(error)}) from error
+        return text
+
+    return AfterValidator(validate)
+
+
+class CriterionPart(Strict):
+    """Who is in the study, or out of it."""
+
+    name: str = Field(min_length=1, max_length=200, description="what the criterion is called in the cohort flow")
+    where: Annotated[str, _readable(expression.condition)] = Field(
+        description="condition on the row's columns: comparisons, in [..], is null, and, or, not, parentheses"
+    )
+
+
+class JoinPart(Strict):
+    """Another table, whose columns become columns of the table of rows."""
+
+    table: str = Field(description="table file, relative to the study file; in Python also a frame in `tables`")
+    on: str | tuple[str, ...] = Field(description="column, or several, that both tables have")
+    kind: Literal["one", "many"] = Field(
+        "one", description="one: each key stands once in this table; many: several rows, summarised by aggregate"
+    )
+    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+        {},
+        description='for many: new column = "max(crp)", "count()", "last(hb) by date"; also min, mean, sum, first',
+    )
+    before: str | None = Field(
+        None, description="for many: column with a time; only rows before the row's index time are summarised"
+    )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of `on`."""
+        return (self.on,) if isinstance(self.on, str) else self.on
+
+    @model_validator(mode="after")
+    def _summarised(self) -> Self:
+        if (self.kind == "many") != bool(self.aggregate):
+            raise PydanticCustomError("join", 'aggregate goes with kind = "many", and kind = "many" needs it')
+        if self.before is not None and self.kind == "one":
+            raise PydanticCustomError("join", 'before goes with kind = "many"')
+        if not self.keys:
+            raise PydanticCustomError("join", "on names no column")
+        for name, text in self.aggregate.items():
+            found = expression.summary(text)
+            if found.function in expression.ORDERED and found.by is None and self.before is None:
+                raise PydanticCustomError(
+                    "join", "{why}", {"why": f"{name}: {text} needs an order, as in {text} by date; or give before"}
+                )
+        return self
+
+
+class CohortPart(Strict):
+    """Who: the table of rows, and which columns say what of them."""
+
+    table: str | None = Field(
+        None,
+        description="CSV, TSV, Parquet, Arrow, Excel, SPSS, SAS or Stata file, relative to the study file; not given when a frame is passed in Python",
+    )
+    query: str | None = Field(None, description="SQL that gives the rows, in place of table; goes with connection")
+    connection: str | None = Field(
+        None,
+        description="sqlite:///file.db, or env:NAME for a variable that holds a database's address: no password is kept",
+    )
+    row: str | None = Field(
+        None, description="column with a unique id for each row; left out: the row's number, from 1"
+    )
+    patient: str | None = Field(None, description="column with the patient's id; rows of one patient stay in one fold")
+    independent_rows: bool = Field(
+        False, description="declares that every row is another patient, where there is no patient column"
+    )
+    at: str | None = Field(
+        None,
+        description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
+    )
+    site: str | None = Field(None, description="column with the hospital or device a row comes from")
+    join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
+    include: tuple[CriterionPart, ...] = Field(
+        (), description="criteria that a row must meet, in order; missing values do not meet them"
+    )
+    exclude: tuple[CriterionPart, ...] = Field(
+        (), description="criteria that a row must not meet, in order, after those of include"
+    )
+
+    @model_validator(mode="after")
+    def _patient_or_independent(self) -> Self:
+        if (self.patient is None) != self.independent_rows:
+            found = "both" if self.patient else "neither"
+            raise PydanticCustomError(
+                "patient",
+                'found {found} of patient and independent_rows; expected patient = "<column>", or '
+                "independent_rows = true where every row is another patient",
+                {"found": found},
+            )
+        if (self.query is None) != (self.connection is None) or (self.query and self.table):
+            raise PydanticCustomError("join", "query goes with connection, and takes the place of table")
+        if self.connection and not re.fullmatch(r"sqlite:///.+|env:[A-Za-z_]\w*", self.connection):
+            raise PydanticCustomError(
+                "join",
+                "connection is neither sqlite:///file.db nor env:NAME; an address with a password belongs in NAME",
+            )
+        timed = [name for name, one in self.join.items() if one.before is not None]
+        if timed and self.at is None:
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"join.{timed[0]}.before is compared with the index time: give cohort.at"}
+            )
+        return self
+
+
+class InputPart(Strict):
+    """What is seen: options that every modality shares. Each modality adds its own."""
+
+    proves_time: ClassVar[bool] = False
+    """Whether values carry times, so that law 2 is proved and not declared."""
+
+    modality: str = Field(description="kind of input")
+    known_before_index: bool = Field(
+        False, description="declares that all values were known before the index time; never assumed"
+    )
+    at: str | None = Field(
+        None,
+        description="column with the time at which this input was known; rows where it is not before the index time lose the input",
+    )
+
+
+class TargetPart(Strict):
+    """What is asked: options that every task shares. Each task adds its own."""
+
+    task: str = Field(description="kind of answer")
+    loss_weight: float = Field(1.0, gt=0, description="weight of this target's loss beside the other targets'")
+
+
+class SplitPart(Strict):
+    """Which rows teach, choose, calibrate and judge. No patient is in two of them."""
+
+    by: Literal["patient", "time", "site", "column"] = Field(
+        "patient",
+        description="patient: at random, stratified by the targets; time: the latest patients judge; site: whole sites "
+        "judge; column: as a column says",
+    )
+    column: str | None = Field(
+        None, description='for by = "column": holds train, valid, calibrate or test for each row'
+    )
+    test_sites: tuple[str, ...] = Field(
+        (), description='for by = "site": the sites that judge; left out: a share of the sites (test), drawn at random'
+    )
+    test: Share = Field(0.2, description="share of patients (of sites) that judge; with folds, 1 in folds judges")
+    valid: Share = Field(0.1, description="share of patients that stop the training")
+    calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
+    stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
+    folds: int = Field(
+        1, ge=1, le=100, description="above 1: cross-validation, every patient (or site) judges in one of the folds"
+    )
+    repeats: int = Field(1, ge=1, le=100, description="how often the cross-validation is done, each time drawn anew")
+    final: Literal["refit", "none"] | None = Field(
+        None,
+        description="after cross-validation: refit (when left out) trains on all rows for the median step count that "
+        "the folds kept; none keeps the figures alone",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.by == "column") != (self.column is not None):
+            raise PydanticCustomError("column", 'split.column goes with by = "column", and by = "column" needs it')
+        if self.test_sites and (self.by != "site" or self.folds > 1):
+            raise PydanticCustomError("split", 'split.test_sites goes with by = "site" and without folds')
+        if self.folds == 1 and (self.repeats > 1 or self.final is not None):
+            raise PydanticCustomError("split", "split.repeats and split.final go with folds above 1, such as folds = 5")
+        if self.folds > 1 and self.by in ("time", "column"):
+            raise PydanticCustomError(
+                "split", 'folds go with by = "patient" or by = "site": there is one latest part, and one column'
+            )
+        judging = 1 / self.folds if self.folds > 1 else self.test
+        if judging + self.valid + self.calibrate >= 0.95:
+            raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
+        if self.by != "column" and self.test == 0:
+            raise PydanticCustomError("test", "test = 0 leaves no patients to judge by; give a share such as 0.2")
+        return self
+
+    @property
+    def refits(self) -> bool:
+        """Whether a last network is trained on all rows after cross-validation."""
+        return self.folds > 1 and self.final != "none"
+
+
+class ModelPart(Strict):
+    """How encoded inputs become one vector. Encoder choices stand with their input."""
+
+    fusion: Literal["concat"] = Field(
+        "concat", description="encoded inputs side by side, a learnt vector where one is absent"
+    )
+    hidden: tuple[Annotated[int, Field(ge=1, le=16384)], ...] | Literal["auto"] = Field(
+        "auto", description="layers after fusion; auto: none for one input, one of 64 for several"
+    )
+    dropout: Share = Field(0.0, description="dropout after each of these layers")
+
+
+class TrainPart(Strict):
+    """How long and how the network learns."""
+
+    steps: int | None = Field(None, ge=1, description="optimiser steps")
+    epochs: float | None = Field(None, gt=0, description="passes over the training rows; 40 when no budget is given")
+    minutes: float | None = Field(
+        None, gt=0, description="time, turned into a step budget once, by measuring a few steps"
+    )
+    optimizer: Literal["adamw", "sgd", "rmsprop"] = Field(
+        "adamw", description="adamw (weight_decay = 0 is Adam), sgd (Nesterov momentum 0.9), rmsprop (smoothing 0.9)"
+    )
+    learning_rate: float | Literal["auto"] = Field(
+        "auto", description="highest learning rate; auto: 0.002 for adamw, 0.05 for sgd, 0.001 for rmsprop"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="decay of weight matrices")
+    batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="rows a step; auto: about a sixtieth of the training rows, a power of two between 32 and 1024",
+    )
+    schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate over the steps")
+    clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 switches clipping off")
+    evaluations: int = Field(40, ge=1, description="how often the validation rows are scored over the whole budget")
+    patience: int = Field(
+        12, ge=0, description="scorings without a better validation loss after which training stops; 0: never"
+    )
+    keep: Literal["best", "last"] = Field(
+        "best", description="weights of the best scoring of the validation rows, or the last ones"
+    )
+    workers: int = Field(
+        0, ge=0, le=64, description="threads that prepare batches ahead; the result does not depend on it"
+    )
+    threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="threads that compute; auto: one, or all cores for networks on grids"
+    )
+    checkpoint_seconds: float = Field(30.0, gt=0, description="time between checkpoints to resume from")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise PydanticCustomError(
+                "budget",
+                "found {given}; expected only one of steps, epochs and minutes",
+                {"given": " and ".join(given)},
+            )
+        if self.learning_rate != "auto" and self.learning_rate <= 0:
+            raise PydanticCustomError("learning_rate", "train.learning_rate must be above 0")
+        return self
+
+
+class EvaluatePart(Strict):
+    """How figures get their intervals."""
+
+    resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples of whole patients")
+    level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
+    baselines: bool = Field(True, description="train the simple models on the same rows")
