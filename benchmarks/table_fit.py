@@ -17,7 +17,7 @@ from medloom.prepare import prepare, read
 
 ID = "table-fit"
 ROWS, COLUMNS, HIDDEN = 100_000, 50, (128, 64)
-PAIRS = 3
+PAIRS = 5
 MEMORY = """
 import json, resource, sys, tempfile
 import medloom.run, medloom.parts, torch.optim, sklearn.ensemble, sklearn.linear_model, sklearn.pipeline, scipy.stats, torch._dynamo, matplotlib.pyplot
@@ -35,7 +35,7 @@ print(json.dumps({"before": before, "peak": resource.getrusage(resource.RUSAGE_S
 def run(data: Path | None) -> list[Result]:
     """Ratio of training time, ours to by hand; and megabytes that a whole fit adds to the process that imported it."""
     frame = table(ROWS, COLUMNS)
-    prepared = prepare(*read(study(HIDDEN, epochs=3), frame))
+    prepared = prepare(*read(study(HIDDEN, epochs=10), frame))
     times, plan = by_hand.pairs(prepared, HIDDEN, PAIRS)
     ratio, low, high = by_hand.ratio_with_interval(times)
     mine, theirs = np.median(times, axis=0)

@@ -210,23 +210,22 @@ class Classify(Task):
         import torch
         from torch.nn import functional as F
 
-        logits, present = output["logits"], target.present.float()
+        logits = output["logits"]
         weighted = self.options.class_weights != "none"
         weights = torch.tensor(self.weights if weighted else (), dtype=logits.dtype)
         if self.kind == "multiclass":
             loss = F.cross_entropy(logits + weights.log() if weighted else logits, target.value, reduction="none")
-            return (loss * weights[target.value] if weighted else loss) * present
-        if not weighted:
-            loss = F.binary_cross_entropy_with_logits(logits, target.value, reduction="none")
-        else:
+            return (loss * weights[target.value] if weighted else loss) * target.present.float()
+        known = (target.present[:, None] if target.valid is None else target.valid).float()
+        weight = known
+        if weighted:
             negative, positive = weights.reshape(-1, 2).T
-            shifted = logits + (positive / negative).log()
-            loss = F.binary_cross_entropy_with_logits(shifted, target.value, reduction="none")
-            loss = loss * torch.where(target.value > 0.5, positive, negative)
-        if target.valid is None:
-            return loss[:, 0] * present
-        valid = target.valid.float()
-        return (loss * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1.0)
+            logits = logits + (positive / negative).log()
+            weight = known * torch.where(target.value > 0.5, positive, negative)
+        loss = F.binary_cross_entropy_with_logits(logits, target.value, weight, reduction="none")
+        if loss.shape[1] == 1:
+            return loss[:, 0]
+        return loss.sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
 
     def combine(self, outputs: Sequence[Output]) -> Output:
         """Logits of the mean of the members' probabilities."""

@@ -52,14 +52,10 @@ class Order:
 
     def at(self, step: int, steps: int) -> tuple[Int[np.ndarray, " stream"], Int[np.ndarray, " stream"]]:
         """Rows and their epochs for `steps` batches from `step` on."""
-        count = len(self._rows)
-        position = np.arange(step * self._batch, (step + steps) * self._batch)
-        epoch = position // count
-        rows = np.empty_like(position)
-        for one in range(int(epoch[0]), int(epoch[-1]) + 1):
-            here = epoch == one
-            rows[here] = self._permutation(one)[position[here] % count]
-        return rows, epoch
+        count, start, stop = len(self._rows), step * self._batch, (step + steps) * self._batch
+        epochs = range(start // count, (stop - 1) // count + 1)
+        parts = [self._permutation(e)[max(0, start - e * count) : stop - e * count] for e in epochs]
+        return np.concatenate(parts), np.repeat(np.arange(epochs.start, epochs.stop), [len(part) for part in parts])
 
 
 def make_plan(

@@ -59,11 +59,12 @@ class Stepper:
         Members of an ensemble learn each by its own loss; what is scored is the prediction that they make together.
         """
         outputs = self.network.apart(batch.inputs) if self.network.training else self._together(batch)
-        losses = [
-            self.plan.loss_weights[name] / len(outputs[name]) * task.loss(output, batch.targets[name], batch.inputs)
-            for name, task in self.tasks.items()
-            for output in outputs[name]
-        ]
+        losses = []
+        for name, task in self.tasks.items():
+            share = self.plan.loss_weights[name] / len(outputs[name])
+            for output in outputs[name]:
+                loss = task.loss(output, batch.targets[name], batch.inputs)
+                losses.append(loss if share == 1 else share * loss)
         return sum(losses[1:], start=losses[0])
 
     def _together(self, batch: Batch) -> dict[str, tuple[Output, ...]]:

@@ -172,10 +172,12 @@ class Table(Modality):
         from medloom.batch import Field
 
         unit = source.unit[view.rows]
-        extra = {"missing": torch.from_numpy(source.bound["missing"][unit]).float()}
+        # np.take gathers whole rows several times faster than indexing does.
+        value, missing = (np.take(source.bound[name], unit, axis=0) for name in ("value", "missing"))
+        extra = {"missing": torch.from_numpy(missing.astype(np.float32))}
         if self.vocabulary:
-            extra["codes"] = torch.from_numpy(source.bound["code"][unit])
-        return Field(torch.from_numpy(source.bound["value"][unit]), torch.from_numpy(unit > 0), extra=extra)
+            extra["codes"] = torch.from_numpy(np.take(source.bound["code"], unit, axis=0))
+        return Field(torch.from_numpy(value), torch.from_numpy(unit > 0), extra=extra)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """The numbers as they are, and a column of 0 and 1 for each known word or bucket."""
