@@ -46,6 +46,7 @@ def intensive_care(stays: int, random: np.random.Generator) -> tuple[pl.DataFram
             "age": random.integers(20, 95, stays),
             "unit": random.choice(["medical", "surgical", "cardiac"], stays),
             "died": died.astype(int),
+            "days": np.exp(random.normal(1.1 + 0.35 * sickness, 0.5)).round(1),
         }
     )
     each = random.poisson(40, stays)
@@ -65,6 +66,28 @@ def intensive_care(stays: int, random: np.random.Generator) -> tuple[pl.DataFram
         }
     )
     return stay, events
+
+
+def breast_cancer(patients: int, random: np.random.Generator) -> pl.DataFrame:
+    """Follow-up after breast cancer: risk bends with age and rises with size and nodes; most are censored."""
+    age = random.normal(60, 12, patients).clip(28, 92).round(1)
+    size = random.gamma(3.0, 8.0, patients).round(1)
+    nodes = random.poisson(1.5, patients)
+    receptor = random.choice(["positive", "negative"], patients, p=[0.75, 0.25])
+    risk = 0.0012 * (age - 58) ** 2 + 0.02 * size + 0.18 * nodes + 0.6 * (receptor == "negative") - 1.2
+    death = random.exponential(110 * np.exp(-risk))
+    followed = random.uniform(24, 180, patients)
+    return pl.DataFrame(
+        {
+            "patient": range(1, patients + 1),
+            "age": age,
+            "size_mm": size,
+            "nodes": nodes,
+            "receptor": receptor,
+            "months": np.minimum(death, followed).round(1),
+            "died": (death <= followed).astype(int),
+        }
+    )
 
 
 def pictures(count: int, folder: Path, random: np.random.Generator) -> pl.DataFrame:
@@ -95,6 +118,7 @@ def main(folder: Path, scale: float = 1.0) -> None:
     stay, events = intensive_care(int(3000 * scale), random)
     stay.write_csv(folder / "stays.csv")
     events.fill_nan(None).write_csv(folder / "events.csv")
+    breast_cancer(int(1500 * scale), random).write_csv(folder / "breast-cancer.csv")
     pictures(int(240 * scale), folder / "pictures", random).write_csv(folder / "pictures.csv")
 
 

@@ -112,6 +112,14 @@ def test_a_run_folder_is_not_taken_over(tmp_path):
         fit(study, tmp_path / "mine")
 
 
+def test_a_run_that_never_came_to_training_does_not_hold_its_folder(tmp_path):
+    study = table_binary(tmp_path)
+    wrong = study.targets["death"].model_copy(update={"positive": "perhaps"})
+    with pytest.raises(DataError, match="no training row has the class 'perhaps'"):
+        fit(study.model_copy(update={"targets": {"death": wrong}}).within(tmp_path), tmp_path / "run")
+    assert fit(study, tmp_path / "run").report.exists()
+
+
 def test_minutes_become_a_step_budget_once(tmp_path):
     study = table_binary(tmp_path)
     train = study.train.model_copy(update={"epochs": None, "minutes": 0.02, "patience": 0})

@@ -122,13 +122,20 @@ def fitted(
     proof = dict(fold.check(cohort, study.split.by))
     proof["index_time"] = {name: time_proof(part, sources[name], cohort) for name, part in study.inputs.items()}
     modalities = fit_inputs(study.inputs, sources, fold.train)
+    feed = Feed(modalities, sources, fitted_tasks(study, marks, fold)).bound()
+    feed = with_answers(feed, study, marks, fold.rows(), store)
+    return Prepared(study, cohort, marks, fold, proof, feed)
+
+
+def fitted_tasks(study: Study, marks: Mapping[str, Marks], fold: Fold) -> dict[str, Task]:
+    """Every task fitted on the fold's training rows, and the answers of its other rows found to fit it."""
     tasks: dict[str, Task] = {}
     for name, target in study.targets.items():
         with naming(f"targets.{name}"):
             tasks |= fit_tasks({name: target}, marks, fold.train)
-    feed = Feed(modalities, sources, tasks).bound()
-    feed = with_answers(feed, study, marks, fold.rows(), store)
-    return Prepared(study, cohort, marks, fold, proof, feed)
+            if not tasks[name].dense:
+                tasks[name].target(marks[name], fold.rows())
+    return tasks
 
 
 def with_answers(

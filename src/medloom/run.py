@@ -203,7 +203,12 @@ def predict(
 
 
 def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
-    return {"study": hashlib.sha256(dump_toml(study).encode()).hexdigest(), "data": fingerprint(cohort)}
+    """What a run belongs to: the resolved study, the cohort's rows, and the tables that inputs have of their own."""
+    tables = [getattr(part, "table", None) for part in study.inputs.values()]
+    paths = [study.folder / table for table in tables if table is not None]
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()]
+    data = hashlib.sha256(f"{fingerprint(cohort)} {stamps}".encode()).hexdigest()
+    return {"study": hashlib.sha256(dump_toml(study).encode()).hexdigest(), "data": data}
 
 
 def _write_results(story: Story, folder: Path) -> None:

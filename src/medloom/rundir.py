@@ -23,14 +23,20 @@ class RunFolder:
         self.work = self.path / "work"
 
     def claim(self, identity: Mapping[str, str], study_toml: str) -> None:
-        """Begins a run here, or goes on with the same one. Raises StudyError or DataError for any other."""
+        """Begins a run here, or goes on with the same one; one that never came to training is begun anew.
+
+        Raises StudyError or DataError where another run is held here.
+        """
         record = self._record()
         if record is None:
             if self.path.exists() and any(self.path.iterdir()):
                 raise StudyError(f"{self.path} is not empty and holds no run; choose another folder")
-            self.work.mkdir(parents=True)
-            self._write_record({**identity, "state": "training"})
-            (self.path / "study.toml").write_text(study_toml, encoding="utf-8")
+            self._begin(identity, study_toml)
+            return
+        begun = self.finished or any(self.work.rglob("plan.json"))
+        if not begun and any(record.get(name) != value for name, value in identity.items()):
+            shutil.rmtree(self.work, ignore_errors=True)
+            self._begin(identity, study_toml)
             return
         if record.get("study") != identity["study"]:
             raise StudyError(
@@ -40,6 +46,11 @@ class RunFolder:
             raise DataError(
                 f"{self.path}: the data changed since this run began; choose another folder, or delete it to start afresh"
             )
+
+    def _begin(self, identity: Mapping[str, str], study_toml: str) -> None:
+        self.work.mkdir(parents=True)
+        self._write_record({**identity, "state": "training"})
+        write_text(self.path / "study.toml", study_toml)
 
     @property
     def finished(self) -> bool:

@@ -41,6 +41,11 @@ def test_check_prints_a_study_that_can_be_read_again(folder):
     assert medloom("check", "again.toml", folder=folder).returncode == 0
 
 
+def test_check_with_data_finds_what_only_a_fit_would(folder):
+    done = medloom("check", "study.toml", "targets.death.positive='perhaps'", "--data", folder=folder)
+    assert done.returncode == 2 and "no training row has the class 'perhaps'" in done.stderr
+
+
 def test_plan_says_what_will_be_trained(folder):
     done = medloom("plan", "study.toml", folder=folder)
     assert done.returncode == 0

@@ -283,4 +283,4 @@ def test_figures_and_plots_of_a_perfect_answer() -> None:
     observed, errors = task.plots({"model": measured})
     assert observed.curves[0].x == observed.curves[0].y and observed.diagonal
     assert not np.any(errors.curves[0].y)
-    assert task.plots({"mean": {**measured, "value": np.ones(20)}}) == ()
+    assert task.plots({"constant": {**measured, "value": np.ones(20)}}) == ()

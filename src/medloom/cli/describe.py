@@ -15,12 +15,13 @@ from medloom.study import Study
 def checked_data(study: Study) -> Study:
     """The study with every column named, after printing rows, answers and split. Raises with every mistake."""
     from medloom import find
-    from medloom.prepare import folds, read
+    from medloom.prepare import fitted_tasks, folds, read
 
     resolved, cohort, marks = read(study)
     splits = folds(resolved, cohort, marks)
-    for other in splits[1:]:
-        other.check(cohort, resolved.split.by)
+    for one in splits:
+        one.check(cohort, resolved.split.by)
+        fitted_tasks(resolved, marks, one)
     fold = splits[0]
     proof = fold.check(cohort, resolved.split.by)
     print(f"# {len(cohort)} rows of {len(np.unique(cohort.patient))} patients")

@@ -257,7 +257,7 @@ class Regress(Task):
 
         unit = Unit(self.options.loss, self.centre, self.scale, self.options.quantiles)
         return {
-            "mean": Mean(unit, seed),
+            "constant": Mean(unit, seed),
             "ridge": Ridge(unit, seed),
             "gradient_boosting": GradientBoosting(unit, seed),
         }

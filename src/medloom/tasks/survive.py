@@ -265,7 +265,7 @@ class Survive(Task):
 
     def question(self) -> str:
         names = ", ".join(map(_name, self.horizons))
-        return f"How likely is {self.options.event} by {self.options.time} {names}?"
+        return f"{self.options.event}: how likely by {names} {self.options.time}?"
 
     def describe(self) -> Mapping[str, str]:
         zero = f", {self.at_zero} of them followed for no time" if self.at_zero else ""
