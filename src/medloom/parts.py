@@ -258,7 +258,7 @@ class TrainPart(Strict):
         "best", description="weights of the best scoring of the validation rows, or the last ones"
     )
     workers: int = Field(
-        0, ge=0, le=64, description="threads that prepare batches ahead; the result does not depend on it"
+        1, ge=0, le=64, description="threads that prepare batches ahead; the result does not depend on it"
     )
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="threads that compute; auto: one, or all cores for networks on grids"
