@@ -19,7 +19,7 @@ STOREYS = (
     ("parts",),
     ("study",),
     ("study_text",),
-    ("batch", "packed", "draw", "fitted", "masked"),
+    ("batch", "packed", "tally", "draw", "fitted", "masked"),
     ("modality",),
     ("task",),
     ("cohort", "statistics"),

@@ -19,9 +19,10 @@ from medloom.draw import Draw
 from medloom.errors import DataError
 from medloom.modalities.events import FEWEST_PATIENTS, FIRST_CODE, Events, EventsOptions
 from medloom.modalities.events.pack import first_at_or_after, union
-from medloom.modalities.events.summary import centre_and_scale, count_events, rounded
+from medloom.modalities.events.summary import centre_and_scale, count_events
 from medloom.modality import View
 from medloom.packed import Source
+from medloom.tally import rounded
 
 NAMES = ("hr", "bp", "na", "dx")
 Event = tuple[str, float, str, float | None]
@@ -158,14 +159,6 @@ def test_centre_and_scale_agree_with_numpy() -> None:
         assert centre[number - 1] == pytest.approx(middle, rel=1e-12)
         assert scale[number - 1] == pytest.approx((high - low) / 1.349, rel=1e-12)
     assert (centre[2], scale[2]) == (7.0, 1.0)
-
-
-def test_rounding_keeps_sixteen_bits() -> None:
-    values = np.random.default_rng(0).normal(0, 1e6, 10_000).astype(np.float32)
-    error = np.abs(rounded(values).astype(float) / values - 1)
-    assert 0 < error.max() <= 2.0**-17
-    assert np.isfinite(rounded(np.array([3e38, -3e38]))).all()
-    assert not np.signbit(rounded(np.array([-0.0]))).any()
 
 
 def test_no_code_of_fewer_than_ten_patients_is_fitted() -> None:

@@ -23,17 +23,16 @@ from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.intensity import (
     MOST_COUNTED,
-    add,
     centre_and_scale,
     counts,
     every_nth,
     feature_count,
-    rounded,
 )
 from medloom.modalities.image.views import starts
 from medloom.modality import View
 from medloom.packed import Source
 from medloom.parts import CohortPart
+from medloom.tally import add
 
 
 def options_of(dims: int, **chosen: object) -> ImageOptions:
@@ -196,20 +195,6 @@ def test_colour_keeps_its_channels_apart(tmp_path: Path) -> None:
     )
     centre, scale = np.float32(fitted_image.centre), np.float32(fitted_image.scale)
     np.testing.assert_array_equal(field.value[0].numpy(), np.moveaxis((image[2:10, 3:11] - centre) / scale, 2, 0))
-
-
-@given(arrays(np.float32, st.integers(1, 50), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
-def test_rounding_is_near_and_keeps_16_mantissa_bits(values: np.ndarray) -> None:
-    near = rounded(values)
-    assert np.isfinite(near).all()
-    assert (near.view(np.uint32) & np.uint32(0x7F) == 0).all()
-    normal = np.abs(values) >= np.finfo(np.float32).tiny
-    assert (np.abs(near - values)[normal] <= np.abs(values[normal]) * 2.0**-16).all()
-
-
-def test_rounding_keeps_what_files_of_16_bits_hold() -> None:
-    whole = np.arange(-(2**16), 2**16 + 1)
-    np.testing.assert_array_equal(rounded(whole), whole)
 
 
 @settings(max_examples=30)

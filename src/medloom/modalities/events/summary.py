@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from medloom.errors import DataError
+from medloom.tally import rounded
 
 IQR_OF_NORMAL = 1.349
 RANGE_90_OF_NORMAL = 3.29
@@ -36,12 +37,6 @@ class EventSummary:
     count: Int[np.ndarray, " values"]
 
 
-def rounded(values: Float[np.ndarray, " values"]) -> Float32[np.ndarray, " values"]:
-    """Values rounded to 16 mantissa bits (relative error below 2⁻¹⁷), so that few distinct ones are counted."""
-    bits = (np.asarray(values, np.float32) + np.float32(0)).view(np.uint32)
-    return ((bits + np.uint32(0x40)) & np.uint32(0xFFFFFF80)).view(np.float32)
-
-
 def count_events(
     kind: str | None,
     names: Sequence[str],
@@ -62,7 +57,7 @@ def count_events(
         _distinct(position, unit, len(here)),
         _distinct(position[known], unit[known], len(here)),
         np.bincount(position, minlength=len(here)).astype(np.int64),
-        *_tally(position[known], rounded(value[known]), np.ones(int(known.sum()), np.int64)),
+        *_tally(position[known], rounded(value[known].astype(np.float32)), np.ones(int(known.sum()), np.int64)),
     )
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from medloom.draw import Draw
 from medloom.modalities.image import dense, packing
 from medloom.modalities.image.files import Scan, write_mask
-from medloom.modalities.image.intensity import ImageSummary, add, centre_and_scale, counts, feature_count, merge
+from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.views import covering_view, gather, training_view
 from medloom.modality import Lifted, Marks, Modality, View
 from medloom.packed import Packed, Source
+from medloom.tally import add
 
 if TYPE_CHECKING:
     import polars as pl

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
+
+from medloom.tally import Tally, add, quantile, tally
 
 MOST_COUNTED = 2**20
 """Voxels of one image that are counted; of larger ones every n-th is."""
@@ -17,9 +19,6 @@ QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 CELLS = {2: 4, 3: 3}
 """Cells along each axis of the coarse grid of mean intensities, for images of 2 and of 3 axes."""
 
-Counts = tuple[Float[np.ndarray, " _"], Int[np.ndarray, " _"]]
-"""Distinct intensities, ascending, and how many voxels have each."""
-
 
 @dataclass(frozen=True, slots=True)
 class ImageSummary:
@@ -28,7 +27,7 @@ class ImageSummary:
     Whole numbers of at most 17 bits stay as they are, and counts are whole numbers: summaries add up exactly, in any order.
     """
 
-    channels: tuple[Counts, ...]
+    channels: tuple[Tally, ...]
 
 
 def every_nth(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " some"]:
@@ -39,29 +38,9 @@ def every_nth(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, " some"]:
     return flat[::step]
 
 
-def rounded(values: Num[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """float32 with 16 explicit mantissa bits, to nearest; the largest numbers are cut, so that none becomes infinite."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    near = ((bits + np.uint32(64)) & np.uint32(0xFFFFFF80)).view(np.float32)
-    return np.where(np.isfinite(near), near, (bits & np.uint32(0xFFFFFF80)).view(np.float32)) + np.float32(0.0)
-
-
-def counts(values: Num[np.ndarray, "..."]) -> Counts:
+def counts(values: Num[np.ndarray, "..."]) -> Tally:
     """Distinct intensities of one channel and how often each occurs."""
-    some = every_nth(values)
-    distinct, number = np.unique(some, return_counts=True)
-    return add([(rounded(distinct), number)])
-
-
-def add(parts: Iterable[Counts]) -> Counts:
-    """The counts of several images together."""
-    listed = list(parts)
-    values = np.concatenate([np.zeros(0, np.float32), *(v for v, _ in listed)])
-    number = np.concatenate([np.zeros(0, np.int64), *(n for _, n in listed)])
-    distinct, place = np.unique(values, return_inverse=True)
-    total = np.zeros(len(distinct), np.int64)
-    np.add.at(total, place, number)
-    return distinct, total
+    return tally(every_nth(values))
 
 
 def merge(summaries: Sequence[ImageSummary]) -> ImageSummary:
@@ -80,8 +59,7 @@ def centre_and_scale(values: Float[np.ndarray, " values"], number: Int[np.ndarra
     common = int(np.argmax(number))
     if number[common] > BACKGROUND_SHARE * number.sum() and len(number) > 1:
         values, number = np.delete(values, common), np.delete(number, common)
-    reached = np.cumsum(number)
-    low, centre, high = (float(values[np.searchsorted(reached, share * reached[-1])]) for share in (0.25, 0.5, 0.75))
+    low, centre, high = (quantile(values, number, share) for share in (0.25, 0.5, 0.75))
     mean = float(np.average(values.astype(np.float64), weights=number))
     deviation = float(np.sqrt(np.average((values.astype(np.float64) - mean) ** 2, weights=number)))
     return centre, (high - low) / 1.349 or deviation or 1.0

@@ -12,21 +12,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from medloom.packed import Source
+from medloom.tally import add, quantile, tally
 
 RARE_PATIENTS = 10
 """Categories seen in fewer patients are pooled: they would tell of single patients, and teach little."""
 _BLOCK = 1 << 16
 
 
-def coarse(values: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Values rounded to 16 mantissa bits: a relative error of at most 2⁻¹⁷."""
-    mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(mantissa * 65536.0) / 65536.0, exponent)
-
-
 @dataclass(frozen=True, slots=True)
 class TableSummary:
-    """Rows seen; of each number the coarse values with their counts; of each category its patients.
+    """Rows seen; of each number the rounded values with their counts; of each category its patients.
 
     `late` counts, for each column of dates, those at or after the index time.
     """
@@ -50,7 +45,7 @@ def summarise(source: Source, rows: Int[np.ndarray, " rows"], words_matter: bool
     values, counts = [], []
     for column in range(number.shape[1]):
         column_values = np.asarray(number[:, column])[unit]
-        distinct, times = np.unique(coarse(column_values[~np.isnan(column_values)]), return_counts=True)
+        distinct, times = tally(column_values[~np.isnan(column_values)])
         values.append(distinct)
         counts.append(times)
     patients = []
@@ -70,9 +65,7 @@ def merge(summaries: Sequence[TableSummary]) -> TableSummary:
         return summaries[0]
     values, counts, patients = [], [], []
     for column in range(len(summaries[0].values)):
-        distinct, where = np.unique(np.concatenate([s.values[column] for s in summaries]), return_inverse=True)
-        times = np.zeros(len(distinct), np.int64)
-        np.add.at(times, where, np.concatenate([s.counts[column] for s in summaries]))
+        distinct, times = add((s.values[column], s.counts[column]) for s in summaries)
         values.append(distinct)
         counts.append(times)
     for column in range(len(summaries[0].patients)):
@@ -83,12 +76,6 @@ def merge(summaries: Sequence[TableSummary]) -> TableSummary:
         patients.append(total)
     late = tuple(map(sum, zip(*(s.late for s in summaries), strict=True)))
     return TableSummary(sum(s.rows for s in summaries), tuple(values), tuple(counts), tuple(patients), late)
-
-
-def quantile(values: Float[np.ndarray, " distinct"], counts: Int[np.ndarray, " distinct"], share: float) -> float:
-    """The smallest value with at least `share` of the counts at or below it (inverse of the distribution function)."""
-    reached = np.cumsum(counts)
-    return float(values[np.searchsorted(reached, share * reached[-1], side="left")])
 
 
 def centre_and_scale(
