@@ -28,6 +28,7 @@ def study(hidden: tuple[int, ...], **train: object) -> Study:
                 "x": {
                     "modality": "table",
                     "known_before_index": True,
+                    "encoder": "mlp",
                     "hidden": hidden,
                     "norm": "none",
                     "dropout": 0,

@@ -24,7 +24,7 @@ ID = "tables"
 REPOSITORY = Path(__file__).parents[1]
 STEPS = 600
 ENCODERS: Mapping[str, Mapping[str, Any]] = {
-    "mlp": {"encoder": "mlp"},
+    "mlp": {"encoder": "mlp", "numeric": "plain"},
     "tabm": {"encoder": "tabm", "numeric": "piecewise"},
     "transformer": {"encoder": "transformer"},
 }

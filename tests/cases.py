@@ -51,6 +51,7 @@ def _cohort(rows: int, seed: int = 0) -> pl.DataFrame:
 TABLE = {
     "modality": "table",
     "known_before_index": True,
+    "encoder": "mlp",
     "hidden": [16, 8],
     "columns": {"lactate": {"kind": "numeric"}, "age": {"kind": "numeric"}, "ward": {"kind": "category"}},
 }

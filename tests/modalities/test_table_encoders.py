@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from medloom import fitted
 from medloom.feed import pack
 from medloom.modalities.table import Table
+from medloom.modalities.table.column import Column
 from medloom.modalities.table.encoders.numeric import Periodic, Piecewise
 from medloom.modalities.table.encoders.tabm import SharedLinear
 from medloom.modalities.table.encoders.transformer import Attention
@@ -161,10 +162,10 @@ def test_hashed_words_are_the_same_everywhere_and_never_a_problem() -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"members": 4}, 'members goes with encoder = "tabm", and encoder is "mlp"'),
+        ({"encoder": "mlp", "members": 4}, 'members goes with encoder = "tabm", and encoder is "mlp"'),
         ({"encoder": "transformer", "hidden": [8]}, 'hidden goes with encoder = "mlp" or "tabm"'),
         ({"encoder": "tabm", "norm": "layer"}, 'norm goes with encoder = "mlp"'),
-        ({"bins": 4}, 'bins goes with numeric = "piecewise"'),
+        ({"bins": 4}, 'bins goes with numeric = "piecewise", and numeric is not given'),
         ({"numeric": "piecewise", "frequencies": 4}, 'frequencies goes with numeric = "periodic"'),
         ({"numeric_width": 4}, "numeric_width goes with"),
         ({"encoder": "transformer", "numeric": "periodic", "numeric_width": 4}, "give width"),
@@ -178,12 +179,24 @@ def test_keys_of_another_encoder_are_mistakes(given: dict[str, Any], why: str) -
 
 
 def test_what_is_left_out_stands_in_the_resolved_options() -> None:
-    assert options_of(COLUMNS).hidden == (128, 64) and options_of(COLUMNS).members is None
-    assert options_of(COLUMNS, encoder="tabm").members == 16
+    mlp = options_of(COLUMNS, encoder="mlp")
+    assert mlp.hidden == (128, 64) and mlp.members is None
+    assert options_of(COLUMNS).encoder == "tabm" and options_of(COLUMNS).members == 16
     one = options_of(COLUMNS, encoder="transformer", numeric="piecewise")
     assert (one.width, one.bins, one.hidden, one.numeric_width) == (64, 16, None, None)
     assert type(one).model_validate(one.model_dump()) == one
     assert ModelPart().hidden == "auto"
+
+
+def test_numbers_are_embedded_where_there_are_few() -> None:
+    few = options_of(COLUMNS)
+    assert few.numeric is None and few.completed(few.columns).numeric == "piecewise"
+    assert few.completed(few.columns).bins == 16
+    many = {f"x{i}": Column(kind="numeric") for i in range(201)}
+    assert few.completed(many).numeric == "plain" and few.completed(many).bins is None
+    for given in ({"encoder": "mlp"}, {"numeric": "plain"}, {"encoder": "transformer"}):
+        one = options_of(COLUMNS, **given)
+        assert one.completed(one.columns).numeric == "plain"
 
 
 @pytest.mark.parametrize("encoder", SMALL)

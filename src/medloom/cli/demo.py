@@ -43,6 +43,7 @@ independent_rows = true        # the data do not say who wrote which digit
 [inputs.pixels]
 modality = "table"
 known_before_index = true
+encoder = "mlp"
 hidden = [128]
 activation = "relu"
 norm = "none"

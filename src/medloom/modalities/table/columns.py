@@ -39,7 +39,7 @@ def complete(options: TableOptions, cohort: Cohort, taken: frozenset[str]) -> Ta
         clash = sorted(taken & set(options.columns))
         if clash:
             raise DataError(f"columns {some(clash)} hold ids, times, folds or answers; take them out of the inputs")
-        return options
+        return options.completed(options.columns)
     unknown = [name for name in options.exclude if name not in cohort.frame.columns]
     if unknown:
         raise DataError(f"exclude: no column {unknown[0]!r}; {near(unknown[0], cohort.frame.columns)}")
@@ -47,7 +47,7 @@ def complete(options: TableOptions, cohort: Cohort, taken: frozenset[str]) -> Ta
     if not left:
         raise DataError("no column is left to read as input; every column is an id, a time, an answer or excluded")
     columns = {name: Column(kind=_storage_kind(name, cohort.frame[name], options)) for name in left}
-    return options.model_copy(update={"columns": columns})
+    return options.completed(columns)
 
 
 def _exist(options: TableOptions, cohort: Cohort) -> None:
@@ -113,14 +113,14 @@ def _is_plain(name: str, options: TableOptions, cohort: Cohort) -> bool:
     """Whether nothing but the storage stands between the table and the number, so that many are read at once."""
     column = options.columns[name]
     plain = column.kind == "numeric" and column.range is None and not options.markers(name)
-    return plain and column.line == (1.0, 0.0) and cohort.frame.schema[name].is_numeric()
+    return plain and column.line == (1.0, 0.0) and cohort.frame[name].dtype.is_numeric()
 
 
 def mend(options: TableOptions, cohort: Cohort) -> tuple[Cohort, list[Problem]]:
     """Missing columns and all values that `read` would refuse → missing, each named."""
-    frame, found = cohort.frame, []
+    frame, found, have = cohort.frame, [], set(cohort.frame.columns)
     for name, column in options.columns.items():
-        if name not in frame.columns:
+        if name not in have:
             kind = pl.Float64 if column.kind == "numeric" else pl.String
             frame = frame.with_columns(pl.lit(None, kind).alias(name))
             found += [Problem(row, f"{name}: column missing") for row in range(len(frame))]

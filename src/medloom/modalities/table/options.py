@@ -30,6 +30,14 @@ _CHOICES = (("encoder", ENCODERS), ("numeric", NUMERIC), ("category", CATEGORY))
 Positive = Annotated[int, Field(ge=1, le=65_536)]
 
 
+MOST_EMBEDDED = 200
+"""Numbers that are embedded by quantiles where the study does not say how: more of them would make the network large."""
+
+
+def _said(choice: str | None) -> str:
+    return "not given" if choice is None else f'"{choice}"'
+
+
 class TableOptions(InputPart):
     """Options of `modality = "table"`. Keys that do not go with the chosen encoder or embedding are mistakes."""
 
@@ -48,8 +56,8 @@ class TableOptions(InputPart):
     )
     missing_indicators: bool = Field(True, description="tell the network which numbers were missing")
     encoder: Literal["mlp", "tabm", "transformer"] = Field(
-        "mlp",
-        description="mlp: fully connected layers; tabm: an ensemble of them that shares most weights; transformer: attention between columns",
+        "tabm",
+        description="tabm: an ensemble of fully connected networks that shares most weights; mlp: one such network; transformer: attention between columns",
     )
     dropout: Share = Field(0.1, description="dropout after each layer")
     hidden: tuple[Positive, ...] | None = Field(
@@ -73,9 +81,9 @@ class TableOptions(InputPart):
     heads: Annotated[int, Field(ge=1, le=64)] | None = Field(
         None, description="transformer: attention heads; left out: 8"
     )
-    numeric: Literal["plain", "piecewise", "periodic"] = Field(
-        "plain",
-        description="plain: each number as it is scaled; piecewise: by its place among quantiles of the training rows; periodic: by sines and cosines of learnt frequencies",
+    numeric: Literal["plain", "piecewise", "periodic"] | None = Field(
+        None,
+        description="plain: each number as it is scaled; piecewise: by its place among quantiles of the training rows; periodic: by sines and cosines of learnt frequencies; left out: piecewise for tabm on at most 200 numbers, else plain",
     )
     bins: Annotated[int, Field(ge=2, le=256)] | None = Field(
         None, description="piecewise: bins between quantiles of the training rows; left out: 16"
@@ -115,13 +123,13 @@ class TableOptions(InputPart):
     def _coherent(self) -> Self:
         for choice, keys in _CHOICES:
             chosen = getattr(self, choice)
-            for key in sorted({key for group in keys.values() for key in group} - set(keys[chosen])):
+            for key in sorted({key for group in keys.values() for key in group} - set(keys.get(chosen, {}))):
                 if getattr(self, key) is not None:
                     owners = " or ".join(f'"{name}"' for name, group in keys.items() if key in group)
                     raise PydanticCustomError(
                         "part",
                         "{why}",
-                        {"why": f'{key} goes with {choice} = {owners}, and {choice} is "{chosen}"; take it out'},
+                        {"why": f"{key} goes with {choice} = {owners}, and {choice} is {_said(chosen)}; take it out"},
                     )
         if self.encoder == "transformer":
             if self.numeric_width is not None:
@@ -153,3 +161,10 @@ class TableOptions(InputPart):
     def numbers(self) -> list[str]:
         """Names of the columns that are read as numbers: all but categories."""
         return [name for name, column in self.columns.items() if column.kind != "category"]
+
+    def completed(self, columns: Mapping[str, Column]) -> Self:
+        """The options with these columns, and with what depends on how many there are."""
+        numbers = sum(column.kind not in ("category", "boolean", "ordinal") for column in columns.values())
+        small = self.encoder == "tabm" and numbers <= MOST_EMBEDDED
+        numeric = self.numeric or ("piecewise" if small else "plain")
+        return self.model_validate({**dict(self), "columns": columns, "numeric": numeric})

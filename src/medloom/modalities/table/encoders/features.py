@@ -33,7 +33,7 @@ class Features(nn.Module):
         self.indicators = options.missing_indicators
         self.numbers: Numbers | None = None
         each = 1
-        if options.numeric != "plain" and numeric:
+        if options.numeric not in (None, "plain") and numeric:
             each = options.the("numeric_width")
             self.numbers = Numbers(options, edges, numeric, each)
         self.width = numeric * (each + int(self.indicators)) + sum(widths)
