@@ -181,7 +181,7 @@ def test_keys_of_another_encoder_are_mistakes(given: dict[str, Any], why: str) -
 def test_what_is_left_out_stands_in_the_resolved_options() -> None:
     mlp = options_of(COLUMNS, encoder="mlp")
     assert mlp.hidden == (128, 64) and mlp.members is None
-    assert options_of(COLUMNS).encoder == "tabm" and options_of(COLUMNS).members == 16
+    assert options_of(COLUMNS).encoder == "mlp" and options_of(COLUMNS, encoder="tabm").members == 16
     one = options_of(COLUMNS, encoder="transformer", numeric="piecewise")
     assert (one.width, one.bins, one.hidden, one.numeric_width) == (64, 16, None, None)
     assert type(one).model_validate(one.model_dump()) == one
@@ -189,12 +189,12 @@ def test_what_is_left_out_stands_in_the_resolved_options() -> None:
 
 
 def test_numbers_are_embedded_where_there_are_few() -> None:
-    few = options_of(COLUMNS)
+    few = options_of(COLUMNS, encoder="tabm")
     assert few.numeric is None and few.completed(few.columns).numeric == "piecewise"
     assert few.completed(few.columns).bins == 16
     many = {f"x{i}": Column(kind="numeric") for i in range(201)}
     assert few.completed(many).numeric == "plain" and few.completed(many).bins is None
-    for given in ({"encoder": "mlp"}, {"numeric": "plain"}, {"encoder": "transformer"}):
+    for given in ({}, {"encoder": "tabm", "numeric": "plain"}, {"encoder": "transformer"}):
         one = options_of(COLUMNS, **given)
         assert one.completed(one.columns).numeric == "plain"
 
