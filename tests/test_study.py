@@ -68,6 +68,7 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     class Outline:
         Options: ClassVar[type] = OutlineOptions
         dense: ClassVar[bool] = True
+        joins: ClassVar[tuple[str, ...]] = ()
 
     points = {
         "medloom.modalities": [SimpleNamespace(name="trace", load=lambda: Trace)],
