@@ -32,7 +32,7 @@ STOREYS = (
     ("rundir",),
     ("judging",),
     ("run",),
-    ("cli", "serve", "federate", "monitor"),
+    ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),
 )
 HEIGHT = {room: height for height, storey in enumerate(STOREYS) for room in storey}

@@ -163,6 +163,8 @@ def _judged(story: Story) -> str:
             f"The figures come from cross-validation ({_split(story).split(';')[0]}): rows were judged by networks that "
             "had not seen their patient. The network of this bundle was trained on all rows afterwards."
         )
+    if not story.prepared.study.split.judges:
+        return "No row judged this network (split.test = 0): nothing is known of how good it is on new patients."
     return "The figures are of this network, on rows it has not seen."
 
 
@@ -176,6 +178,8 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
             f"{rows}{counts['patients']:,} patients{where}; each of the {judged['patients']:,} patients "
             f"({judged['rows']:,} rows) that the figures are of was judged by networks that had not seen this patient."
         )
+    if not story.prepared.study.split.judges and story.history:
+        return f"{rows}{counts['patients']:,} patients{where}; nobody was held out, so there are no figures."
     return f"{rows}{counts['patients']:,} patients{where}; the figures are of the {judged['patients']:,} patients ({judged['rows']:,} rows) that were held out."
 
 
@@ -236,6 +240,9 @@ def _warnings(story: Story) -> list[str]:
         if rare:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)
+    if story.history and not study.split.judges:
+        found.append("No row judges (split.test = 0): nothing is known of how good this network is on new patients.")
+        absent = set()
     found += [f"{name}: no held-out row has a known answer, so nothing can be said of it." for name in sorted(absent)]
     if story.history and not len(fold.calibrate):
         found.append(
