@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
-    ("errors",),
+    ("errors", "cards"),
     ("find", "expression"),
     ("mistakes",),
     ("parts",),

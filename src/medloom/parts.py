@@ -220,6 +220,14 @@ class SplitPart(Strict):
         """Whether rows are held out to judge."""
         return self.folds > 1 or self.test > 0 or self.by in ("column", "site")
 
+    def words(self) -> str:
+        """How rows are held out, in a few words."""
+        if self.by == "column":
+            return f"as column {self.column!r} says"
+        if self.folds > 1:
+            return f"cross-validation in {self.folds} folds by {self.by}"
+        return f"{self.test:.0%} judge, by {self.by}" if self.judges else "nobody judges"
+
     @property
     def refits(self) -> bool:
         """Whether a last network is trained on all rows after cross-validation."""

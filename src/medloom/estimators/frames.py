@@ -94,8 +94,8 @@ def _series(
 
 
 def _word(value: Any) -> str:
-    whole = isinstance(value, (int, float, np.integer, np.floating)) and str(value).lower() not in ("true", "false")
-    return str(int(value)) if whole and float(value).is_integer() else str(value)
+    number = isinstance(value, numbers.Real) and str(value) not in ("True", "False")
+    return str(int(value)) if number and float(value).is_integer() else str(value)
 
 
 def free(name: str, taken: Sequence[str]) -> str:

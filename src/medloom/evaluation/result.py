@@ -24,15 +24,23 @@ def best_baseline(comparison: Comparison, metrics: Mapping[str, Metric]) -> str 
     return max(known, key=lambda name: sign * known[name])
 
 
-def target_result(comparison: Comparison, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """One target's entry of `metrics.json`: model, baselines, the difference from the best one, and from each."""
-    best = best_baseline(comparison, metrics)
+def target_result(
+    comparison: Comparison, metrics: Mapping[str, Metric], labels: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """One target's entry of `metrics.json`: model, baselines, the difference from the best one, and from each.
+
+    `labels` are what the baselines are called, by name.
+    """
+    best, headline = best_baseline(comparison, metrics), next(iter(metrics))
     return {
         "model": _plain(comparison.estimates[MODEL]),
         "baselines": {name: _plain(of) for name, of in comparison.estimates.items() if name != MODEL},
         "difference": {"baseline": best, **(_plain(comparison.differences[best]) if best is not None else {})},
         "differences": {name: _plain(of) for name, of in comparison.differences.items()},
-        "headline": next(iter(metrics)),
+        "headline": headline,
+        "label": metrics[headline].label,
+        "higher_is_better": metrics[headline].higher_is_better,
+        "labels": dict(labels or {}),
         "rows": comparison.rows,
         "patients": comparison.patients,
         "resamples": comparison.resamples,

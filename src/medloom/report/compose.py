@@ -78,6 +78,10 @@ class Story:
             steps += [Step("split", why, int(held.sum()), patients, len(rows))] * bool(len(rows))
         return tuple(steps)
 
+    def labels(self, target: str) -> dict[str, str]:
+        """What the target's baselines are called."""
+        return {name: baseline.label for name, baseline in self.tasks[target].baselines(0).items()}
+
     def tally(self, target: str, rows: np.ndarray) -> Mapping[str, int]:
         """Known answers of these rows by what they are."""
         options = self.prepared.study.targets[target]
@@ -185,13 +189,12 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
 
 def _answer(story: Story, name: str) -> Answer:
     task = story.tasks[name]
-    labels = {key: baseline.label for key, baseline in task.baselines(0).items()}
     return Answer.of(
         name,
         task.question(),
         story.comparisons[name],
         task.metrics(),
-        labels,
+        story.labels(name),
         task.plots(story.measured[name]),
         task.describe(),
     )
