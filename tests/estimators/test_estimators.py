@@ -79,6 +79,20 @@ def test_polars_pandas_and_arrow_give_the_same_model(fitted: Any) -> None:
         np.testing.assert_array_equal(again.predict_proba(frame), model.predict_proba(x))
 
 
+def test_a_number_is_the_same_however_it_is_stored() -> None:
+    x, y = cohort(60)
+    x = x.astype(np.float16).astype(np.float64)
+    answers = [
+        MedloomRegressor(epochs=1).fit(x, y["time"]).predict(x.astype(kind)) for kind in ("<f8", ">f8", "f2", "g")
+    ]
+    whole = pd.DataFrame({"a": pd.array([1, None, 3] * 20, dtype="Int64"), "b": pd.array([True, None, False] * 20, dtype="boolean")})  # fmt: skip
+    plain = pd.DataFrame({"a": [1.0, np.nan, 3.0] * 20, "b": pd.Series([True, None, False] * 20, dtype=object)})
+    for other in answers[1:]:
+        np.testing.assert_array_equal(other, answers[0])
+    model = MedloomRegressor(epochs=1).fit(whole, y["time"])
+    np.testing.assert_array_equal(model.predict(plain), model.predict(whole))
+
+
 def test_the_seed_decides(fitted: Any) -> None:
     model, x, y = fitted
     other = clone(model).set_params(random_state=5).fit(x, y)

@@ -37,11 +37,6 @@ class MedloomClassifier(ClassifierMixin, TableEstimator):
       which set it on calibration rows. `calibration`: `"none"` leaves probabilities as the network gives them.
 
     Fitted: `classes_`, `n_features_in_`, `feature_names_in_` (tables), `bundle_`, and with `out` also `run_`.
-
-    >>> from medloom.estimators import MedloomClassifier
-    >>> model = MedloomClassifier(epochs=5)
-    >>> model.get_params()["valid"]
-    0.1
     """
 
     def __init__(

@@ -76,7 +76,8 @@ def _series(
 ) -> pl.Series:
     """One column; of mixed objects numbers where all are numbers, words where all are numbers or words."""
     if values.dtype.kind in "biufmM":
-        return pl.Series(name, values)
+        plain = values.astype(np.float64 if values.dtype.kind == "f" else values.dtype.newbyteorder("="))
+        return pl.Series(name, plain)
     if values.dtype.kind == "U":
         return pl.Series(name, values.tolist(), pl.String)
     if empty is None:
