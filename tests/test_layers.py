@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
-    ("errors",),
+    ("errors", "cards"),
     ("find", "expression"),
     ("mistakes",),
     ("parts",),
@@ -32,7 +32,7 @@ STOREYS = (
     ("rundir",),
     ("judging",),
     ("run",),
-    ("cli", "serve", "federate", "monitor"),
+    ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),
 )
 HEIGHT = {room: height for height, storey in enumerate(STOREYS) for room in storey}

@@ -115,6 +115,12 @@ class Bundle:
             answer = answer.with_columns(pl.Series("problems", ["; ".join(w) or None for w in words], pl.String))
         return answer
 
+    def _repr_html_(self) -> str:
+        """The bundle's card for a notebook."""
+        from medloom.cards import bundle_card
+
+        return bundle_card(self.card, self.study.name)
+
     def feed(self, cohort: Cohort, problems: OnProblem = "refuse") -> tuple[Feed, list[Problem]]:
         """The cohort's rows through read, pack, point and bind; with all that does not fit."""
         sources, found = {}, []

@@ -178,7 +178,11 @@ class SplitPart(Strict):
     test_sites: tuple[str, ...] = Field(
         (), description='for by = "site": the sites that judge; left out: a share of the sites (test), drawn at random'
     )
-    test: Share = Field(0.2, description="share of patients (of sites) that judge; with folds, 1 in folds judges")
+    test: Share = Field(
+        0.2,
+        description="share of patients (of sites) that judge; with folds, 1 in folds judges; 0, by patient: nobody judges and "
+        "there are no figures",
+    )
     valid: Share = Field(0.1, description="share of patients that stop the training")
     calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
     stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
@@ -207,9 +211,22 @@ class SplitPart(Strict):
         judging = 1 / self.folds if self.folds > 1 else self.test
         if judging + self.valid + self.calibrate >= 0.95:
             raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
-        if self.by != "column" and self.test == 0:
-            raise PydanticCustomError("test", "test = 0 leaves no patients to judge by; give a share such as 0.2")
+        if self.by in ("time", "site") and self.test == 0 and not self.test_sites:
+            raise PydanticCustomError("test", 'test = 0 goes with by = "patient"; give a share such as 0.2')
         return self
+
+    @property
+    def judges(self) -> bool:
+        """Whether rows are held out to judge."""
+        return self.folds > 1 or self.test > 0 or self.by in ("column", "site")
+
+    def words(self) -> str:
+        """How rows are held out, in a few words."""
+        if self.by == "column":
+            return f"as column {self.column!r} says"
+        if self.folds > 1:
+            return f"cross-validation in {self.folds} folds by {self.by}"
+        return f"{self.test:.0%} judge, by {self.by}" if self.judges else "nobody judges"
 
     @property
     def refits(self) -> bool:

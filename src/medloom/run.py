@@ -54,6 +54,12 @@ class Run:
         """Answers for the rows that were judged."""
         return pl.read_parquet(self.folder / "predictions.parquet")
 
+    def _repr_html_(self) -> str:
+        """The figures for a notebook."""
+        from medloom.report.notebook import run_card
+
+        return run_card(self.metrics, self.folder)
+
 
 def fit(
     study: Study | str | Path,
@@ -211,8 +217,8 @@ def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
 
 def _write_results(story: Story, folder: Path) -> None:
     targets = {
-        n: target_result(one, story.tasks[n].metrics(), story.team.shares.get(n))
-        for n, one in story.comparisons.items()
+        name: target_result(one, story.tasks[name].metrics(), story.labels(name), story.team.shares.get(name))
+        for name, one in story.comparisons.items()
     }
     write_text(
         folder / "metrics.json",

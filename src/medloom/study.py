@@ -117,6 +117,15 @@ class Study(Strict):
         copy._folder = folder
         return copy
 
+    def _repr_html_(self) -> str:
+        """The study for a notebook, in a few lines."""
+        from medloom.cards import card
+
+        inputs = {f"input {name}": part.modality for name, part in self.inputs.items()}
+        targets = {f"target {name}": part.task for name, part in self.targets.items()}
+        who = f"patient in column {self.cohort.patient!r}" if self.cohort.patient else "every row is another patient"
+        return card("Study", self.name, facts={"rows": who, **inputs, **targets, "split": self.split.words()})
+
     def dense_targets(self) -> dict[str, str]:
         """Targets that are laid on an input: target name → input name."""
         return {name: part.input for name, part in self.targets.items() if find.task(part.task).dense}  # type: ignore[attr-defined]

@@ -98,6 +98,8 @@ def print_figures(run: Run) -> None:
         difference = target["difference"]
         if difference["baseline"] is not None:
             print(f"  difference to {difference['baseline'].replace('_', ' ')}: {_interval(difference[headline])}")
+    if not run.metrics["targets"]:
+        print("\nNo row with a known answer judged, so there are no figures")
     print(f"\nReport: {run.report.resolve()}")
 
 

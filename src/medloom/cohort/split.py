@@ -103,7 +103,7 @@ def split(part: SplitPart, cohort: Cohort, strata: Sequence[Int[np.ndarray, " ro
         place = _places(cohort.patient, cohort.patient_id, strata, shares, (seed, "split"))
         folds = [Fold(*(np.flatnonzero(place[cohort.patient] == index) for index in range(4)))]
     for fold in folds:
-        for name in ("train", "test"):
+        for name in ("train", "test") if part.judges else ("train",):
             if not len(getattr(fold, name)):
                 raise DataError(
                     f"split: no rows are left for {name}; found {len(np.unique(cohort.patient))} patients, which is too few"

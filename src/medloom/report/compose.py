@@ -14,7 +14,7 @@ import numpy as np
 from medloom import __version__, find
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
-from medloom.evaluation.intervals import Comparison
+from medloom.evaluation.intervals import MODEL, Comparison
 from medloom.evaluation.result import WITHOUT, target_result
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
@@ -84,6 +84,13 @@ class Story:
             steps += [Step("split", why, int(held.sum()), patients, len(rows))] * bool(len(rows))
         return tuple(steps)
 
+    def labels(self, target: str) -> dict[str, str]:
+        """What the target's model, its members and the baselines are called, by name."""
+        count = len(self.team.networks)
+        networks = NETWORK.capitalize() if count == 1 else f"{count} networks"
+        labels = {NETWORK: networks, **{name: one.label for name, one in self.tasks[target].baselines(0).items()}}
+        return {MODEL: " + ".join(labels[member] for member in self.team.members(target)), **labels}
+
     def tally(self, target: str, rows: np.ndarray) -> Mapping[str, int]:
         """Known answers of these rows by what they are."""
         options = self.prepared.study.targets[target]
@@ -145,7 +152,7 @@ def card(story: Story) -> dict[str, Any]:
         "members": {name: list(story.team.members(name)) for name in story.tasks},
         "counts": story.counts(),
         "figures": {
-            n: target_result(c, story.tasks[n].metrics(), story.team.shares.get(n))
+            n: target_result(c, story.tasks[n].metrics(), story.labels(n), story.team.shares.get(n))
             for n, c in story.comparisons.items()
         },
         "split": {"by": proof["by"], "patients_in_two_parts": proof["patients_in_two_parts"]},
@@ -173,6 +180,8 @@ def _judged(story: Story) -> str:
             f"The figures come from cross-validation ({_split(story).split(';')[0]}): rows were judged by networks that "
             "had not seen their patient. The network of this bundle was trained on all rows afterwards."
         )
+    if not story.prepared.study.split.judges:
+        return "No row judged this network (split.test = 0): nothing is known of how good it is on new patients."
     return "The figures are of this network, on rows it has not seen."
 
 
@@ -186,12 +195,14 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
             f"{rows}{counts['patients']:,} patients{where}; each of the {judged['patients']:,} patients "
             f"({judged['rows']:,} rows) that the figures are of was judged by networks that had not seen this patient."
         )
+    if not story.prepared.study.split.judges and story.trained:
+        return f"{rows}{counts['patients']:,} patients{where}; nobody was held out, so there are no figures."
     return f"{rows}{counts['patients']:,} patients{where}; the figures are of the {judged['patients']:,} patients ({judged['rows']:,} rows) that were held out."
 
 
 def _answer(story: Story, name: str) -> Answer:
     task = story.tasks[name]
-    labels = {NETWORK: _networks(story), **{key: one.label for key, one in task.baselines(0).items()}}
+    labels = story.labels(name)
     return Answer.of(
         name,
         task.question(),
@@ -200,14 +211,9 @@ def _answer(story: Story, name: str) -> Answer:
         labels,
         task.plots({e: m for e, m in story.measured[name].items() if not e.startswith(WITHOUT)}),
         task.describe(),
-        " + ".join(labels[member] for member in story.team.members(name)),
+        labels[MODEL],
         story.team.shares.get(name),
     )
-
-
-def _networks(story: Story) -> str:
-    count = len(story.team.networks)
-    return NETWORK.capitalize() if count == 1 else f"{count} networks"
 
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
@@ -253,6 +259,9 @@ def _warnings(story: Story) -> list[str]:
         if rare:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)
+    if story.trained and not study.split.judges:
+        found.append("No row judges (split.test = 0): nothing is known of how good this network is on new patients.")
+        absent = set()
     found += [f"{name}: no held-out row has a known answer, so nothing can be said of it." for name in sorted(absent)]
     if story.trained and not len(fold.calibrate):
         found.append(
