@@ -20,7 +20,8 @@ from medloom.statistics import survival
 from medloom.task import Block
 from medloom.tasks import _cox, _hazards
 from medloom.tasks._survive_baselines import CoxPH, GradientBoosting, KaplanMeier
-from medloom.tasks.survive import Survive, SurviveOptions
+from medloom.tasks._survive_options import SurviveOptions
+from medloom.tasks.survive import Survive
 
 DATA = Path(__file__).parents[1] / "data" / "survival"
 LEARNERS = [CoxPH, GradientBoosting]
