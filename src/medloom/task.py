@@ -108,6 +108,18 @@ class Baseline(ABC):
         """What a head would have returned for these rows."""
 
 
+class Member(Baseline):
+    """A baseline that may join the networks in an ensemble, and be kept in a bundle: all it learnt are arrays."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was learnt."""
+
+    @abstractmethod
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes what `arrays` of a fitted one gave, in place of learning."""
+
+
 class Task(ABC):
     """One kind of answer. Abstract or final, as modalities are."""
 
@@ -118,6 +130,8 @@ class Task(ABC):
     """Whether the loss of a row depends on that row alone."""
     dense: ClassVar[bool] = False
     """Whether the target is laid on an input (`options.input`) and answers are lifted back by it."""
+    joins: ClassVar[tuple[str, ...]] = ()
+    """Names of those of its baselines that are a `Member`."""
 
     @classmethod
     @abstractmethod
@@ -161,14 +175,20 @@ class Task(ABC):
     def loss(self, output: Output, target: Field, inputs: Mapping[str, Field]) -> Float[Tensor, " batch"]:
         """One number a row, never reduced; zero where the target is absent."""
 
-    def combine(self, outputs: Sequence[Output]) -> Output:
-        """One output for each row of what the members of an ensemble say, on which nothing of the fit depends.
+    def combine(self, outputs: Sequence[Output], shares: Float[Tensor, " members"] | None = None) -> Output:
+        """One output for each row of what the members of an ensemble say; `shares` sum to 1, equal when left out.
 
-        The mean of every tensor, unless a task knows better: classification takes the mean of probabilities.
+        The weighted mean of every tensor, unless a task knows better: classification takes that of probabilities.
+        Differentiable in the shares.
         """
         import torch
 
-        return {name: torch.stack([output[name] for output in outputs]).mean(dim=0) for name in outputs[0]}
+        if shares is None:
+            return {name: torch.stack([output[name] for output in outputs]).mean(dim=0) for name in outputs[0]}
+        return {
+            name: torch.tensordot(shares.to(outputs[0][name].dtype), torch.stack([o[name] for o in outputs]), dims=1)
+            for name in outputs[0]
+        }
 
     @abstractmethod
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:

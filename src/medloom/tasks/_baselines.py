@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,8 +18,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from medloom import fitted
 from medloom.batch import Field, Output
-from medloom.task import Baseline, Block
+from medloom.task import Block, Member
+from medloom.tasks._models import KINDS, Constant, Forest, Linear, Model
 
 Kind = Literal["binary", "multiclass", "multilabel"]
 LEAST = 1e-7
@@ -54,11 +56,26 @@ class Problem:
         return len(np.unique(self.valid_codes)) > 1
 
 
-Predictor = Callable[[np.ndarray], np.ndarray]
-"""Features "rows features" → log-probabilities "rows classes"."""
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """Log-probabilities of `classes` classes from a model of those that its rows had, `present`."""
+
+    model: Model
+    present: Int[np.ndarray, " present"]
+    classes: Int[np.ndarray, ""]
+
+    def __call__(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, "rows classes"]:
+        from scipy.special import log_softmax
+
+        score = self.model.score(features)
+        if score.shape[1] == 1:
+            score = np.concatenate([np.zeros_like(score), score], axis=1)
+        log = np.full((len(features), int(self.classes)), np.log(LEAST))
+        log[:, self.present] = np.maximum(log_softmax(score, axis=1), np.log(LEAST))
+        return log
 
 
-class _Classifier(Baseline):
+class _Classifier(Member):
     """One predictor for the classes, or one for each label."""
 
     def __init__(self, kind: Kind, classes: int, seed: int) -> None:
@@ -95,6 +112,13 @@ class _Classifier(Baseline):
         each = [predictor(features) for predictor in self._predictors]
         logits = each[0] if self._kind == "multiclass" else np.stack([log[:, 1] - log[:, 0] for log in each], axis=1)
         return {"logits": torch.from_numpy(logits.astype(np.float32))}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {f"{i}/{name}": a for i, one in enumerate(self._predictors) for name, a in fitted.arrays(one).items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        count = 1 + max(int(name.partition("/")[0]) for name in arrays)
+        self._predictors = [fitted.from_arrays(Predictor, fitted.below(arrays, f"{i}/"), KINDS) for i in range(count)]
 
     def _gather(self, blocks: Iterable[Block]) -> tuple[np.ndarray, np.ndarray]:
         """Features, and targets "rows problems" with NaN where unknown."""
@@ -135,8 +159,9 @@ class Logistic(_Classifier):
                 # A fit stopped at its last iteration is judged by the validation rows like any other.
                 warnings.filterwarnings("ignore", category=_convergence_warning())
                 model.fit(features, problem.codes)
-            candidates.append(model)
-        return _best([_predictor(model, chosen, problem.classes) for model in candidates], problem)
+            linear = Linear.of(model, chosen, model[-1].coef_, model[-1].intercept_)
+            candidates.append(_predictor(linear, model.classes_, problem))
+        return _best(candidates, problem)
 
 
 class GradientBoosting(_Classifier):
@@ -153,8 +178,8 @@ class GradientBoosting(_Classifier):
         chosen = _strongest(problem, min(BOOSTING_FEATURES, _affordable(problem)))
         features, codes = problem.features[:, chosen], problem.codes
         if not problem.can_choose:
-            model = _boosting(0.1, 7, UNTUNED_TREES, len(codes), False, problem.seed)
-            return _predictor(model.fit(features, codes), chosen, problem.classes)
+            model = _boosting(0.1, 7, UNTUNED_TREES, len(codes), False, problem.seed).fit(features, codes)
+            return _predictor(Forest.of(model, chosen), model.classes_, problem)
         # Early stopping scores the classes that were trained on; a validation row of another one cannot be scored.
         scored = np.isin(problem.valid_codes, codes)
         valid = (problem.valid_features[:, chosen][scored], problem.valid_codes[scored])
@@ -162,7 +187,7 @@ class GradientBoosting(_Classifier):
         for rate, leaves in BOOSTING_SETTINGS:
             model = _boosting(rate, leaves, MOST_TREES, len(codes), bool(scored.any()), problem.seed)
             model.fit(features, codes, X_val=valid[0], y_val=valid[1]) if scored.any() else model.fit(features, codes)
-            candidates.append(_predictor(model, chosen, problem.classes))
+            candidates.append(_predictor(Forest.of(model, chosen), model.classes_, problem))
         return _best(candidates, problem)
 
 
@@ -199,28 +224,14 @@ def _convergence_warning() -> type[Warning]:
     return ConvergenceWarning
 
 
-def _predictor(model: Any, chosen: Int[np.ndarray, " chosen"], classes: int) -> Predictor:
-    """Log-probabilities over all classes from a fitted scikit-learn model of the classes its rows had."""
-    from scipy.special import log_softmax
-
-    def predict(features: np.ndarray) -> np.ndarray:
-        if not len(features):
-            return np.zeros((0, classes))
-        score = model.decision_function(features[:, chosen])
-        if score.ndim == 1:
-            score = np.stack([np.zeros_like(score), score], axis=1)
-        log = np.full((len(features), classes), np.log(LEAST))
-        log[:, model.classes_] = np.maximum(log_softmax(score, axis=1), np.log(LEAST))
-        return log
-
-    return predict
+def _predictor(model: Model, present: Int[np.ndarray, " present"], problem: Problem) -> Predictor:
+    return Predictor(model, np.asarray(present, np.int64), np.array(problem.classes))
 
 
 def _prevalence(problem: Problem) -> Predictor:
     """The share of each class, half a row added to each, so that an unseen class keeps some probability."""
     count = np.bincount(problem.codes, minlength=problem.classes) + 0.5
-    log = np.log(count / count.sum())
-    return lambda features: np.tile(log, (len(features), 1))
+    return _predictor(Constant(np.log(count / count.sum())), np.arange(problem.classes), problem)
 
 
 def _best(candidates: list[Predictor], problem: Problem) -> Predictor:

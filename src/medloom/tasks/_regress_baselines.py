@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from medloom import fitted
 from medloom.batch import Field, Output
-from medloom.task import Baseline, Block
+from medloom.task import Block, Member
+from medloom.tasks._models import KINDS, Constant, Forest, Linear, Model
 from medloom.tasks._plain import strongest
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -31,8 +33,22 @@ UNTUNED_TREES = 100
 LEAST_RATE = 1e-6
 """Least predicted rate of a count, as a share of the mean rate."""
 
-Predictor = Callable[[np.ndarray], np.ndarray]
-"""Features "rows features" → numbers "rows", in the unit of the column."""
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """Numbers in the unit of the column: what the model scores (its exponential where `rate`), held to `bounds`, plus `shift`.
+
+    The bounds are the least and the greatest number of the training rows: an outlying feature says anything.
+    """
+
+    model: Model
+    rate: Bool[np.ndarray, ""]
+    bounds: Float[np.ndarray, "2"]
+    shift: Float[np.ndarray, ""]
+
+    def __call__(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, " rows"]:
+        score = self.model.score(features)[:, 0]
+        return np.clip(np.exp(score) if self.rate else score, *self.bounds) + self.shift
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +82,7 @@ class Problem:
     valid_truth: Float[np.ndarray, " valid"]
 
 
-class _Regression(Baseline):
+class _Regression(Member):
     """A predictor of the number, and a predictor of each quantile."""
 
     def __init__(self, unit: Unit, seed: int) -> None:
@@ -94,6 +110,15 @@ class _Regression(Baseline):
         columns += [(quantile(features) - unit.centre) / unit.scale for quantile in self._quantiles]
         return {"logits": torch.from_numpy(np.stack(columns, axis=1).astype(np.float32))}
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        each = [self._number, *self._quantiles]
+        return {f"{i}/{name}": array for i, one in enumerate(each) for name, array in fitted.arrays(one).items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        count = 1 + len(self._unit.quantiles)
+        each = [fitted.from_arrays(Predictor, fitted.below(arrays, f"{i}/"), KINDS) for i in range(count)]
+        self._number, self._quantiles = each[0], each[1:]
+
     def _marginal(self, problem: Problem) -> tuple[Predictor, list[Predictor]]:
         middle = float(np.median(problem.truth) if self._unit.robust else problem.truth.mean())
         return _constant(middle), [_constant(float(np.quantile(problem.truth, q))) for q in self._unit.quantiles]
@@ -103,7 +128,7 @@ class _Regression(Baseline):
         enough = len(problem.valid_truth) >= 50
         features, truth = (problem.valid_features, problem.valid_truth) if enough else (problem.features, problem.truth)
         error = truth - number(features)
-        return [_shifted(number, float(np.quantile(error, q))) for q in self._unit.quantiles]
+        return [replace(number, shift=number.shift + np.quantile(error, q)) for q in self._unit.quantiles]
 
     def _loss(self, number: Predictor, problem: Problem) -> float:
         value, truth = number(problem.valid_features), problem.valid_truth
@@ -151,7 +176,8 @@ class Ridge(_Regression):
                 # A fit stopped at its last iteration is judged by the validation rows like any other.
                 warnings.filterwarnings("ignore", category=_convergence_warning())
                 model.fit(problem.features[:, chosen], problem.truth)
-            candidates.append(_predictor(model, chosen, problem.truth))
+            linear = Linear.of(model, chosen, model[-1].coef_, model[-1].intercept_)
+            candidates.append(_predictor(linear, counts, problem.truth))
         number = candidates[self._best(candidates, problem)]
         return number, self._around(number, problem)
 
@@ -195,7 +221,7 @@ class GradientBoosting(_Regression):
         )
         valid = {"X_val": problem.valid_features[:, chosen], "y_val": problem.valid_truth} if stops else {}
         model.fit(problem.features[:, chosen], problem.truth, **valid)
-        return _predictor(model, chosen, problem.truth)
+        return _predictor(Forest.of(model, chosen), loss["loss"] == "poisson", problem.truth)
 
 
 def _linear(penalty: float, counts: bool) -> Any:
@@ -218,24 +244,12 @@ def _convergence_warning() -> type[Warning]:
     return ConvergenceWarning
 
 
-def _predictor(model: Any, chosen: np.ndarray, truth: np.ndarray) -> Predictor:
-    """The model's numbers, held between the least and the greatest of its training rows: an outlying feature says anything."""
-    low, high = float(truth.min()), float(truth.max())
-
-    def predict(features: np.ndarray) -> np.ndarray:
-        if not len(features):
-            return np.zeros(0)
-        return np.clip(model.predict(features[:, chosen]), low, high)
-
-    return predict
+def _predictor(model: Model, rate: bool, truth: np.ndarray) -> Predictor:
+    return Predictor(model, np.array(rate), np.array([truth.min(), truth.max()], np.float64), np.array(0.0))
 
 
 def _constant(value: float) -> Predictor:
-    return lambda features: np.full(len(features), value)
-
-
-def _shifted(number: Predictor, by: float) -> Predictor:
-    return lambda features: number(features) + by
+    return Predictor(Constant(np.array([value])), np.array(False), np.array([-np.inf, np.inf]), np.array(0.0))
 
 
 def _gather(blocks: Iterable[Block]) -> tuple[np.ndarray, np.ndarray]:

@@ -5,19 +5,21 @@ Each gives what the head gives, `{"logits": [rows, bins]}`: log-odds of the haza
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from medloom import fitted
 from medloom.batch import Output
-from medloom.task import Baseline, Block
+from medloom.task import Block, Member
 from medloom.tasks import _cox
 from medloom.tasks._hazards import LEAST, logit, marginal, negative_log_likelihood, periods
+from medloom.tasks._models import KINDS, Forest, Linear
 from medloom.tasks._plain import CELLS, strongest
 
 COX_FEATURES = 200
@@ -30,8 +32,54 @@ BOOSTING_FEATURES = 500
 MOST_TREES = 200
 UNTUNED_TREES = 50
 
-Predictor = Callable[[np.ndarray], np.ndarray]
-"""Features "rows features" → log-odds "rows bins"."""
+
+class Predictor(ABC):
+    """A frozen dataclass of arrays that gives log-odds of the hazard of each interval."""
+
+    @abstractmethod
+    def __call__(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, "rows bins"]:
+        """Log-odds of the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Everyone(Predictor):
+    """The same for every row."""
+
+    logits: Float[np.ndarray, " bins"]
+
+    def __call__(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, "rows bins"]:
+        return np.tile(self.logits, (len(features), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Proportional(Predictor):
+    """Increments of the baseline's cumulative hazard times the relative hazard, held to the range of training rows."""
+
+    line: Linear
+    bounds: Float[np.ndarray, "2"]
+    increments: Float[np.ndarray, " bins"]
+
+    def __call__(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, "rows bins"]:
+        relative = np.exp(np.clip(self.line.score(features), *self.bounds))
+        return logit(-np.expm1(-self.increments * relative))
+
+
+@dataclass(frozen=True, slots=True)
+class Boosted(Predictor):
+    """Trees for each row and interval; the last feature they chose among is the interval's number."""
+
+    chosen: Int[np.ndarray, " chosen"]
+    forest: Forest
+    bins: Int[np.ndarray, ""]
+
+    def __call__(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, "rows bins"]:
+        bins, bound = int(self.bins), float(np.log(1 / LEAST))
+        number = np.tile(np.arange(bins, dtype=np.float64), len(features))[:, None]
+        each = np.concatenate([np.repeat(features[:, self.chosen], bins, axis=0), number], axis=1)
+        return np.clip(self.forest.score(each)[:, 0], -bound, bound).reshape(len(features), bins)
+
+
+PREDICTORS: dict[str, type[Predictor]] = {one.__name__: one for one in (Everyone, Proportional, Boosted)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +99,11 @@ class Problem:
         return bool((self.valid_event == 1).any())
 
 
-class _Survival(Baseline):
+class _Survival(Member):
     def __init__(self, edges: Float[np.ndarray, " bins"], seed: int) -> None:
         self._edges = edges
         self._seed = seed
-        self._predictor: Predictor = _constant(np.zeros(len(edges)))
+        self._predictor: Predictor = Everyone(np.zeros(len(edges)))
 
     @abstractmethod
     def _learn(self, problem: Problem) -> Predictor:
@@ -73,8 +121,15 @@ class _Survival(Baseline):
         made = self._predictor(features) if len(features) else np.zeros((0, len(self._edges)))
         return {"logits": torch.from_numpy(made.astype(np.float32))}
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {f"{type(self._predictor).__name__}/{k}": a for k, a in fitted.arrays(self._predictor).items()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        kind = next(iter(arrays)).partition("/")[0]
+        self._predictor = fitted.from_arrays(PREDICTORS[kind], fitted.below(arrays, f"{kind}/"), KINDS)
+
     def _marginal(self, problem: Problem) -> Predictor:
-        return _constant(logit(marginal(problem.time, problem.event, self._edges)))
+        return Everyone(logit(marginal(problem.time, problem.event, self._edges)))
 
     def _best(self, candidates: list[Predictor], problem: Problem) -> Predictor:
         """The one under which the validation rows are likeliest; the first where they cannot choose."""
@@ -108,23 +163,18 @@ class CoxPH(_Survival):
         chosen = strongest(problem.features, _unexpected(problem), COX_FEATURES)
         prepare = _prepared(problem.features[:, chosen])
         features = prepare.transform(problem.features[:, chosen])
-        candidates = []
+        candidates: list[Predictor] = []
         for penalty in PENALTIES if problem.can_choose else PENALTIES[2:3]:
             model = _cox.fit(features, problem.time, problem.event, penalty)
-            candidates.append(self._predictor_of(model, prepare, chosen, features))
+            line = features @ model.coefficient
+            candidates.append(
+                Proportional(
+                    Linear.of(prepare, chosen, model.coefficient, 0.0),
+                    np.array([line.min(), line.max()]),
+                    np.diff(model.hazard(self._edges), prepend=0.0),
+                )
+            )
         return self._best(candidates, problem)
-
-    def _predictor_of(self, model: _cox.Cox, prepare: Any, chosen: np.ndarray, seen: np.ndarray) -> Predictor:
-        """Hazards of intervals from the cumulative hazard, held to the range of risks that training rows have."""
-        increments = np.diff(model.hazard(self._edges), prepend=0.0)
-        line = seen @ model.coefficient
-        low, high = line.min(), line.max()
-
-        def predict(features: np.ndarray) -> np.ndarray:
-            relative = np.exp(np.clip(prepare.transform(features[:, chosen]) @ model.coefficient, low, high))
-            return logit(-np.expm1(-increments * relative[:, None]))
-
-        return predict
 
 
 class GradientBoosting(_Survival):
@@ -180,15 +230,8 @@ class GradientBoosting(_Survival):
         )
         more = {} if valid is None else {"X_val": valid[0], "y_val": valid[1], "sample_weight_val": valid[2]}
         model.fit(train[0], train[1], sample_weight=train[2], **more)
-        bins = len(self._edges)
-        bound = float(np.log(1 / LEAST))
-
-        def predict(features: np.ndarray) -> np.ndarray:
-            number = np.tile(np.arange(bins, dtype=np.float64), len(features))[:, None]
-            each = np.concatenate([np.repeat(features[:, chosen], bins, axis=0), number], axis=1)
-            return np.clip(model.decision_function(each), -bound, bound).reshape(len(features), bins)
-
-        return predict
+        forest = Forest.of(model, np.arange(train[0].shape[1]))
+        return Boosted(np.asarray(chosen, np.int64), forest, np.array(len(self._edges)))
 
 
 def _unexpected(problem: Problem) -> np.ndarray:
@@ -206,10 +249,6 @@ def _prepared(features: np.ndarray) -> Any:
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()
     )
     return pipeline.fit(features)
-
-
-def _constant(logits: np.ndarray) -> Predictor:
-    return lambda features: np.tile(logits, (len(features), 1))
 
 
 def _gather(blocks: Iterable[Block]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

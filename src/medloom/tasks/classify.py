@@ -106,6 +106,7 @@ class Classify(Task):
     Options: ClassVar[type[ClassifyOptions]] = ClassifyOptions
     Summary: ClassVar[type[ClassSummary]] = ClassSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
+    joins: ClassVar[tuple[str, ...]] = ("logistic", "gradient_boosting")
 
     options: ClassifyOptions
     kind: Kind
@@ -227,16 +228,20 @@ class Classify(Task):
             return loss[:, 0]
         return loss.sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
 
-    def combine(self, outputs: Sequence[Output]) -> Output:
+    def combine(self, outputs: Sequence[Output], shares: Float[Tensor, " members"] | None = None) -> Output:
         """Logits of the mean of the members' probabilities."""
         import torch
         from torch.nn import functional as F
 
         logits = torch.stack([output["logits"] for output in outputs])
+        if shares is None:
+            log = logits.new_full((len(outputs), 1, 1), -math.log(len(outputs)))
+        else:
+            log = shares.to(logits.dtype).log().view(-1, 1, 1)
         if self.kind == "multiclass":
-            return {"logits": torch.logsumexp(F.log_softmax(logits, dim=-1), dim=0) - math.log(len(outputs))}
-        # The members' count is in both parts of the odds, and goes.
-        return {"logits": F.logsigmoid(logits).logsumexp(dim=0) - F.logsigmoid(-logits).logsumexp(dim=0)}
+            return {"logits": torch.logsumexp(F.log_softmax(logits, dim=-1) + log, dim=0)}
+        positive, negative = F.logsigmoid(logits) + log, F.logsigmoid(-logits) + log
+        return {"logits": positive.logsumexp(dim=0) - negative.logsumexp(dim=0)}
 
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
         """Temperature by log-likelihood, then the threshold; each only where both classes have calibration rows."""

@@ -94,6 +94,7 @@ class Regress(Task):
     Options: ClassVar[type[RegressOptions]] = RegressOptions
     Summary: ClassVar[type[NumberSummary]] = NumberSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
+    joins: ClassVar[tuple[str, ...]] = ("ridge", "gradient_boosting")
 
     options: RegressOptions
     centre: float

@@ -67,6 +67,7 @@ class Survive(Task):
     Options: ClassVar[type[SurviveOptions]] = SurviveOptions
     Summary: ClassVar[type[FollowedSummary]] = FollowedSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
+    joins: ClassVar[tuple[str, ...]] = ("cox", "gradient_boosting")
 
     options: SurviveOptions
     edges: tuple[float, ...]

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from medloom.errors import DataError
+from medloom.fitted import below
 
 
 @dataclass(slots=True)
@@ -57,17 +58,13 @@ def load(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> tu
         with safe_open(path, framework="pt") as handle:
             progress = Progress(**json.loads(handle.metadata()["progress"]))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}
-        network.load_state_dict(_below(tensors, "weights/"))
+        network.load_state_dict(below(tensors, "weights/"))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: the checkpoint does not fit this study; train into an empty folder") from error
     state: dict[int, dict[str, Any]] = {}
-    for name, tensor in _below(tensors, "optimizer/").items():
+    for name, tensor in below(tensors, "optimizer/").items():
         index, key = name.split("/", 1)
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    best = _below(tensors, "best/")
+    best = below(tensors, "best/")
     return progress, best or None
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
