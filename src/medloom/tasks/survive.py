@@ -187,16 +187,16 @@ class Survive(Task):
         followed = target.value.double().numpy()
         return cause_periods(followed[:, 0], followed[:, 1], np.array(self.edges), 1 + bool(self.competing_hazards))
 
-    def combine(self, outputs: Sequence[Output], weights: Float[Tensor, " members"] | None = None) -> Output:
-        """Log-odds whose risks are the mean of the members' risks; `weights` sum to 1, equal where there are none."""
+    def combine(self, outputs: Sequence[Output], shares: Float[Tensor, " members"] | None = None) -> Output:
+        """Log-odds whose risks are the mean of the members' risks."""
         import torch
 
         from medloom.tasks._hazards import by_cause, mean_incidence
 
         logits = torch.stack([by_cause(output["logits"]) for output in outputs])
-        if weights is None:
-            weights = torch.full((len(outputs),), 1 / len(outputs))
-        return {"logits": mean_incidence(logits, weights.to(logits)).view(outputs[0]["logits"].shape)}
+        if shares is None:
+            shares = torch.full((len(outputs),), 1 / len(outputs))
+        return {"logits": mean_incidence(logits, shares.to(logits)).view(outputs[0]["logits"].shape)}
 
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
         """A temperature of the distance of each hazard from that of all training rows, by likelihood.
@@ -243,7 +243,7 @@ class Survive(Task):
         risk = reached[:, 0]
         edges = np.concatenate([[0.0], self.edges])
         score = np.trapezoid(np.pad(risk, ((0, 0), (1, 0))), edges, axis=1) / edges[-1]
-        horizons = {horizon_name(h): self.edges.index(h) for h in self.horizons}
+        horizons = {name: self.edges.index(horizon) for name, horizon in self._named.items()}
         return RiskPrediction(risk, score, horizons, reached[:, 1] if self.competing_hazards else None)
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
@@ -257,14 +257,22 @@ class Survive(Task):
             "risk": prediction.risk,
         }
 
-    def metrics(self) -> Mapping[str, Metric]:
-        from medloom.tasks import _survival_figures
+    @property
+    def _named(self) -> Mapping[str, float]:
+        return {horizon_name(horizon): horizon for horizon in self.horizons}
 
-        return _survival_figures.metrics(self.edges, {horizon_name(h): h for h in self.horizons})
+    def metrics(self) -> Mapping[str, Metric]:
+        from medloom.tasks import _competing_figures, _survival_figures
+
+        figures = _competing_figures if self.competing_hazards else _survival_figures
+        return figures.metrics(self.edges, self._named)
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
+        from medloom.tasks import _competing_baselines
         from medloom.tasks._survive_baselines import CoxPH, GradientBoosting, KaplanMeier
 
+        if self.competing_hazards:
+            return _competing_baselines.baselines(self.edges, seed)
         edges = np.array(self.edges)
         return {
             "kaplan_meier": KaplanMeier(edges, seed),
@@ -273,18 +281,24 @@ class Survive(Task):
         }
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
-        from medloom.tasks import _survival_figures
+        from medloom.tasks import _competing_figures, _survival_figures
 
-        return _survival_figures.plots(self.options.time, self.edges, {horizon_name(h): h for h in self.horizons}, measured)
+        figures = _competing_figures if self.competing_hazards else _survival_figures
+        return figures.plots(self.options.time, self.edges, self._named, measured)
 
     def question(self) -> str:
         names = ", ".join(map(horizon_name, self.horizons))
-        return f"{self.options.event}: how likely by {names} {self.options.time}?"
+        first = ", and before any competing event" if self.competing_hazards else ""
+        return f"{self.options.event}: how likely by {names} {self.options.time}{first}?"
 
     def describe(self) -> Mapping[str, str]:
         zero = f", {self.at_zero} of them followed for no time" if self.at_zero else ""
+        several = bool(self.competing_hazards)
+        competing = f"{self.competing} with a competing one, " if several else ""
+        cause = ", one for each cause; risks are cumulative incidences" if several else ""
         return {
-            "training rows": f"{self.events} with the event, {self.censored} censored{zero}",
+            "training rows": f"{self.events} with the event, {competing}{self.censored} censored{zero}",
+            "hazards": f"{self.options.hazards}{cause}",
             "intervals of time": f"{len(self.edges)}, up to {horizon_name(self.edges[-1])}",
             "horizons": ", ".join(map(horizon_name, self.horizons)),
             "temperature": f"{self.temperature:.3f}" if self.calibrated else "not calibrated",
