@@ -74,7 +74,8 @@ def marginal_causes(
     ended, outlived = (part.sum(axis=0) for part in cause_periods(time, event, edges, causes))
     followed = ended.sum(axis=0) + outlived
     hazard = np.divide(ended, followed, out=np.zeros_like(ended), where=ended > 0)
-    return np.clip(hazard, LEAST, (1 - LEAST) / causes)
+    # Where nobody is left, the causes share what can be given.
+    return np.maximum(hazard * np.minimum(1, (1 - LEAST) / np.maximum(hazard.sum(axis=0), LEAST)), LEAST)
 
 
 def log_odds(hazards: Float[np.ndarray, "*rows causes bins"]) -> Float[np.ndarray, "*rows causes bins"]:

@@ -35,7 +35,10 @@ class FollowedSummary:
 
 @dataclass(frozen=True, slots=True)
 class RiskPrediction(Prediction):
-    """`risk` [rows, edges] by each edge of the intervals, and `score`: the risk averaged over time up to the last edge.
+    """`risk` [rows, edges] by each edge of the intervals, and `score`: its mean over the edges.
+
+    Edges lie where the events of the training rows do, so early risks count as much as there are early events: where
+    hazards cross, a mean over time would rank rows by what few of them live to see.
 
     With competing events the risk is the cumulative incidence of the event, and `competing` that of the others.
     """
@@ -241,10 +244,8 @@ class Survive(Task):
         logits = by_cause(output["logits"]).detach().double().numpy()
         reached = incidence(self._stretched(logits, self.temperature))
         risk = reached[:, 0]
-        edges = np.concatenate([[0.0], self.edges])
-        score = np.trapezoid(np.pad(risk, ((0, 0), (1, 0))), edges, axis=1) / edges[-1]
         horizons = {name: self.edges.index(horizon) for name, horizon in self._named.items()}
-        return RiskPrediction(risk, score, horizons, reached[:, 1] if self.competing_hazards else None)
+        return RiskPrediction(risk, risk.mean(axis=1), horizons, reached[:, 1] if self.competing_hazards else None)
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
         """`time` and `event` with NaN where unknown, `score`, and `risk` "rows edges"."""
