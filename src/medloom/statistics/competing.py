@@ -112,7 +112,7 @@ def auroc_at(
     time, cause, risk, weight = take(known(time), time, cause, risk, weight)
     left = cause > 0
     by_then, later = left & (time <= horizon), time > horizon
-    uncensored = _after(*censoring(time, left, weight), np.array([horizon]))
+    uncensored = _after(*censoring(time, left, weight), np.array([float(horizon)]))
     inverse_later = np.divide(1.0, uncensored, out=np.zeros_like(uncensored), where=uncensored > 0)
     inverse = np.where(by_then, _inverse_before(time, left, weight), inverse_later)
     truth = np.where(by_then & (cause == 1), 1.0, np.where(by_then | later, 0.0, np.nan))
