@@ -63,6 +63,17 @@ def table_binary(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, {"death": {"task": "classify", "column": "died"}})
 
 
+def table_stacked(folder: Path) -> Study:
+    """Two networks of different seeds with both simple models; classes and a number asked of the same table."""
+    _cohort(240, 5).write_csv(folder / "cohort.csv")
+    inputs = {"labs": {**TABLE, "columns": {"lactate": {"kind": "numeric"}, "ward": {"kind": "category"}}}}
+    targets = {
+        "severity": {"task": "classify", "column": "severity"},
+        "age": {"task": "regress", "column": "age"},
+    }
+    return _study(folder, inputs, targets, model={"members": ["network", "network", "gradient_boosting", "logistic"]})
+
+
 def table_several(folder: Path) -> Study:
     """Two tables, one of them absent for some rows; three targets: classes, labels with gaps, two classes weighted."""
     frame = _cohort(240, 1).with_columns(
@@ -299,6 +310,7 @@ def table_folds(folder: Path) -> Study:
 
 _MADE = (
     table_binary,
+    table_stacked,
     table_several,
     table_ensemble,
     table_transformer,

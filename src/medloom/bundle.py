@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from medloom import find, fitted
 from medloom.answers import Answers
@@ -28,12 +30,13 @@ from medloom.feed import Feed, pack, text_columns
 from medloom.modality import Modality, Problem
 from medloom.model.assembly import Network, assemble
 from medloom.model.outputs import outputs
+from medloom.model.team import Team
 from medloom.parts import CohortPart
 from medloom.study import Study, make
 from medloom.study_text import dump_json, without_folders
-from medloom.task import Task
+from medloom.task import Member, Task
 
-FORMAT = 1
+FORMAT = 2
 FILES = ("study.json", "state.json", "weights.safetensors", "card.json")
 STREAM_ROWS = 16_384
 OnProblem = Literal["refuse", "column"]
@@ -41,13 +44,18 @@ OnProblem = Literal["refuse", "column"]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A fitted study: what to read, how it was fitted, the network, and a card that says where it comes from."""
+    """A fitted study: what to read, how it was fitted, who answers, and a card that says where it comes from."""
 
     study: Study
     modalities: Mapping[str, Modality]
     tasks: Mapping[str, Task]
-    network: Network
+    team: Team
     card: Mapping[str, Any]
+
+    @property
+    def network(self) -> Network:
+        """The first of the networks."""
+        return self.team.networks[0]
 
     def predict(
         self,
@@ -96,7 +104,7 @@ class Bundle:
         if found and problems == "refuse":
             raise DataError(_refusal(found, cohort))
         answers = Answers(feed, masks, first)
-        for rows, raw, _ in outputs(self.network, feed, np.arange(len(cohort))):
+        for rows, raw, _ in outputs(self.team, feed, np.arange(len(cohort))):
             for name, task in self.tasks.items():
                 answers.add(name, task.decode(raw[name]), rows)
         answer = answers.frame(cohort.row.alias(part.row or "row"))
@@ -172,12 +180,14 @@ class Bundle:
         state = {
             "modalities": {name: fitted.dump(modality) for name, modality in self.modalities.items()},
             "tasks": {name: fitted.dump(task) for name, task in self.tasks.items()},
+            "networks": len(self.team.networks),
+            "simple": {target: list(members) for target, members in self.team.simple.items()},
+            "shares": {target: dict(shares) for target, shares in self.team.shares.items()},
         }
         _write_text(folder / "study.json", dump_json(without_folders(self.study)))
         _write_text(folder / "state.json", json.dumps(state, allow_nan=False) + "\n")
         _write_text(folder / "card.json", json.dumps(self.card, indent=2, allow_nan=False) + "\n")
-        tensors = {name: tensor.detach().contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(tensors, folder / "weights.safetensors")
+        save_file(_tensors(self.team), folder / "weights.safetensors")
         _flush(folder / "weights.safetensors")
         manifest = {"format": FORMAT, "sha256": {name: digest(folder / name) for name in FILES}}
         _write_text(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
@@ -194,13 +204,54 @@ def load(folder: str | Path) -> Bundle:
             n: fitted.load(find.modality(p.modality), state["modalities"][n]) for n, p in study.inputs.items()
         }
         tasks = {n: fitted.load(find.task(p.task), state["tasks"][n]) for n, p in study.targets.items()}
-        network = assemble(modalities, tasks, study.model, study.seed)
-        network.load_state_dict(load_file(folder / "weights.safetensors"))
+        team = _team(study, modalities, tasks, state, load_file(folder / "weights.safetensors"))
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    except (ValidationError, StudyError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (ValidationError, StudyError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"{folder}: the bundle does not fit this version of medloom: {error}") from error
-    network.eval()
-    return Bundle(study, modalities, tasks, network, card)
+    return Bundle(study, modalities, tasks, team, card)
+
+
+def _tensors(team: Team) -> dict[str, Tensor]:
+    """Weights of the first network by their own names, then those of the others and what simple models learnt."""
+    tensors: dict[str, Tensor] = {}
+    for place, network in enumerate(team.networks):
+        state = network.state_dict().items()
+        tensors |= {_of_network(place) + name: tensor.detach().contiguous() for name, tensor in state}
+    for target, members in team.simple.items():
+        for name, member in members.items():
+            arrays = member.arrays().items()
+            tensors |= {f"simple/{target}/{name}/{key}": torch.from_numpy(np.array(array)) for key, array in arrays}
+    return tensors
+
+
+def _team(
+    study: Study,
+    modalities: Mapping[str, Modality],
+    tasks: Mapping[str, Task],
+    state: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+) -> Team:
+    networks = []
+    for place in range(state.get("networks", 1)):
+        network = assemble(modalities, tasks, study.model, study.seed)
+        prefix = _of_network(place)
+        own = fitted.below(tensors, prefix) if prefix else {n: t for n, t in tensors.items() if "/" not in n}
+        network.load_state_dict(own)
+        networks.append(network.eval())
+    simple: dict[str, dict[str, Member]] = {target: {} for target in state.get("simple", {})}
+    for target, names in state.get("simple", {}).items():
+        known = tasks[target].baselines(study.seed)
+        for name in names:
+            member = known[name]
+            assert isinstance(member, Member)
+            arrays = fitted.below(tensors, f"simple/{target}/{name}/")
+            member.restore({key: tensor.numpy() for key, tensor in arrays.items()})
+            simple[target][name] = member
+    return Team(tuple(networks), simple, state.get("shares", {}))
+
+
+def _of_network(place: int) -> str:
+    return f"network/{place + 1}/" if place else ""
 
 
 def _check(folder: Path) -> None:

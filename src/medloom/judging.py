@@ -1,10 +1,11 @@
-"""One fold: a network trained, calibrated and judged on rows it has not seen, beside baselines; and folds pooled."""
+"""One fold: a team trained, calibrated and judged on rows it has not seen, beside baselines; and folds pooled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,29 +13,39 @@ from jaxtyping import Int
 
 from medloom.answers import Answers
 from medloom.cohort.table import Cohort
+from medloom.draw import seed_of
 from medloom.errors import DataError
-from medloom.evaluation.baseline import answered, run_baselines
+from medloom.evaluation.baseline import Fitted, answered, fit_baselines, judge_baselines
 from medloom.evaluation.intervals import MODEL, Comparison, compare
+from medloom.evaluation.result import WITHOUT
 from medloom.feed import Feed
 from medloom.model.assembly import Network, assemble
-from medloom.model.outputs import outputs
+from medloom.model.outputs import apart, outputs, together
+from medloom.model.team import Team, stacked
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared
 from medloom.rundir import TrainingFolder
 from medloom.study import Study
-from medloom.task import Measured, Task
-from medloom.training.loop import Watch, train
-from medloom.training.plan import make_plan
+from medloom.task import Measured, Member, Task
+from medloom.training.loop import Event, Watch, train
+from medloom.training.plan import Plan, make_plan
+from medloom.training.state import Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A network with its calibrated tasks. `kept_step` is the step whose weights it has, of `steps` planned."""
+    """A team with its calibrated tasks, and the baselines of the same rows.
+
+    `without` holds, by target and member, the task calibrated to the answers of all others. `histories` has the losses
+    of each network; `kept_step` is the step whose weights it has (the median over networks), of `steps` planned.
+    """
 
     prepared: Prepared
-    network: Network
+    team: Team
     tasks: Mapping[str, Task]
-    history: Sequence[Mapping[str, float]]
+    without: Mapping[str, Mapping[str, Task]]
+    simple: Fitted
+    histories: tuple[Sequence[Mapping[str, float]], ...]
     kept_step: int
     steps: int
 
@@ -49,46 +60,98 @@ class Judged:
 
 
 def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch: Watch) -> Trained:
-    """Trains on the fold's rows, from the folder's checkpoint on where there is one, and calibrates."""
+    """Trains all members on the fold's rows, networks from the folder's checkpoints on where there are any.
+
+    Shares of members and calibration are of the calibration rows.
+    """
     study, feed, fold = prepared.study, prepared.feed, prepared.fold
-    network = assemble(feed.modalities, feed.tasks, study.model, study.seed)
+    count, joins = study.model.networks, study.model.simple
+    if part.minutes is not None and count > 1:
+        part = part.model_copy(update={"minutes": part.minutes / count})
+    networks, histories, kept, steps = [], [], [], 0
+    for place in range(count):
+        if count > 1:
+            watch(Event("member", place + 1, count))
+        network, progress, plan = _network(prepared, part, folder.member(place), place, watch)
+        best = part.keep == "best" and progress.best_loss is not None
+        networks.append(network)
+        histories.append(progress.history)
+        kept.append(progress.best_step if best else progress.step)
+        steps = plan.steps
+    watch(Event("baselines", 0, 0))
+    simple = fit_baselines(
+        feed, fold.train, fold.valid, study.seed, lambda _, name: study.evaluate.baselines or name in joins
+    )
+    members = {
+        target: {name: one for name, one in each.items() if name in joins and isinstance(one, Member)}
+        for target, each in simple.items()
+    }
+    team = Team(tuple(networks), members)
+    team, tasks, without = _calibrated(team, feed, fold.calibrate)
+    return Trained(prepared, team, tasks, without, simple, tuple(histories), int(np.median(kept or [0])), steps)
+
+
+def _network(
+    prepared: Prepared, part: TrainPart, folder: TrainingFolder, place: int, watch: Watch
+) -> tuple[Network, Progress, Plan]:
+    """The network of one place in the team, trained; the first has the study's seed."""
+    study, feed, fold = prepared.study, prepared.feed, prepared.fold
+    seed = seed_of(study.seed, "member", place) if place else study.seed
+    network = assemble(feed.modalities, feed.tasks, study.model, seed)
     train_rows, valid_rows = (_with_any_answer(feed, rows) for rows in (fold.train, fold.valid))
     plan = folder.plan()
     if plan is None:
         weights = {name: target.loss_weight for name, target in study.targets.items()}
-        plan = make_plan(part, network, feed, train_rows, study.seed, weights)
+        plan = make_plan(part, network, feed, train_rows, seed, weights)
         folder.keep_plan(plan)
     progress = train(network, feed, (train_rows, valid_rows), part, plan, folder.checkpoint, watch)
-    kept = progress.best_step if part.keep == "best" and progress.best_loss is not None else progress.step
-    tasks = {name: _calibrated(network, feed, name, fold.calibrate) for name in feed.tasks}
-    return Trained(prepared, network, tasks, progress.history, kept, plan.steps)
+    return network, progress, plan
 
 
 def judge_one(trained: Trained, masks: Path) -> Judged:
-    """The test rows of the fold, judged once: by the network, and by the baselines trained on the same rows."""
+    """The test rows of the fold, judged once: by the team, by the team less each member, and by the baselines."""
     prepared = trained.prepared
-    study, feed, fold = prepared.study, prepared.feed, prepared.fold
-    judged = judge(trained.network, replace(feed, tasks=trained.tasks), fold.test, prepared.cohort, masks)
-    if not study.evaluate.baselines:
-        return judged
-    simple = run_baselines(feed, feed.tasks, fold.train, fold.valid, fold.calibrate, fold.test, study.seed)
+    feed, fold = prepared.feed, prepared.fold
+    calibrated = replace(feed, tasks=trained.tasks)
+    judged = judge(trained.team, calibrated, fold.test, prepared.cohort, masks, trained.without)
+    beside = {
+        target: {name: one for name, one in each.items() if trained.team.members(target) != (name,)}
+        for target, each in trained.simple.items()
+        if prepared.study.evaluate.baselines
+    }
+    simple = judge_baselines(feed, beside, fold.calibrate, fold.test)
     measured = {name: {**ours, **simple.get(name, {})} for name, ours in judged.measured.items()}
     return replace(judged, measured=measured)
 
 
-def judge(network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], cohort: Cohort, masks: Path) -> Judged:
-    """What is measured of each target on its rows with a known answer, and the predictions of all rows."""
+def judge(
+    team: Team,
+    feed: Feed,
+    rows: Int[np.ndarray, " rows"],
+    cohort: Cohort,
+    masks: Path,
+    without: Mapping[str, Mapping[str, Task]] | None = None,
+) -> Judged:
+    """What is measured of each target on its rows with a known answer, and the predictions of all rows.
+
+    `without` names members whose absence is measured too, each with the task calibrated to the others' answers.
+    """
     answers = Answers(feed, masks)
-    parts: dict[str, list[Measured]] = {name: [] for name in feed.tasks}
-    for block, raw, truths in outputs(network, feed, rows):
+    parts: dict[str, dict[str, list[Measured]]] = {name: {} for name in feed.tasks}
+    for block, said, truths in apart(team, feed, rows):
         for name, task in feed.tasks.items():
-            prediction = task.decode(raw[name])
+            prediction = task.decode(together(team, feed, name, said[name]))
             answers.add(name, prediction, block)
             known = np.isin(block, answered(feed, name, block))
-            if known.any():
-                measured = task.measure(prediction, truths[name])
-                parts[name].append({key: value[known] for key, value in measured.items()})
-    joined = {name: {MODEL: _joined(name, blocks)} for name, blocks in parts.items() if blocks}
+            if not known.any():
+                continue
+            entrants = {MODEL: task.measure(prediction, truths[name])}
+            for member, other in (without or {}).get(name, {}).items():
+                less = together(team, feed, name, _less(said[name], member))
+                entrants[WITHOUT + member] = other.measure(other.decode(less), truths[name])
+            for entrant, measured in entrants.items():
+                parts[name].setdefault(entrant, []).append({key: value[known] for key, value in measured.items()})
+    joined = {name: {e: _joined(name, blocks) for e, blocks in each.items()} for name, each in parts.items() if each}
     patient = {name: cohort.patient[answered(feed, name, rows)] for name in joined}
     return Judged(joined, patient, answers.frame(cohort.row.gather(rows).alias("row")))
 
@@ -142,10 +205,37 @@ def _with_any_answer(feed: Feed, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarr
     return rows[known]
 
 
-def _calibrated(network: Network, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Task:
-    """The task calibrated on these rows alone; as it was where there are none."""
-    rows = answered(feed, target, rows)
-    if not len(rows):
-        return feed.tasks[target]
-    blocks = outputs(network, feed, rows)
-    return feed.tasks[target].calibrate((raw[target], truths[target]) for _, raw, truths in blocks)  # type: ignore[misc]
+def _less(said: Mapping[str, Any], member: str) -> dict[str, Any]:
+    return {name: output for name, output in said.items() if name != member}
+
+
+def _calibrated(
+    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]
+) -> tuple[Team, dict[str, Task], dict[str, dict[str, Task]]]:
+    """Shares of the members, tasks calibrated to what they say together, and tasks calibrated without each of them.
+
+    All of it on these rows alone; as it was where there are none.
+    """
+    tasks, without = {}, {}
+    for name, task in feed.tasks.items():
+        known = answered(feed, name, rows)
+        members = team.members(name)
+        if len(members) == 1:
+            blocks = outputs(team, feed, known) if len(known) else ()
+            tasks[name] = _set(task, ((raw[name], truths[name]) for _, raw, truths in blocks), len(known))
+            continue
+        held = [(said[name], truths[name]) for _, said, truths in apart(team, feed, known)] if len(known) else []
+        if held:
+            team = team.sharing(name, stacked(task, held))  # type: ignore[arg-type]
+        tasks[name] = _set(task, [(together(team, feed, name, said), truth) for said, truth in held], len(held))
+        without[name] = {
+            member: _set(
+                task, [(together(team, feed, name, _less(said, member)), truth) for said, truth in held], len(held)
+            )
+            for member in members
+        }
+    return team, tasks, without
+
+
+def _set(task: Task, answers: Iterable[tuple[Any, Any]], count: int) -> Task:
+    return task.calibrate(answers) if count else task

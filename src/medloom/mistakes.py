@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from medloom import find
 
 BETWEEN_KEYS = frozenset(
-    {"part", "patient", "budget", "column", "shares", "test", "split", "expression", "learning_rate"}
+    {"part", "patient", "budget", "column", "shares", "test", "split", "expression", "learning_rate", "model"}
 )
 """Types of mistakes that are not of one key alone, and whose message is a whole sentence."""
 

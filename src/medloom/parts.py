@@ -218,7 +218,7 @@ class SplitPart(Strict):
 
 
 class ModelPart(Strict):
-    """How encoded inputs become one vector. Encoder choices stand with their input."""
+    """How encoded inputs become one vector, and who answers. Encoder choices stand with their input."""
 
     fusion: Literal["concat"] = Field(
         "concat", description="encoded inputs side by side, a learnt vector where one is absent"
@@ -227,6 +227,29 @@ class ModelPart(Strict):
         "auto", description="layers after fusion; auto: none for one input, one of 64 for several"
     )
     dropout: Share = Field(0.0, description="dropout after each of these layers")
+    members: Annotated[int, Field(ge=1, le=100)] | tuple[str, ...] = Field(
+        1,
+        description='how many networks answer together, each from a seed of its own; or a list of "network", once for '
+        'each, and of baselines such as "gradient_boosting", stacked on the calibration rows',
+    )
+
+    @property
+    def networks(self) -> int:
+        """How many networks are trained."""
+        return self.members if isinstance(self.members, int) else self.members.count("network")
+
+    @property
+    def simple(self) -> tuple[str, ...]:
+        """Names of the baselines among the members."""
+        return () if isinstance(self.members, int) else tuple(name for name in self.members if name != "network")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.networks and not self.simple:
+            raise PydanticCustomError("model", 'members is empty; expected a number, or a list such as ["network"]')
+        if len(set(self.simple)) != len(self.simple):
+            raise PydanticCustomError("model", "members names a baseline twice; only networks differ by their seed")
+        return self
 
 
 class TrainPart(Strict):

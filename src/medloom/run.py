@@ -99,7 +99,7 @@ def fit(
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:
-        Bundle(resolved, final.prepared.feed.modalities, final.tasks, final.network, card(story)).save(
+        Bundle(resolved, final.prepared.feed.modalities, final.tasks, final.team, card(story)).save(
             folder.path / "bundle"
         )
     folder.finish()
@@ -152,9 +152,7 @@ def _in_steps(part: TrainPart, steps: int) -> TrainPart:
 
 def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
     comparisons = compared(final.prepared.study, tasks, judged)
-    return Story(
-        final.prepared, final.network, final.tasks, comparisons, judged.measured, final.history, crossed=splits
-    )
+    return Story(final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits)
 
 
 def evaluate(
@@ -179,10 +177,10 @@ def evaluate(
     feed = with_answers(feed, study, marks, rows)
     target = RunFolder(out)
     target.claim(_identity(study, cohort), dump_toml(with_folders(study)))
-    judged = judge(held.network, feed, rows, cohort, target.path / "masks")
+    judged = judge(held.team, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
     comparisons = compared(study, feed.tasks, judged)
-    story = Story(prepared, held.network, held.tasks, comparisons, judged.measured, (), len(found))
+    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found))
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()
@@ -212,7 +210,10 @@ def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
 
 
 def _write_results(story: Story, folder: Path) -> None:
-    targets = {n: target_result(one, story.tasks[n].metrics()) for n, one in story.comparisons.items()}
+    targets = {
+        n: target_result(one, story.tasks[n].metrics(), story.team.shares.get(n))
+        for n, one in story.comparisons.items()
+    }
     write_text(
         folder / "metrics.json",
         metrics_json(targets, story.prepared.proof, story.counts(), [step.plain() for step in story.flow()]),

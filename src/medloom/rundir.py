@@ -94,6 +94,12 @@ class TrainingFolder:
 
     path: Path
 
+    def member(self, place: int) -> TrainingFolder:
+        """Where one of several networks keeps its own; the first one has the folder itself."""
+        folder = TrainingFolder(self.path / f"member-{place + 1:02d}") if place else self
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return folder
+
     @property
     def checkpoint(self) -> Path:
         """Where training resumes from."""

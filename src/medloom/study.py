@@ -65,7 +65,7 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._undeclared_times(), *self._wrong_grounds(), *self._unsplittable()]
+        problems = [*self._undeclared_times(), *self._wrong_grounds(), *self._unsplittable(), *self._strangers()]
         if problems:
             raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
         return self
@@ -92,6 +92,19 @@ class Study(Strict):
             ground = getattr(part, "input", None)
             if ground is not None and ground not in self.inputs:
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
+
+    def _strangers(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        joins = {name: find.task(part.task).joins for name, part in self.targets.items()}
+        known = {member for members in joins.values() for member in members}
+        for member in self.model.simple:
+            if member not in known:
+                yield (
+                    ("model", "members"),
+                    f"no target here has a baseline {member!r} that may join; {find.near(member, {*known, 'network'})}",
+                )
+        if not self.model.networks:
+            for name in (name for name, members in joins.items() if not {*members} & {*self.model.simple}):
+                yield ("model", "members"), f"nobody answers for targets.{name}: add a network"
 
     @property
     def folder(self) -> Path:

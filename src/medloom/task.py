@@ -109,7 +109,17 @@ class Baseline(ABC):
 
 
 class Member(Baseline):
-    """A baseline that may join the networks in an ensemble, and be kept in a bundle: all it learnt are arrays."""
+    """A baseline that may join the networks in an ensemble, and be kept in a bundle: all it learnt are arrays.
+
+    It needs plain numbers alone, so that it answers for rows whose target is not known.
+    """
+
+    @abstractmethod
+    def answer(self, plain: Float[np.ndarray, "rows features"]) -> Output:
+        """What a head would have returned for rows of these plain numbers."""
+
+    def output(self, block: Block) -> Output:
+        return self.answer(block.plain)
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:

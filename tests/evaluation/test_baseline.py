@@ -7,13 +7,18 @@ import numpy as np
 import torch
 
 from medloom.batch import Batch, Field
-from medloom.evaluation.baseline import Blocks, answered, run_baselines
+from medloom.evaluation.baseline import Blocks, answered, fit_baselines, judge_baselines
 from medloom.feed import Feed
 from medloom.modality import Lifted, Marks, Modality, View
 from medloom.packed import Packed, Source
 from medloom.task import Baseline, Block, Task
 
 ROWS = 40
+
+
+def run(feed: Feed, train, valid, calibrate, test):
+    """All baselines trained, then judged."""
+    return judge_baselines(feed, fit_baselines(feed, train, valid, 0), calibrate, test)
 
 
 class Numbers(Modality):
@@ -124,7 +129,7 @@ def test_baselines_of_a_rowwise_target() -> None:
     feed, modality = rowwise()
     task = feed.tasks["y"]
     assert isinstance(task, Answer)
-    result = run_baselines(feed, feed.tasks, *PARTS, seed=0)["y"]
+    result = run(feed, *PARTS)["y"]
     assert list(result) == ["near", "far"]
     np.testing.assert_array_equal(result["near"]["truth"], [38, 30, 31, 39])
     # Calibrated on rows 25, 26, 27 and 29 whatever their own level, and the task itself stays as it was.
@@ -142,7 +147,7 @@ def test_baselines_of_a_rowwise_target() -> None:
 def test_no_calibration_rows_and_no_validation_rows() -> None:
     feed, _ = rowwise()
     none = np.zeros(0, np.int64)
-    result = run_baselines(feed, feed.tasks, PARTS[0], none, none, PARTS[3], seed=0)["y"]
+    result = run(feed, PARTS[0], none, none, PARTS[3])["y"]
     mean = np.mean([row for row in range(20) if row % 4])
     np.testing.assert_allclose(result["near"]["answer"], mean, rtol=1e-5)
     np.testing.assert_allclose(result["far"]["answer"], mean + 100, rtol=1e-5)
@@ -150,14 +155,14 @@ def test_no_calibration_rows_and_no_validation_rows() -> None:
 
 def test_a_target_that_no_test_row_answers_is_left_out() -> None:
     feed, _ = rowwise()
-    assert run_baselines(feed, feed.tasks, *PARTS[:3], np.array([32, 36]), seed=0) == {}
+    assert run(feed, *PARTS[:3], np.array([32, 36])) == {}
 
 
 def test_a_dense_target_is_lifted_by_its_input() -> None:
     feed = dense()
     task = feed.tasks["y"]
     assert isinstance(task, Answer)
-    result = run_baselines(feed, feed.tasks, *PARTS, seed=0)["y"]
+    result = run(feed, *PARTS)["y"]
     np.testing.assert_array_equal(result["near"]["row"], [38, 30, 31, 39])
     calibrated = np.mean([4 * (row + 1) + 1.5 for row in (25, 26, 27, 29)])
     expected = [np.abs(4 * (row + 1) + np.arange(4) - calibrated).mean() for row in (38, 30, 31, 39)]

@@ -45,15 +45,17 @@ def planned(study: Study) -> None:
 
     prepared = prepare(*read(study))
     resolved, feed, fold = prepared.study, prepared.feed, prepared.fold
+    several = resolved.model.networks
     network = assemble(feed.modalities, feed.tasks, resolved.model, resolved.seed)
     weights = {name: part.loss_weight for name, part in resolved.targets.items()}
     plan = make_plan(resolved.train, network, feed, fold.train, resolved.seed, weights)
     seconds = seconds_a_step(plan, network, feed, fold.train)
     packed = sum(source.packed.nbytes for source in feed.sources.values())
-    count = parameters(network)
+    count = several * parameters(network)
     print(f"rows        {', '.join(f'{name} {len(rows)}' for name, rows in fold.parts().items())}")
     for name, gives in network.gives.items():
         print(f"input       {name}: {resolved.inputs[name].modality}, encoded to {gives.width} numbers")
+    print(f"members     {several} networks{''.join(f', {name}' for name in resolved.model.simple)}")
     print(f"parameters  {count:,}")
     print(
         f"steps       {plan.steps:,} of {plan.batch} rows ({plan.steps * plan.batch / len(fold.train):.0f} epochs), at most"
@@ -62,7 +64,7 @@ def planned(study: Study) -> None:
         f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser"
     )
     print(
-        f"time        {_duration(plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {os.cpu_count()} cores"
+        f"time        {_duration(several * plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {os.cpu_count()} cores"
     )
 
 
@@ -96,14 +98,13 @@ def guessed(table: Path, target: str, out: Path | None) -> None:
 def shown(folder: Path) -> None:
     """The card of a bundle, or of a run's bundle, with its fitted facts and figures."""
     from medloom.bundle import load
-    from medloom.model.assembly import parameters
 
     if not folder.exists():
         raise BundleError(f"{folder}: no such folder; expected a bundle, as `medloom fit` writes in run/bundle")
     bundle = load(folder / "bundle" if (folder / "bundle").is_dir() else folder)
     card = bundle.card
     print(
-        f"{bundle.study.name}: {parameters(bundle.network):,} parameters, trained {card['trained']} with medloom {card['medloom']}"
+        f"{bundle.study.name}: {bundle.team.parameters:,} parameters, trained {card['trained']} with medloom {card['medloom']}"
     )
     for name, part in bundle.study.inputs.items():
         print(f"input  {name}: {part.modality}")

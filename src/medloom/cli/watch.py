@@ -51,6 +51,12 @@ def _progress(name: str) -> Iterator[Callable[[Event], None]]:
             if event.kind == "fold":
                 bar.update(task, description=f"Training {event.step} of {event.steps}: {name}", completed=0, loss="")
                 return
+            if event.kind == "member":
+                bar.update(task, description=f"Training network {event.step} of {event.steps}: {name}", completed=0)
+                return
+            if event.kind == "baselines":
+                bar.update(task, description="Training simple models")
+                return
             bar.update(task, total=event.steps, completed=event.step)
             if event.train_loss is not None:
                 bar.update(task, loss=_losses(event))
@@ -65,6 +71,10 @@ def _plain(event: Event) -> None:
         print(f"step {event.step}/{event.steps}  {_losses(event)}  {event.seconds:.0f} s", flush=True)
     elif event.kind == "fold":
         print(f"training {event.step} of {event.steps}", flush=True)
+    elif event.kind == "member":
+        print(f"network {event.step} of {event.steps}", flush=True)
+    elif event.kind == "baselines":
+        print("training simple models", flush=True)
     elif event.kind == "judge":
         print("judging, beside baselines", flush=True)
 
@@ -82,6 +92,9 @@ def print_figures(run: Run) -> None:
         entrants: dict[str, Any] = {"medloom": target["model"], **target["baselines"]}
         for entrant, figures in entrants.items():
             print(f"  {entrant.replace('_', ' '):<20} {_interval(figures[headline])}")
+        for member, one in target.get("members", {}).items():
+            share = "" if one["share"] is None else f"share {one['share']:.2f}, "
+            print(f"  {member.replace('_', ' ')} among the members: {share}adds {_interval(one['adds'][headline])}")
         difference = target["difference"]
         if difference["baseline"] is not None:
             print(f"  difference to {difference['baseline'].replace('_', ' ')}: {_interval(difference[headline])}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,37 +54,56 @@ class Blocks:
             yield Block(self.feed.plain(batch.rows.numpy()), batch, batch.targets[self.target])
 
 
-def run_baselines(
+Fitted = Mapping[str, Mapping[str, Baseline]]
+"""Baselines by target and name, trained."""
+
+
+def fit_baselines(
     feed: Feed,
-    tasks: Mapping[str, Task],
     train: Int[np.ndarray, " train"],
     valid: Int[np.ndarray, " valid"],
+    seed: int,
+    wanted: Callable[[str, str], bool] = lambda target, name: True,
+    threads: int = 1,
+) -> dict[str, dict[str, Baseline]]:
+    """Every baseline of every task that is `wanted`, trained. Targets without a known answer in `train` are left out."""
+    fitted: dict[str, dict[str, Baseline]] = {}
+    for target, task in feed.tasks.items():
+        asked = {name: one for name, one in task.baselines(seed).items() if wanted(target, name)}
+        known = answered(feed, target, train)
+        if not len(known) or not asked:
+            continue
+        teach, choose = Blocks.of(feed, target, known), Blocks.of(feed, target, valid)
+        with threadpool_limits(limits=threads):
+            for baseline in asked.values():
+                baseline.fit(teach, choose)
+        fitted[target] = asked
+    return fitted
+
+
+def judge_baselines(
+    feed: Feed,
+    fitted: Fitted,
     calibrate: Int[np.ndarray, " calibrate"],
     test: Int[np.ndarray, " test"],
-    seed: int,
     threads: int = 1,
 ) -> dict[str, dict[str, Measured]]:
-    """What every baseline of every task measures on the test rows: target → baseline → arrays, one entry a row.
+    """What every baseline measures on the test rows: target → baseline → arrays, one entry a row.
 
-    `tasks` are fitted and not yet calibrated: each baseline is calibrated by itself, on the same rows as the model.
-    The entries are those of `answered(feed, target, test)`, in that order. Targets without a known answer among the
-    training or the test rows are left out.
+    The feed's tasks are fitted and not yet calibrated: each baseline is calibrated by itself, on the same rows as the
+    model. The entries are those of `answered(feed, target, test)`, in that order. Targets without a known answer among
+    the test rows are left out.
     """
     results: dict[str, dict[str, Measured]] = {}
-    for target, task in tasks.items():
-        parts = {
-            name: Blocks.of(feed, target, rows)
-            for name, rows in (("train", train), ("valid", valid), ("calibrate", calibrate))
-        }
-        judged = Blocks.of(feed, target, test)
-        if not len(parts["train"].rows) or not len(judged.rows):
+    for target, baselines in fitted.items():
+        judged, held = Blocks.of(feed, target, test), Blocks.of(feed, target, calibrate)
+        if not len(judged.rows):
             continue
-        results[target] = {}
-        for name, baseline in task.baselines(seed).items():
-            with threadpool_limits(limits=threads):
-                baseline.fit(parts["train"], parts["valid"])
-                own = _calibrated(task, baseline, parts["calibrate"])
-                results[target][name] = _measured(own, baseline, judged)
+        with threadpool_limits(limits=threads):
+            results[target] = {
+                name: _measured(_calibrated(feed.tasks[target], one, held), one, judged)
+                for name, one in baselines.items()
+            }
     return results
 
 

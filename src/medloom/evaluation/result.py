@@ -9,6 +9,14 @@ from typing import Any
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.task import Metric
 
+WITHOUT = "without_"
+"""Before a member's name: the entrant that is the model less that member."""
+
+
+def is_baseline(entrant: str) -> bool:
+    """Whether an entrant is a simple model beside the model, and not the model or a part of it."""
+    return entrant != MODEL and not entrant.startswith(WITHOUT)
+
 
 def best_baseline(comparison: Comparison, metrics: Mapping[str, Metric]) -> str | None:
     """The baseline with the best value of the headline metric (the first); None where none can be estimated.
@@ -16,7 +24,7 @@ def best_baseline(comparison: Comparison, metrics: Mapping[str, Metric]) -> str 
     Choosing it by the rows it is then compared on favours the baseline, never the model.
     """
     headline, metric = next(iter(metrics.items()))
-    values = {name: estimates[headline].value for name, estimates in comparison.estimates.items() if name != MODEL}
+    values = {name: estimates[headline].value for name, estimates in comparison.estimates.items() if is_baseline(name)}
     known = {name: value for name, value in values.items() if value is not None}
     if not known:
         return None
@@ -24,14 +32,30 @@ def best_baseline(comparison: Comparison, metrics: Mapping[str, Metric]) -> str 
     return max(known, key=lambda name: sign * known[name])
 
 
-def target_result(comparison: Comparison, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    """One target's entry of `metrics.json`: model, baselines, the difference from the best one, and from each."""
+def target_result(
+    comparison: Comparison, metrics: Mapping[str, Metric], shares: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """One target's entry of `metrics.json`: model, baselines, the difference from the best one, and from each.
+
+    Where several members answer together, `members` has each one's share and what it adds: the model's figures less
+    those of the model without it.
+    """
     best = best_baseline(comparison, metrics)
+    members = {
+        name.removeprefix(WITHOUT): {
+            "share": (shares or {}).get(name.removeprefix(WITHOUT)),
+            "without": _plain(comparison.estimates[name]),
+            "adds": _plain(of),
+        }
+        for name, of in comparison.differences.items()
+        if name.startswith(WITHOUT)
+    }
     return {
         "model": _plain(comparison.estimates[MODEL]),
-        "baselines": {name: _plain(of) for name, of in comparison.estimates.items() if name != MODEL},
+        "baselines": {name: _plain(of) for name, of in comparison.estimates.items() if is_baseline(name)},
         "difference": {"baseline": best, **(_plain(comparison.differences[best]) if best is not None else {})},
-        "differences": {name: _plain(of) for name, of in comparison.differences.items()},
+        "differences": {name: _plain(of) for name, of in comparison.differences.items() if is_baseline(name)},
+        **({"members": members} if members else {}),
         "headline": next(iter(metrics)),
         "rows": comparison.rows,
         "patients": comparison.patients,

@@ -1,8 +1,8 @@
-"""What a trained network says of rows: outputs of all views of a row brought together."""
+"""What a trained team says of rows: outputs of all views of a row, and of all members, brought together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,34 +13,62 @@ from medloom.batch import Batch, Field, Output
 from medloom.feed import Feed
 from medloom.modality import Lifted
 from medloom.model.assembly import Network
+from medloom.model.team import NETWORK, Team
 
 VIEWS_AT_ONCE = 16
 """Windows of grids computed together, which bounds memory."""
 
 
 def outputs(
-    network: Network, feed: Feed, rows: Int[np.ndarray, " rows"]
+    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]
 ) -> Iterator[tuple[np.ndarray, dict[str, Output | Lifted], dict[str, Field | Lifted]]]:
-    """Blocks of (rows, answers by target, truths by target).
+    """Blocks of (rows, answers by target, truths by target): all members of the team together.
 
     Dense answers are lifted to raw positions; other outputs of several views of a row are averaged.
     """
-    network.eval()
-    threads = torch.get_num_threads() if network.on_grids else 1
+    for part, said, truths in apart(team, feed, rows):
+        yield part, {name: together(team, feed, name, one) for name, one in said.items()}, truths
+
+
+def together(team: Team, feed: Feed, target: str, said: Mapping[str, Output | Lifted]) -> Output | Lifted:
+    """One answer of what the members say of a target. Dense answers have one member, the networks."""
+    only = next(iter(said.values()))
+    return only if len(said) == 1 else team.together(target, feed.tasks[target], said)  # type: ignore[arg-type]
+
+
+def apart(
+    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]
+) -> Iterator[tuple[np.ndarray, dict[str, dict[str, Output | Lifted]], dict[str, Field | Lifted]]]:
+    """Blocks of (rows, answers by target and member, truths by target)."""
+    for network in team.networks:
+        network.eval()
+    threads = torch.get_num_threads() if any(network.on_grids for network in team.networks) else 1
     for part, views, batch in feed.cover(rows):
         with torch.inference_mode(), threads_set(threads):
-            raw = _forward(network, feed, batch)
-        answers: dict[str, Output | Lifted] = {}
+            raw = _forward(team.networks, feed, batch)
+        answers: dict[str, dict[str, Output | Lifted]] = {name: {} for name in feed.tasks}
         truths: dict[str, Field | Lifted] = dict(feed.targets(part))
         for name in feed.tasks:
             ground = _ground(feed, name)
             if ground is not None:
-                answers[name] = feed.modalities[ground].lift(feed.sources[ground], views[ground], raw[name])
+                lifted = feed.modalities[ground].lift(feed.sources[ground], views[ground], raw[name])
+                answers[name][NETWORK] = lifted
                 if name in feed.laid:
                     truths[name] = feed.modalities[ground].truth(feed.laid[name][1], part)
-            else:
-                answers[name] = raw[name] if len(batch) == len(part) else _average(raw[name], batch.rows.numpy(), part)
+            elif name in raw:
+                once = len(batch) == len(part)
+                answers[name][NETWORK] = raw[name] if once else _average(raw[name], batch.rows.numpy(), part)
+        _ask_simple(team, feed, part, answers)
         yield part, answers, truths
+
+
+def _ask_simple(
+    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"], answers: dict[str, dict[str, Output | Lifted]]
+) -> None:
+    if any(team.simple.values()):
+        plain = feed.plain(rows)
+        for target, members in team.simple.items():
+            answers[target] |= {name: member.answer(plain) for name, member in members.items()}
 
 
 def _ground(feed: Feed, target: str) -> str | None:
@@ -49,7 +77,15 @@ def _ground(feed: Feed, target: str) -> str | None:
     return task.options.input if task.dense else None  # type: ignore[attr-defined]
 
 
-def _forward(network: Network, feed: Feed, batch: Batch) -> dict[str, Output]:
+def _forward(networks: Sequence[Network], feed: Feed, batch: Batch) -> dict[str, Output]:
+    """What the networks say together of each view."""
+    each = [_of_one(network, feed, batch) for network in networks]
+    if len(each) <= 1:
+        return each[0] if each else {}
+    return {name: feed.tasks[name].combine([one[name] for one in each]) for name in each[0]}
+
+
+def _of_one(network: Network, feed: Feed, batch: Batch) -> dict[str, Output]:
     if feed.windowed is None or len(batch) <= VIEWS_AT_ONCE:
         return network(batch.inputs)
     parts = [network(batch.slice(i, i + VIEWS_AT_ONCE).inputs) for i in range(0, len(batch), VIEWS_AT_ONCE)]

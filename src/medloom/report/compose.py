@@ -15,8 +15,8 @@ from medloom import __version__, find
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.intervals import Comparison
-from medloom.evaluation.result import target_result
-from medloom.model.assembly import Network, parameters
+from medloom.evaluation.result import WITHOUT, target_result
+from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.study_text import dump_toml, without_folders
@@ -31,18 +31,24 @@ FEW_EVENTS = 10
 class Story:
     """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant.
 
-    `problems` counts values that did not fit the bundle, where other data were judged.
+    `histories` are the losses of each network; None where nothing was trained and a bundle judged other data.
+    `problems` counts values that did not fit that bundle.
     """
 
     prepared: Prepared
-    network: Network
+    team: Team
     tasks: Mapping[str, Task]
     comparisons: Mapping[str, Comparison]
     measured: Mapping[str, Mapping[str, Measured]]
-    history: Sequence[Mapping[str, float]]
+    histories: tuple[Sequence[Mapping[str, float]], ...] | None
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether this is the run that trained the model."""
+        return self.histories is not None
 
     def parts(self) -> dict[str, np.ndarray]:
         """Rows by what they are for. After cross-validation every row that judged in a fold is a test row, and the
@@ -119,7 +125,7 @@ def compose(story: Story) -> Content:
         study_toml=dump_toml(without_folders(study)),
         environment=environment(),
         reproduce=("medloom fit study.toml --out run",)
-        if story.history
+        if story.trained
         else ("medloom evaluate bundle/ data.csv --out other/",),
         made=datetime.now(UTC).strftime("%Y-%m-%d"),
         level=study.evaluate.level,
@@ -135,9 +141,13 @@ def card(story: Story) -> dict[str, Any]:
         "name": story.prepared.study.name,
         "medloom": __version__,
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "parameters": parameters(story.network),
+        "parameters": story.team.parameters,
+        "members": {name: list(story.team.members(name)) for name in story.tasks},
         "counts": story.counts(),
-        "figures": {n: target_result(c, story.tasks[n].metrics()) for n, c in story.comparisons.items()},
+        "figures": {
+            n: target_result(c, story.tasks[n].metrics(), story.team.shares.get(n))
+            for n, c in story.comparisons.items()
+        },
         "split": {"by": proof["by"], "patients_in_two_parts": proof["patients_in_two_parts"]},
         "judged": _judged(story),
         "index_time": dict(proof["index_time"]),
@@ -181,16 +191,23 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
 
 def _answer(story: Story, name: str) -> Answer:
     task = story.tasks[name]
-    labels = {key: baseline.label for key, baseline in task.baselines(0).items()}
+    labels = {NETWORK: _networks(story), **{key: one.label for key, one in task.baselines(0).items()}}
     return Answer.of(
         name,
         task.question(),
         story.comparisons[name],
         task.metrics(),
         labels,
-        task.plots(story.measured[name]),
+        task.plots({e: m for e, m in story.measured[name].items() if not e.startswith(WITHOUT)}),
         task.describe(),
+        " + ".join(labels[member] for member in story.team.members(name)),
+        story.team.shares.get(name),
     )
+
+
+def _networks(story: Story) -> str:
+    count = len(story.team.networks)
+    return NETWORK.capitalize() if count == 1 else f"{count} networks"
 
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
@@ -201,7 +218,7 @@ def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
 
 def _split(story: Story) -> str:
     part, cohort = story.prepared.study.split, story.prepared.cohort
-    if not story.history:
+    if not story.trained:
         return f"Split by {story.prepared.proof['by']}"
     if part.by == "column":
         return f"Split as the column {part.column!r} says, and checked by patient"
@@ -237,11 +254,11 @@ def _warnings(story: Story) -> list[str]:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)
     found += [f"{name}: no held-out row has a known answer, so nothing can be said of it." for name in sorted(absent)]
-    if story.history and not len(fold.calibrate):
+    if story.trained and not len(fold.calibrate):
         found.append(
             "No rows calibrate: probabilities are as the network gives them, and decisions are made at one half."
         )
-    if story.history and not len(fold.valid) and study.train.keep == "best":
+    if story.trained and not len(fold.valid) and study.train.keep == "best":
         found.append("No rows validate: training ran to the end of its budget and the last weights were kept.")
     if study.cohort.independent_rows:
         found.append(
@@ -255,16 +272,17 @@ def _warnings(story: Story) -> list[str]:
 
 
 def _training(story: Story) -> Training | None:
-    if not story.history:
+    if not story.histories:
         return None
-    scored = [line for line in story.history if "valid_loss" in line]
+    history = story.histories[0]
+    scored = [line for line in history if "valid_loss" in line]
     best = min(scored, key=lambda line: line["valid_loss"]) if scored else None
     kept = best if story.prepared.study.train.keep == "best" else None
     return Training(
-        steps=tuple(int(line["step"]) for line in story.history),
-        train_loss=tuple(line["train_loss"] for line in story.history),
+        steps=tuple(int(line["step"]) for line in history),
+        train_loss=tuple(line["train_loss"] for line in history),
         valid_steps=tuple(int(line["step"]) for line in scored),
         valid_loss=tuple(line["valid_loss"] for line in scored),
-        kept_step=int((kept or story.history[-1])["step"]),
-        facts={"parameters": f"{parameters(story.network):,}", "optimizer": story.prepared.study.train.optimizer},
+        kept_step=int((kept or history[-1])["step"]),
+        facts={"parameters": f"{story.team.parameters:,}", "optimizer": story.prepared.study.train.optimizer},
     )

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
-from medloom.evaluation.result import best_baseline
+from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
+from medloom.report.section import Section
 from medloom.task import Metric, Plot
 
 NETWORK = "Network"
-"""What the model is called beside its baselines."""
+"""What a model of one network is called beside its baselines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,21 @@ class Entrant:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """One member of a team: its share in the answer, and by how much the headline changes with it."""
+
+    label: str
+    share: float | None
+    adds: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One target: the question in words, the network beside every baseline, and its plots.
 
     `figures` starts with the headline. `differences[baseline][figure]` is the network's figure minus the baseline's.
-    `best` is the strongest baseline by the headline. `facts` are the task's fitted facts.
+    `best` is the strongest baseline by the headline. `facts` are the task's fitted facts. `members` are those who
+    answer together, where the model is more than one network.
     """
 
     target: str
@@ -52,6 +63,7 @@ class Answer:
     patients: int = 0
     plots: tuple[Plot, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    members: tuple[Share, ...] = ()
 
     @classmethod
     def of(
@@ -63,27 +75,40 @@ class Answer:
         labels: Mapping[str, str],
         plots: tuple[Plot, ...] = (),
         facts: Mapping[str, str] | None = None,
+        model: str = NETWORK,
+        shares: Mapping[str, float] | None = None,
     ) -> Answer:
-        """From a comparison on the test rows; `labels` are what baselines are called, by name."""
+        """From a comparison on the test rows; `labels` are what baselines and members are called, by name."""
         entrants = {name: Entrant(name, labels.get(name, name), of) for name, of in comparison.estimates.items()}
+        headline = next(iter(metrics))
+        less = [name for name in comparison.differences if name.startswith(WITHOUT)]
         return cls(
             target=target,
             question=question,
             figures=tuple(Figure(n, m.label, m.higher_is_better, m.note) for n, m in metrics.items()),
-            network=Entrant(MODEL, NETWORK, comparison.estimates[MODEL]),
-            baselines=tuple(entrant for name, entrant in entrants.items() if name != MODEL),
-            differences=comparison.differences,
+            network=Entrant(MODEL, model, comparison.estimates[MODEL]),
+            baselines=tuple(entrant for name, entrant in entrants.items() if is_baseline(name)),
+            differences={name: of for name, of in comparison.differences.items() if is_baseline(name)},
             best=best_baseline(comparison, metrics),
             rows=comparison.rows,
             patients=comparison.patients,
             plots=plots,
             facts=facts or {},
+            members=tuple(
+                Share(labels.get(member, member), (shares or {}).get(member), comparison.differences[name][headline])
+                for name, member in ((name, name.removeprefix(WITHOUT)) for name in less)
+            ),
         )
 
     @property
     def headline(self) -> Figure:
         """The figure the verdict is about."""
         return self.figures[0]
+
+    @property
+    def subject(self) -> str:
+        """The model as the subject of a sentence."""
+        return "the network" if self.network.label == NETWORK else "the ensemble" if self.members else "the model"
 
     @property
     def labels(self) -> dict[str, str]:
@@ -128,7 +153,8 @@ class Content:
     `flow` are the steps from the table to the parts.
 
     `proved` are facts that were checked on the data, `declared` those that the study only asserts. `reproduce` are
-    the commands that lead here again. `level` and `resamples` are those of all intervals.
+    the commands that lead here again. `level` and `resamples` are those of all intervals. `sections` are what the parts
+    of the evaluation tell beside this, drawn in their chapters in this order.
     """
 
     title: str
@@ -149,3 +175,4 @@ class Content:
     made: str = ""
     level: float = 0.95
     resamples: int = 1000
+    sections: tuple[Section, ...] = ()

@@ -15,6 +15,7 @@ from medloom.evaluation.intervals import Estimate
 from medloom.report.content import Answer, Content, Entrant
 from medloom.report.figures import Drawing, draw, training_plot
 from medloom.report.verdict import Verdict, number, oriented, percent, verdict
+from medloom.task import Plot
 
 PURPOSES = {
     "train": "teaches the models",
@@ -57,6 +58,16 @@ class Section:
     drawings: tuple[Drawing, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One section of the parts of the evaluation, its plots drawn; pieces by the name of their kind."""
+
+    key: str
+    title: str
+    folded: bool
+    pieces: tuple[tuple[str, object], ...]
+
+
 def render(content: Content) -> str:
     """The whole page as text."""
     environment = Environment(
@@ -75,6 +86,7 @@ def render(content: Content) -> str:
         training=None if training is None else draw(training_plot(training), "training"),
         purposes=PURPOSES,
         part_names=NAMES,
+        told_by_chapter=_told(content),
         event_names=list(dict.fromkeys(name for part in content.parts for name in part.events)),
     )
     return page + "\n"
@@ -94,6 +106,20 @@ def write(content: Content, path: Path) -> None:
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def _told(content: Content) -> dict[str, list[Told]]:
+    """Sections ready for the page, by their chapter."""
+    told: dict[str, list[Told]] = {}
+    for section in content.sections:
+        pieces = tuple(
+            ("Plot", draw(piece, f"{section.key}-{place}"))
+            if isinstance(piece, Plot)
+            else (type(piece).__name__, piece)
+            for place, piece in enumerate(section.pieces, 1)
+        )
+        told.setdefault(section.chapter, []).append(Told(section.key, section.title, section.folded, pieces))
+    return told
 
 
 def _section(place: int, answer: Answer, level: float) -> Section:

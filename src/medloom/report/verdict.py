@@ -22,7 +22,7 @@ class Verdict:
 
 def verdict(answer: Answer, level: float) -> Verdict:
     """Better or worse only where the interval of the paired difference is clear of zero."""
-    figure = answer.headline
+    figure, who = answer.headline, answer.subject
     own = answer.network.estimates[figure.name]
     if own.value is None:
         reason = own.note.removeprefix("cannot be estimated: ")
@@ -30,26 +30,26 @@ def verdict(answer: Answer, level: float) -> Verdict:
     if answer.best is None:
         return Verdict(
             "unknown",
-            f"The network reaches {figure.label} {number(own.value)}{_interval(own, level)}.",
-            "No simple model could be judged on the same rows, so whether the network is needed is not known.",
+            f"{_capital(who)} reaches {figure.label} {number(own.value)}{_interval(own, level)}.",
+            f"No simple model could be judged on the same rows, so whether {who} is needed is not known.",
         )
     name = answer.labels[answer.best]
     gain = oriented(answer.differences[answer.best][figure.name], figure.higher_is_better)
     if gain.value is None or gain.low is None or gain.high is None:
         found = "not known" if gain.value is None else f"{number(gain.value, signed=True)}, without an interval"
-        sentence = f"Whether the network beats {_lower(name)} is not known: the gain in {figure.label} is {found}."
+        sentence = f"Whether {who} beats {_lower(name)} is not known: the gain in {figure.label} is {found}."
         return Verdict("unknown", sentence, "Judge both on more patients, and consider the simpler model until then.")
     if gain.low > 0:
         sentence = (
-            f"The network beats {_lower(name)} by {number(gain.value)} in {figure.label}{_interval(gain, level)}."
+            f"{_capital(who)} beats {_lower(name)} by {number(gain.value)} in {figure.label}{_interval(gain, level)}."
         )
         return Verdict("better", sentence, f"{name} is the strongest of the simple models on the same patients.")
     if gain.high < 0:
         loss = Estimate(-gain.value, -gain.high, -gain.low)
-        sentence = f"{name} beats the network by {number(-gain.value)} in {figure.label}{_interval(loss, level)}."
+        sentence = f"{name} beats {who} by {number(-gain.value)} in {figure.label}{_interval(loss, level)}."
         return Verdict("worse", sentence, "Use the simpler model.")
     sentence = (
-        f"The network does not beat {_lower(name)} with an interval clear of zero: "
+        f"{_capital(who)} does not beat {_lower(name)} with an interval clear of zero: "
         f"gain in {figure.label} {number(gain.value, signed=True)}{_interval(gain, level, signed=True)}."
     )
     return Verdict("unclear", sentence, "Consider the simpler model.")

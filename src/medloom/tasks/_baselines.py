@@ -106,9 +106,9 @@ class _Classifier(Member):
             learnable = len(np.unique(problem.codes)) > 1 and not np.isnan(problem.features).all()
             self._predictors.append(self._learn(problem) if learnable else _prevalence(problem))
 
-    def output(self, block: Block) -> Output:
+    def answer(self, plain: Float[np.ndarray, "rows features"]) -> Output:
         """Logits as the classification head gives them, float32."""
-        features = np.asarray(block.plain, np.float64)
+        features = np.asarray(plain, np.float64)
         each = [predictor(features) for predictor in self._predictors]
         logits = each[0] if self._kind == "multiclass" else np.stack([log[:, 1] - log[:, 0] for log in each], axis=1)
         return {"logits": torch.from_numpy(logits.astype(np.float32))}

@@ -102,9 +102,9 @@ class _Regression(Member):
         learn = self._learn if learnable else self._marginal
         self._number, self._quantiles = learn(problem)
 
-    def output(self, block: Block) -> Output:
+    def answer(self, plain: Float[np.ndarray, "rows features"]) -> Output:
         """Numbers as the head gives them, float32."""
-        features = np.asarray(block.plain, np.float64)
+        features = np.asarray(plain, np.float64)
         unit = self._unit
         columns = [unit.number(self._number(features))]
         columns += [(quantile(features) - unit.centre) / unit.scale for quantile in self._quantiles]

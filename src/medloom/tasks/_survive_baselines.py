@@ -115,9 +115,9 @@ class _Survival(Member):
         learnable = problem.features.size and not np.isnan(problem.features).all() and (problem.event == 1).any()
         self._predictor = self._learn(problem) if learnable else self._marginal(problem)
 
-    def output(self, block: Block) -> Output:
+    def answer(self, plain: Float[np.ndarray, "rows features"]) -> Output:
         """Log-odds of hazards as the head gives them, float32."""
-        features = np.asarray(block.plain, np.float64)
+        features = np.asarray(plain, np.float64)
         made = self._predictor(features) if len(features) else np.zeros((0, len(self._edges)))
         return {"logits": torch.from_numpy(made.astype(np.float32))}
 
