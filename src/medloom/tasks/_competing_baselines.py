@@ -37,8 +37,8 @@ class AalenJohansen(Member):
         )
         self._logits = log_odds(marginal_causes(followed[:, 0], followed[:, 1], self._edges, CAUSES))
 
-    def output(self, block: Block) -> Output:
-        return {"logits": torch.from_numpy(np.tile(self._logits, (len(block.plain), 1, 1)).astype(np.float32))}
+    def answer(self, plain: Float[np.ndarray, "rows features"]) -> Output:
+        return {"logits": torch.from_numpy(np.tile(self._logits, (len(plain), 1, 1)).astype(np.float32))}
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"logits": self._logits}
@@ -63,8 +63,8 @@ class CauseSpecific(Member):
         for cause, model in enumerate(self._each, 1):
             model.fit(_Of(train, cause), _Of(valid, cause))
 
-    def output(self, block: Block) -> Output:
-        alone = [model.output(block)["logits"].double().numpy()[:, None] for model in self._each]
+    def answer(self, plain: Float[np.ndarray, "rows features"]) -> Output:
+        alone = [model.answer(plain)["logits"].double().numpy()[:, None] for model in self._each]
         rates = np.concatenate([log_rates(logits) for logits in alone], axis=1)
         return {"logits": torch.from_numpy(odds_of_rates(rates).astype(np.float32))}
 
