@@ -23,8 +23,9 @@ from medloom.prepare import Prepared
 from medloom.rundir import TrainingFolder
 from medloom.study import Study
 from medloom.task import Measured, Task
+from medloom.training import distributed
 from medloom.training.loop import Watch, train
-from medloom.training.plan import make_plan
+from medloom.training.plan import Plan, make_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,38 @@ def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch
     study, feed, fold = prepared.study, prepared.feed, prepared.fold
     network = assemble(feed.modalities, feed.tasks, study.model, study.seed)
     train_rows, valid_rows = (_with_any_answer(feed, rows) for rows in (fold.train, fold.valid))
-    plan = folder.plan()
-    if plan is None:
-        weights = {name: target.loss_weight for name, target in study.targets.items()}
-        plan = make_plan(part, network, feed, train_rows, study.seed, weights)
-        folder.keep_plan(plan)
+    weights = {name: target.loss_weight for name, target in study.targets.items()}
+    plan = distributed.current().in_turn(_planned, folder, part, network, feed, train_rows, study.seed, weights)
     progress = train(network, feed, (train_rows, valid_rows), part, plan, folder.checkpoint, watch)
     kept = progress.best_step if part.keep == "best" and progress.best_loss is not None else progress.step
     tasks = {name: _calibrated(network, feed, name, fold.calibrate) for name in feed.tasks}
     return Trained(prepared, network, tasks, progress.history, kept, plan.steps)
 
 
+def _planned(
+    folder: TrainingFolder,
+    part: TrainPart,
+    network: Network,
+    feed: Feed,
+    rows: Int[np.ndarray, " train"],
+    seed: int,
+    weights: Mapping[str, float],
+) -> Plan:
+    """The plan that the training began with; made and kept where it begins now."""
+    plan = folder.plan()
+    if plan is None:
+        plan = make_plan(part, network, feed, rows, seed, weights, distributed.current())
+        folder.keep_plan(plan)
+    return plan
+
+
 def judge_one(trained: Trained, masks: Path) -> Judged:
-    """The test rows of the fold, judged once: by the network, and by the baselines trained on the same rows."""
+    """The test rows of the fold, judged once: by the network, and by the baselines trained on the same rows.
+
+    Of several ranks, the first one judges, and the others get nothing.
+    """
+    if not distributed.current().leads:
+        return Judged({}, {})
     prepared = trained.prepared
     study, feed, fold = prepared.study, prepared.feed, prepared.fold
     judged = judge(trained.network, replace(feed, tasks=trained.tasks), fold.test, prepared.cohort, masks)
@@ -145,7 +165,7 @@ def _with_any_answer(feed: Feed, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarr
 def _calibrated(network: Network, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Task:
     """The task calibrated on these rows alone; as it was where there are none."""
     rows = answered(feed, target, rows)
-    if not len(rows):
+    if not len(rows) or not distributed.current().leads:
         return feed.tasks[target]
     blocks = outputs(network, feed, rows)
     return feed.tasks[target].calibrate((raw[target], truths[target]) for _, raw, truths in blocks)  # type: ignore[misc]

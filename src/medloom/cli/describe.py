@@ -48,7 +48,7 @@ def planned(study: Study) -> None:
     network = assemble(feed.modalities, feed.tasks, resolved.model, resolved.seed)
     weights = {name: part.loss_weight for name, part in resolved.targets.items()}
     plan = make_plan(resolved.train, network, feed, fold.train, resolved.seed, weights)
-    seconds = seconds_a_step(plan, network, feed, fold.train)
+    seconds = seconds_a_step(plan, network, feed, fold.train, resolved.train)
     packed = sum(source.packed.nbytes for source in feed.sources.values())
     count = parameters(network)
     print(f"rows        {', '.join(f'{name} {len(rows)}' for name, rows in fold.parts().items())}")

@@ -26,11 +26,20 @@ def periods(
     within intervals. An event after the last edge is none: the row outlived every interval. A row censored at time 0
     outlived nothing, and says nothing.
     """
-    lower = np.concatenate([[0.0], edges[:-1]])
-    share = np.clip((time[:, None] - lower) / (edges - lower), 0.0, 1.0)
-    inside = np.searchsorted(edges, time, side="left")
-    ended = (np.arange(len(edges)) == inside[:, None]) & (event == 1)[:, None]
-    return ended.astype(np.float64), np.where(ended, 0.0, share)
+    ended, outlived = periods_on(*(torch.from_numpy(np.array(one, np.float64)) for one in (time, event, edges)))
+    return ended.numpy(), outlived.numpy()
+
+
+def periods_on(
+    time: Float[Tensor, " rows"], event: Float[Tensor, " rows"], edges: Float[Tensor, " bins"]
+) -> tuple[Float[Tensor, "rows bins"], Float[Tensor, "rows bins"]]:
+    """`periods` on whatever device the rows are."""
+    lower = torch.cat([torch.zeros_like(edges[:1]), edges[:-1]])
+    share = ((time[:, None] - lower) / (edges - lower)).clamp(0.0, 1.0)
+    inside = torch.searchsorted(edges, time.contiguous(), side="left")
+    places = torch.arange(len(edges), device=edges.device)
+    ended = (places == inside[:, None]) & (event == 1)[:, None]
+    return ended.to(time.dtype), torch.where(ended, torch.zeros_like(share), share)
 
 
 def marginal(

@@ -185,10 +185,11 @@ class Survive(Task):
         """Negative log-likelihood of each row's follow-up, in nats."""
         import torch
 
-        from medloom.tasks._hazards import hazard_loss
+        from medloom.tasks._hazards import hazard_loss, periods_on
 
         logits = output["logits"]
-        ended, outlived = (torch.from_numpy(part).to(logits.dtype) for part in self._periods(target))
+        edges = torch.tensor(self.edges, dtype=torch.float64, device=logits.device)
+        ended, outlived = (part.to(logits.dtype) for part in periods_on(*target.value.double().T, edges))
         return hazard_loss(logits, ended, outlived) * target.present.to(logits.dtype)
 
     def _periods(self, target: Field) -> tuple[np.ndarray, np.ndarray]:
