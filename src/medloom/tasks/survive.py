@@ -189,7 +189,8 @@ class Survive(Task):
 
         logits = output["logits"]
         edges = torch.tensor(self.edges, dtype=torch.float64, device=logits.device)
-        ended, outlived = (part.to(logits.dtype) for part in periods_on(*target.value.double().T, edges))
+        time, event = target.value.double().T
+        ended, outlived = (part.to(logits.dtype) for part in periods_on(time, event, edges))
         return hazard_loss(logits, ended, outlived) * target.present.to(logits.dtype)
 
     def _periods(self, target: Field) -> tuple[np.ndarray, np.ndarray]:

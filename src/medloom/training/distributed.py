@@ -6,10 +6,11 @@ leads: it alone plans, writes and judges.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from torch import Tensor, nn
 
 from medloom.errors import MedloomError, StudyError
 from medloom.parts import TrainPart
-from medloom.task import Task
 
 STEP_TIMEOUT = timedelta(minutes=30)
 """How long a step waits for the slowest rank."""
@@ -124,13 +124,15 @@ def current() -> Ranks:
 @contextmanager
 def joined(part: TrainPart) -> Iterator[Ranks]:
     """Joins the processes that `torchrun` started, or a process group that exists already; else this process alone."""
-    begun = not dist.is_initialized()
-    if begun and not (dist.is_torchelastic_launched() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
+    unbegun = not dist.is_initialized()
+    if unbegun and not (dist.is_torchelastic_launched() and int(os.environ.get("WORLD_SIZE", "1")) > 1):
         yield ALONE
         return
     gpu = part.device == "cuda" or (part.device == "auto" and torch.cuda.is_available())
-    if begun:
+    if unbegun:
         dist.init_process_group("nccl" if gpu else "gloo", timeout=STEP_TIMEOUT)
+        # Left at the end of the process: torchrun's processes cannot meet a second time.
+        atexit.register(dist.destroy_process_group)
     local, local_count = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     control = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
     ranks = Ranks(dist.get_rank(), dist.get_world_size(), local, local_count, control)
@@ -139,18 +141,20 @@ def joined(part: TrainPart) -> Iterator[Ranks]:
         yield ranks
     finally:
         _RANKS.reset(token)
-        if begun:
-            dist.destroy_process_group()
+        dist.destroy_process_group(control)
 
 
-def refuse_batchwise(tasks: dict[str, Task], ranks: Ranks, batch: int, micro_batch: int | None) -> None:
-    """Raises StudyError where a batch is cut that cannot be: too small, or with a loss of the batch as a whole."""
+def refuse_batchwise(rowwise: Mapping[str, bool], ranks: Ranks, batch: int, micro_batch: int | None) -> None:
+    """Raises StudyError where a batch is cut that cannot be: too small, or with a loss of the batch as a whole.
+
+    `rowwise` says of each target whether its loss of a row depends on that row alone.
+    """
     if batch < ranks.count:
         raise StudyError(
             f"found batches of {batch} rows for {ranks.count} processes; "
             f"give train.batch = {ranks.count} or more, or start fewer processes"
         )
-    whole = [name for name, task in tasks.items() if not task.rowwise]
+    whole = [name for name, single in rowwise.items() if not single]
     if whole and ranks.count > 1:
         raise StudyError(
             f"targets.{whole[0]}: its loss compares the rows of a batch, and cannot be computed by "

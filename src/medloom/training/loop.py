@@ -71,7 +71,8 @@ def train(
     not finite, or cannot be computed in the parts that were asked for.
     """
     ranks = distributed.current()
-    distributed.refuse_batchwise(feed.tasks, ranks, plan.batch, plan.micro_batch)
+    rowwise = {name: task.rowwise for name, task in feed.tasks.items()}
+    distributed.refuse_batchwise(rowwise, ranks, plan.batch, plan.micro_batch)
     place = choose(part, ranks)
     threads = max(1, plan.threads // ranks.local_count)
     with threads_set(threads), torch.random.fork_rng(devices=place.generators), _interrupt() as asked:
