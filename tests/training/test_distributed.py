@@ -61,6 +61,7 @@ def test_two_processes_equal_one(tmp_path):
     assert max(found.values()) < 1e-5, found
 
 
+@pytest.mark.slow
 def test_the_command_fits_with_two_processes_and_one_alone_writes(tmp_path):
     study = written(tmp_path)
     alone = fit(study, tmp_path / "alone")
@@ -75,6 +76,7 @@ def test_the_command_fits_with_two_processes_and_one_alone_writes(tmp_path):
     assert fit(study, tmp_path / "run").metrics["counts"] == alone.metrics["counts"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_one_process_stops_both_and_one_alone_resumes(tmp_path):
     study = written(tmp_path)
     done = together("-m", "tests.training.ranks", "interrupted", str(tmp_path))
@@ -88,6 +90,7 @@ def test_an_interrupt_of_one_process_stops_both_and_one_alone_resumes(tmp_path):
     same_weights(tmp_path / "alone", tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("what", "said"), [("failing", "the disk is full"), ("different", "has another study")])
 def test_a_process_that_fails_leaves_none_waiting(tmp_path, what, said):
     written(tmp_path)

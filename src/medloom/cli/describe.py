@@ -41,6 +41,8 @@ def planned(study: Study) -> None:
     """Parameters, steps, memory and time, measured on this machine with a few steps on a copy."""
     from medloom.model.assembly import assemble, parameters
     from medloom.prepare import prepare, read
+    from medloom.training.distributed import ALONE
+    from medloom.training.place import choose
     from medloom.training.plan import make_plan, seconds_a_step
 
     prepared = prepare(*read(study))
@@ -58,6 +60,9 @@ def planned(study: Study) -> None:
     print(
         f"steps       {plan.steps:,} of {plan.batch} rows ({plan.steps * plan.batch / len(fold.train):.0f} epochs), at most"
     )
+    rate = f"{plan.learning_rate:g}{' (auto)' if resolved.train.learning_rate == 'auto' else ''}"
+    print(f"learning    {resolved.train.optimizer}, {resolved.train.schedule}, learning rate {rate}")
+    print(f"computing   {choose(resolved.train, ALONE)}, {plan.micro_batch or plan.batch} rows at a time")
     print(
         f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser"
     )

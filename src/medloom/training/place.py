@@ -19,6 +19,9 @@ class Place:
     device: torch.device
     bfloat16: bool = False
 
+    def __str__(self) -> str:
+        return f"on {self.device}, products in {'bfloat16' if self.bfloat16 else 'float32'}"
+
     def seed(self, value: int) -> None:
         """Seeds what draws dropout here."""
         torch.default_generator.manual_seed(value)
