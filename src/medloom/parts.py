@@ -303,6 +303,19 @@ class TrainPart(Strict):
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="threads that compute; auto: one, or all cores for networks on grids"
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the network computes; auto: a GPU where torch finds one, else the CPU"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="numbers that products are computed in; auto: bfloat16 on a GPU that has it, else float32. Weights "
+        "are float32 always",
+    )
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="rows computed at a time, which bounds memory; the step stays that of the whole batch. auto: all of "
+        "the batch, or as many images as hold four million voxels",
+    )
     checkpoint_seconds: float = Field(30.0, gt=0, description="time between checkpoints to resume from")
 
     @model_validator(mode="after")

@@ -29,6 +29,8 @@ from medloom.study import Study
 from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
 from medloom.task import Task
+from medloom.training import distributed
+from medloom.training.distributed import Ranks
 from medloom.training.loop import Event, Watch
 
 
@@ -76,21 +78,28 @@ def fit(
     for inputs that have a table of their own. Raises StudyError, DataError, and Interrupted after Ctrl-C.
     """
     asked = study if isinstance(study, Study) else read_study(study, overrides)
-    resolved, cohort, marks = read_data(asked, data, tables)
-    folder = RunFolder(out)
-    folder.claim(_identity(resolved, cohort), dump_toml(with_folders(resolved)))
+    with distributed.joined(asked.train) as ranks:
+        return _fit(asked, out, data, tables, watch if ranks.leads else lambda event: None, ranks)
+
+
+def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | None, watch: Watch, ranks: Ranks) -> Run:
+    resolved, cohort, marks = read_data(study, data, tables)
+    folder, identity = RunFolder(out), _identity(resolved, cohort)
+    ranks.check_same(identity)
+    ranks.by_lead(folder.claim, identity, dump_toml(with_folders(resolved)))
     if folder.finished:
         return _opened(folder.path)
     store = folder.work / "packed"
-    sources = packed(resolved, cohort, store)
+    sources = ranks.in_turn(packed, resolved, cohort, store)
     splits = folds(resolved, cohort, marks)
-    fold_table(cohort, splits).write_parquet(folder.path / "split.parquet")
+    ranks.by_lead(fold_table(cohort, splits).write_parquet, folder.path / "split.parquet")
 
     def prepared(fold: Fold) -> Prepared:
-        return fitted(resolved, cohort, marks, fold, sources, store)
+        return ranks.in_turn(fitted, resolved, cohort, marks, fold, sources, store)
 
     def observe(event: Event) -> None:
-        folder.log(event)
+        if ranks.leads:
+            folder.log(event)
         watch(event)
 
     if len(splits) > 1:
@@ -102,6 +111,9 @@ def fit(
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
         story = _story(final, judged, final.tasks)
+    if not ranks.leads:
+        ranks.wait()
+        return _opened(folder.path)
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:
@@ -109,6 +121,7 @@ def fit(
             folder.path / "bundle"
         )
     folder.finish()
+    ranks.wait()
     return _opened(folder.path)
 
 

@@ -28,11 +28,20 @@ def periods(
     within intervals. An event after the last edge is none: the row outlived every interval. A row censored at time 0
     outlived nothing, and says nothing.
     """
-    lower = np.concatenate([[0.0], edges[:-1]])
-    share = np.clip((time[:, None] - lower) / (edges - lower), 0.0, 1.0)
-    inside = np.searchsorted(edges, time, side="left")
-    ended = (np.arange(len(edges)) == inside[:, None]) & (event == 1)[:, None]
-    return ended.astype(np.float64), np.where(ended, 0.0, share)
+    ended, outlived = periods_on(*(torch.from_numpy(np.array(one, np.float64)) for one in (time, event, edges)))
+    return ended.numpy(), outlived.numpy()
+
+
+def periods_on(
+    time: Float[Tensor, " rows"], event: Float[Tensor, " rows"], edges: Float[Tensor, " bins"]
+) -> tuple[Float[Tensor, "rows bins"], Float[Tensor, "rows bins"]]:
+    """`periods` on whatever device the rows are."""
+    lower = torch.cat([torch.zeros_like(edges[:1]), edges[:-1]])
+    share = ((time[:, None] - lower) / (edges - lower)).clamp(0.0, 1.0)
+    inside = torch.searchsorted(edges, time.contiguous(), side="left")
+    places = torch.arange(len(edges), device=edges.device)
+    ended = (places == inside[:, None]) & (event == 1)[:, None]
+    return ended.to(time.dtype), torch.where(ended, torch.zeros_like(share), share)
 
 
 def marginal(
@@ -63,8 +72,18 @@ def cause_periods(
     time: Float[np.ndarray, " rows"], event: Float[np.ndarray, " rows"], edges: Float[np.ndarray, " bins"], causes: int
 ) -> tuple[Float[np.ndarray, "rows causes bins"], Float[np.ndarray, "rows bins"]]:
     """As `periods`, where `event` is the number of the cause that ended the follow-up, 0 where it is censored."""
-    ended = np.stack([periods(time, (event == cause) * 1.0, edges)[0] for cause in range(1, causes + 1)], axis=1)
-    return ended, periods(time, (event > 0) * 1.0, edges)[1]
+    times, events, bins = (torch.from_numpy(np.array(one, np.float64)) for one in (time, event, edges))
+    ended, outlived = cause_periods_on(times, events, bins, causes)
+    return ended.numpy(), outlived.numpy()
+
+
+def cause_periods_on(
+    time: Float[Tensor, " rows"], event: Float[Tensor, " rows"], edges: Float[Tensor, " bins"], causes: int
+) -> tuple[Float[Tensor, "rows causes bins"], Float[Tensor, "rows bins"]]:
+    """`cause_periods` on whatever device the rows are."""
+    any_cause, outlived = periods_on(time, (event > 0).to(time.dtype), edges)
+    cause = torch.arange(1, causes + 1, device=event.device)
+    return any_cause[:, None] * (event[:, None, None] == cause[:, None]), outlived
 
 
 def marginal_causes(

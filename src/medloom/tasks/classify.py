@@ -161,7 +161,7 @@ class Classify(Task):
             return self._corrected_loss(output, target)
         logits = output["logits"]
         weighted = self.options.class_weights != "none"
-        weights = torch.tensor(self.weights if weighted else (), dtype=logits.dtype)
+        weights = torch.tensor(self.weights if weighted else (), dtype=logits.dtype, device=logits.device)
         if self.kind == "multiclass":
             loss = F.cross_entropy(logits + weights.log() if weighted else logits, target.value, reduction="none")
             return (loss * weights[target.value] if weighted else loss) * target.present.float()

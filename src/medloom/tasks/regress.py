@@ -183,7 +183,7 @@ class Regress(Task):
         else:
             loss = F.huber_loss(made[:, 0], scaled, reduction="none")
         if self.options.quantiles:
-            level = torch.tensor(self.options.quantiles, dtype=made.dtype)
+            level = torch.tensor(self.options.quantiles, dtype=made.dtype, device=made.device)
             error = scaled[:, None] - made[:, 1:]
             loss = loss + torch.maximum(level * error, (level - 1) * error).mean(dim=1)
         return loss * target.present.to(made.dtype)

@@ -178,10 +178,13 @@ class Survive(Task):
         """Negative log-likelihood of each row's follow-up, in nats."""
         import torch
 
-        from medloom.tasks._hazards import by_cause, hazard_loss
+        from medloom.tasks._hazards import by_cause, cause_periods_on, hazard_loss
 
         logits = by_cause(output["logits"])
-        ended, outlived = (torch.from_numpy(part).to(logits.dtype) for part in self._periods(target))
+        edges = torch.tensor(self.edges, dtype=torch.float64, device=logits.device)
+        time, event = target.value.double().T
+        found = cause_periods_on(time, event, edges, 1 + bool(self.competing_hazards))
+        ended, outlived = (part.to(logits.dtype) for part in found)
         return hazard_loss(logits, ended, outlived) * target.present.to(logits.dtype)
 
     def _periods(self, target: Field) -> tuple[np.ndarray, np.ndarray]:

@@ -95,7 +95,7 @@ class Transformer(nn.Module):
         if self.missing is not None:
             gather = gather + self.missing(absent)
         tokens = [gather[:, None]]
-        valid = [torch.ones(len(absent), 1, dtype=torch.bool)]
+        valid = [torch.ones(len(absent), 1, dtype=torch.bool, device=absent.device)]
         if self.numbers is not None:
             tokens.append(self.numbers(field.value, absent) + self.column)
             valid.append(absent < 0.5)
