@@ -41,12 +41,24 @@ def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path |
     if store is not None and (store / "meta.json").exists():
         packed = open_packed(store)
     else:
-        blocks = (
-            kind.read(options, cohort.take(first[i : i + kind.read_block]))
-            for i in range(0, len(first), kind.read_block)
-        )
-        packed = kind.pack(options, blocks, store)
+        packed = kind.pack(options, (kind.read(options, block) for block in _blocks(kind, options, cohort, first)), store)
     return kind.point(options, packed, cohort, unit)
+
+
+def _blocks(
+    kind: type[Modality], options: InputPart, cohort: Cohort, first: Int[np.ndarray, " units"]
+) -> Iterator[Cohort]:
+    """The first rows of all units, in blocks. In the order of the table they are read on the way through it.
+
+    Units of several rows each come in the order of their keys: their columns are held in memory.
+    """
+    names = kind.columns(options) or cohort.frame.columns
+    if (np.diff(first) > 0).all():
+        yield from cohort.blocks(first, kind.read_block, names)
+        return
+    held = cohort.holding(names)
+    for start in range(0, len(first), kind.read_block):
+        yield held.take(first[start : start + kind.read_block])
 
 
 @dataclass(frozen=True, slots=True)

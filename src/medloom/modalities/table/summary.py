@@ -12,11 +12,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from medloom.packed import Source
-from medloom.tally import add, quantile, tally
+from medloom.tally import Tally, add, quantile, tally
 
 RARE_PATIENTS = 10
 """Categories seen in fewer patients are pooled: they would tell of single patients, and teach little."""
-_BLOCK = 1 << 16
+_CELLS = 4_000_000
+"""Numbers looked at at a time: 32 MB."""
+_WAITING = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,7 @@ def summarise(source: Source, rows: Int[np.ndarray, " rows"], words_matter: bool
     unit = source.unit[rows]
     here = unit > 0
     unit, patient = unit[here], source.patient[rows][here]
-    values, counts = [], []
-    for column in range(number.shape[1]):
-        column_values = np.asarray(number[:, column])[unit]
-        distinct, times = tally(column_values[~np.isnan(column_values)])
-        values.append(distinct)
-        counts.append(times)
+    tallies = _tallies(number, unit)
     patients = []
     for column, words in enumerate(source.packed.meta["words"] if words_matter else ()):
         seen = np.asarray(code[:, column])[unit].astype(np.int64)
@@ -56,7 +53,23 @@ def summarise(source: Source, rows: Int[np.ndarray, " rows"], words_matter: bool
         times = np.bincount(pairs, minlength=len(words) + 1)[1:]
         patients.append({word: int(n) for word, n in zip(words, times, strict=True) if n})
     late = tuple(map(int, np.asarray(source.packed.arrays["late"])[unit].sum(axis=0)))
-    return TableSummary(len(unit), tuple(values), tuple(counts), tuple(patients), late)
+    values, counts = tuple(v for v, _ in tallies), tuple(n for _, n in tallies)
+    return TableSummary(len(unit), values, counts, tuple(patients), late)
+
+
+def _tallies(number: Float[np.ndarray, "units numeric"], unit: Int[np.ndarray, " some"]) -> list[Tally]:
+    """The tally of each column over these units, in one pass through the table: a block of rows at a time."""
+    columns = number.shape[1]
+    step = max(1, _CELLS // max(1, columns))
+    parts: list[list[Tally]] = [[tally(np.zeros(0))] for _ in range(columns)]
+    for start in range(0, len(unit), step):
+        block = np.ascontiguousarray(np.take(number, unit[start : start + step], axis=0).T)
+        for column, values in zip(parts, block, strict=True):
+            column.append(tally(values[~np.isnan(values)]))
+            # What waits is added up when it is as much as what is added up already, so that little is done twice.
+            if sum(len(one) for one, _ in column[1:]) > max(len(column[0][0]), _WAITING):
+                column[:] = [add(column)]
+    return [add(column) for column in parts]
 
 
 def merge(summaries: Sequence[TableSummary]) -> TableSummary:
