@@ -14,6 +14,7 @@ import numpy as np
 from medloom import __version__, find
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
+from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.intervals import Comparison
 from medloom.evaluation.result import target_result
 from medloom.model.assembly import Network, parameters
@@ -65,7 +66,18 @@ class Story:
             target: {part: dict(self.tally(target, rows)) for part, rows in self.parts().items()}
             for target in self.tasks
         }
-        return {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
+        counts = {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
+        sampled = self.sampled()
+        return counts | ({"baselines": sampled} if sampled else {})
+
+    def sampled(self) -> dict[str, dict[str, int]]:
+        """Targets whose baselines learnt from a sample of the training rows: from how many, of how many."""
+        study, feed = self.prepared.study, self.prepared.feed
+        if not study.evaluate.baselines or not self.history:
+            return {}
+        train = self.crossed[0].train if self.crossed else self.prepared.fold.train
+        rows = {n: (len(taught(feed, n, train, study.seed)), len(answered(feed, n, train))) for n in self.tasks}
+        return {name: {"learnt_from": some, "of": known} for name, (some, known) in rows.items() if some < known}
 
     def flow(self) -> tuple[Step, ...]:
         """How the rows of the table became those of the parts."""
@@ -247,6 +259,11 @@ def _warnings(story: Story) -> list[str]:
         found.append(
             "That every row is another patient is declared, not checked; if it is wrong, the figures are too good."
         )
+    found += [
+        f"{name}: the baselines learnt from {one['learnt_from']:,} of {one['of']:,} training rows, drawn at random; they "
+        "judge the same rows as the model."
+        for name, one in story.sampled().items()
+    ]
     if story.problems:
         found.append(
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."
