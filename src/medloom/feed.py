@@ -119,6 +119,8 @@ class Feed:
     def plain(self, rows: Int[np.ndarray, " rows"]) -> np.ndarray:
         """Simple numbers of all inputs side by side, for the baselines."""
         parts = [m.plain(self.sources[n], rows) for n, m in self.modalities.items()]
+        for source in self.sources.values():
+            source.packed.release()
         return np.concatenate(parts, axis=1).astype(np.float64)
 
     def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"]) -> Batch:
@@ -126,6 +128,8 @@ class Feed:
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])
+        for source in self.sources.values():
+            source.packed.release()
         return Batch(inputs, targets, torch.from_numpy(rows), torch.ones(len(rows)))
 
 
@@ -137,6 +141,7 @@ def fit_inputs(
     for name, options in parts.items():
         kind = find.modality(options.modality)
         fitted[name] = kind.fit(options, [kind.summarise(options, sources[name], rows)])
+        sources[name].packed.release()
     return fitted
 
 

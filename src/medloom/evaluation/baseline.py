@@ -17,7 +17,7 @@ from medloom.modality import Lifted
 from medloom.task import Baseline, Block, Measured, Task
 
 
-MOST_ROWS, LEAST_ROWS = 200_000, 5_000
+MOST_ROWS, LEAST_ROWS = 100_000, 5_000
 """Rows that a baseline learns from: at most, and however many features there are."""
 CELLS = 50_000_000
 """Plain numbers (rows × features) that a baseline learns from, at most; but always those of `LEAST_ROWS`."""

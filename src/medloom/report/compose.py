@@ -59,14 +59,14 @@ class Story:
         """Rows, patients, and answers of each part by what they are."""
         cohort = self.prepared.cohort
         parts = {
-            name: {"rows": len(rows), "patients": len(np.unique(cohort.patient[rows]))}
+            name: {"rows": len(rows), "patients": _distinct(cohort.patient[rows])}
             for name, rows in self.parts().items()
         }
         answers = {
             target: {part: dict(self.tally(target, rows)) for part, rows in self.parts().items()}
             for target in self.tasks
         }
-        counts = {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
+        counts = {"rows": len(cohort), "patients": _distinct(cohort.patient), "parts": parts, "answers": answers}
         sampled = self.sampled()
         return counts | ({"baselines": sampled} if sampled else {})
 
@@ -86,7 +86,7 @@ class Story:
         left_out = {} if self.crossed else self.prepared.fold.left_out
         for why, rows in left_out.items():
             held[rows] = False
-            patients = len(np.unique(cohort.patient[held]))
+            patients = _distinct(cohort.patient[held])
             steps += [Step("split", why, int(held.sum()), patients, len(rows))] * bool(len(rows))
         return tuple(steps)
 
@@ -94,6 +94,10 @@ class Story:
         """Known answers of these rows by what they are."""
         options = self.prepared.study.targets[target]
         return find.task(options.task).tally(options, self.prepared.marks[target], rows)
+
+
+def _distinct(patient: np.ndarray) -> int:
+    return int(np.count_nonzero(np.bincount(patient)))
 
 
 def compose(story: Story) -> Content:
