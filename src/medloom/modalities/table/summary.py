@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from medloom.packed import Source
+from medloom.packed import Packed, Source
 from medloom.tally import Tally, add, quantile, rounded
 
 RARE_PATIENTS = 10
@@ -40,11 +40,11 @@ def summarise(source: Source, rows: Int[np.ndarray, " rows"], words_matter: bool
 
     Where words do not matter, as they are hashed, no word leaves with the summary.
     """
-    number, code = source.packed.arrays["number"], source.packed.arrays["code"]
+    code = source.packed.arrays["code"]
     unit = source.unit[rows]
     here = unit > 0
     unit, patient = unit[here], source.patient[rows][here]
-    tallies = _tallies(number, unit)
+    tallies = _tallies(source.packed, unit)
     patients = []
     for column, words in enumerate(source.packed.meta["words"] if words_matter else ()):
         seen = np.asarray(code[:, column])[unit].astype(np.int64)
@@ -57,8 +57,9 @@ def summarise(source: Source, rows: Int[np.ndarray, " rows"], words_matter: bool
     return TableSummary(len(unit), values, counts, tuple(patients), late)
 
 
-def _tallies(number: Float[np.ndarray, "units numeric"], unit: Int[np.ndarray, " some"]) -> list[Tally]:
+def _tallies(packed: Packed, unit: Int[np.ndarray, " some"]) -> list[Tally]:
     """The tally of each column over these units, in one pass through the table: a block of rows at a time."""
+    number = packed.arrays["number"]
     columns = number.shape[1]
     step = max(1, _CELLS // max(1, columns))
     parts: list[list[_Keys]] = [[_keys(np.zeros(0))] for _ in range(columns)]
@@ -69,7 +70,9 @@ def _tallies(number: Float[np.ndarray, "units numeric"], unit: Int[np.ndarray, "
             # What waits is added up when it is as much as what is added up already, so that little is done twice.
             if sum(len(one) for one, _ in column[1:]) > max(len(column[0][0]), _WAITING):
                 column[:] = [_added(column)]
-    return [_tally(*_added(column)) for column in parts]
+        packed.release()
+    # What is added up goes as soon as its tally is made, as these are the largest things in memory.
+    return [_tally(*_added(parts.pop(0))) for _ in range(columns)]
 
 
 _Keys = tuple[Int[np.ndarray, " distinct"], Int[np.ndarray, " distinct"]]
@@ -95,7 +98,9 @@ def _added(parts: Sequence[_Keys]) -> _Keys:
 def _tally(keys: Int[np.ndarray, " distinct"], times: Int[np.ndarray, " distinct"]) -> Tally:
     values = (keys.astype(np.uint64) << _SHIFT).view(np.float64)
     order = np.argsort(values)
-    return values[order], times[order].astype(np.int64)
+    values, small = values[order], values[order].astype(np.float32)
+    # Rounded values of usual size stand as they are in half the memory.
+    return small if np.array_equal(small, values) else values, times[order]
 
 
 def merge(summaries: Sequence[TableSummary]) -> TableSummary:
@@ -126,6 +131,7 @@ def centre_and_scale(
     low, middle, high = (quantile(values, counts, share) for share in (0.25, 0.5, 0.75))
     if high > low:
         return middle, (high - low) / 1.349
+    values = values.astype(np.float64)
     mean = float(np.average(values, weights=counts))
     spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
     return middle, spread if spread > 0 else 1.0
