@@ -41,7 +41,9 @@ def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path |
     if store is not None and (store / "meta.json").exists():
         packed = open_packed(store)
     else:
-        packed = kind.pack(options, (kind.read(options, block) for block in _blocks(kind, options, cohort, first)), store)
+        packed = kind.pack(
+            options, (kind.read(options, block) for block in _blocks(kind, options, cohort, first)), store
+        )
     return kind.point(options, packed, cohort, unit)
 
 

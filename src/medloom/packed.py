@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-
 RELEASED_BYTES = 256 << 20
 """Mapped arrays above this size count as memory of the process only while they are read."""
 

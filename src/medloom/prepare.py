@@ -25,7 +25,6 @@ from medloom.parts import InputPart
 from medloom.study import Study
 from medloom.task import Task
 
-
 FINGERPRINT_ROWS = 1 << 16
 
 

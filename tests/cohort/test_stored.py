@@ -166,9 +166,7 @@ def test_a_large_text_file_is_refused_as_a_small_one_is(tmp_path: Path, large: N
             open_table(tmp_path / "bad.csv")
 
 
-def test_a_full_disk_is_told_with_the_way_out(
-    tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_with_the_way_out(tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "table.csv")
 
     def full(*_: object, **__: object) -> None:
@@ -179,9 +177,7 @@ def test_a_full_disk_is_told_with_the_way_out(
         open_table(path)
 
 
-def test_the_working_copy_goes_with_the_table(
-    tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_working_copy_goes_with_the_table(tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "table.csv")
     monkeypatch.setattr(stored.tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()

@@ -51,9 +51,7 @@ class Cohort:
         """The cohort of these rows, in this order, in memory."""
         return self._of(in_memory(self.frame)[rows], rows)
 
-    def blocks(
-        self, rows: Int[np.ndarray, " some"], size: int, names: Sequence[str] | None = None
-    ) -> Iterator[Cohort]:
+    def blocks(self, rows: Int[np.ndarray, " some"], size: int, names: Sequence[str] | None = None) -> Iterator[Cohort]:
         """The cohorts of these rows, whose positions ascend, a block of the table at a time; of these columns, or all."""
         start = 0
         for block in blocks(self.frame, size, names):

@@ -16,7 +16,6 @@ from medloom.feed import Feed
 from medloom.modality import Lifted
 from medloom.task import Baseline, Block, Measured, Task
 
-
 MOST_ROWS, LEAST_ROWS = 100_000, 5_000
 """Rows that a baseline learns from: at most, and however many features there are."""
 CELLS = 50_000_000

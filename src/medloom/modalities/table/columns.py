@@ -20,7 +20,6 @@ from medloom.modalities.table.options import TableOptions
 from medloom.modality import Problem
 from medloom.packed import Packed, Packer
 
-
 COUNTED_ROWS = 1 << 16
 """Rows looked at a time where something is counted."""
 FEW = 8
