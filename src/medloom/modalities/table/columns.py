@@ -23,6 +23,7 @@ from medloom.packed import Packed, Packer
 COUNTED_ROWS = 1 << 16
 """Rows looked at a time where something is counted."""
 FEW = 8
+"""Columns that are looked at for gaps before all are."""
 
 
 @dataclass(frozen=True, slots=True)
