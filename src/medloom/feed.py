@@ -41,12 +41,26 @@ def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path |
     if store is not None and (store / "meta.json").exists():
         packed = open_packed(store)
     else:
-        blocks = (
-            kind.read(options, cohort.take(first[i : i + kind.read_block]))
-            for i in range(0, len(first), kind.read_block)
+        packed = kind.pack(
+            options, (kind.read(options, block) for block in _blocks(kind, options, cohort, first)), store
         )
-        packed = kind.pack(options, blocks, store)
     return kind.point(options, packed, cohort, unit)
+
+
+def _blocks(
+    kind: type[Modality], options: InputPart, cohort: Cohort, first: Int[np.ndarray, " units"]
+) -> Iterator[Cohort]:
+    """The first rows of all units, in blocks. In the order of the table they are read on the way through it.
+
+    Units of several rows each come in the order of their keys: their columns are held in memory.
+    """
+    names = kind.columns(options) or cohort.frame.columns
+    if (np.diff(first) > 0).all():
+        yield from cohort.blocks(first, kind.read_block, names)
+        return
+    held = cohort.holding(names)
+    for start in range(0, len(first), kind.read_block):
+        yield held.take(first[start : start + kind.read_block])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,8 @@ class Feed:
     def plain(self, rows: Int[np.ndarray, " rows"]) -> np.ndarray:
         """Simple numbers of all inputs side by side, for the baselines."""
         parts = [m.plain(self.sources[n], rows) for n, m in self.modalities.items()]
+        for source in self.sources.values():
+            source.packed.release()
         return np.concatenate(parts, axis=1).astype(np.float64)
 
     def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"]) -> Batch:
@@ -114,6 +130,8 @@ class Feed:
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])
+        for source in self.sources.values():
+            source.packed.release()
         return Batch(inputs, targets, torch.from_numpy(rows), torch.ones(len(rows)))
 
 
@@ -125,6 +143,7 @@ def fit_inputs(
     for name, options in parts.items():
         kind = find.modality(options.modality)
         fitted[name] = kind.fit(options, [kind.summarise(options, sources[name], rows)])
+        sources[name].packed.release()
     return fitted
 
 

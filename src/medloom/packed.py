@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+RELEASED_BYTES = 256 << 20
+"""Mapped arrays above this size count as memory of the process only while they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,13 @@ class Packed:
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
+
+    def release(self) -> None:
+        """Takes what was read of large mapped files out of this process's memory; the system keeps it while it can."""
+        for array in self.arrays.values():
+            mapped = getattr(array, "_mmap", None)
+            if mapped is not None and array.nbytes > RELEASED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,10 @@ def _sentinels(number: pl.Series) -> tuple[float, ...]:
     found: list[float] = []
     for value in sorted(set(SENTINELS), key=abs, reverse=True):
         same = number == value
+        if int(same.sum()) < SENTINEL_TIMES:
+            continue
         rest = number.filter(~same & ~number.is_in([*found, value]))
-        if int(same.sum()) < SENTINEL_TIMES or rest.n_unique() < 3:
+        if rest.n_unique() < 3:
             continue
         low, high = float(str(rest.min())), float(str(rest.max()))
         outside = max(value - high, low - value)

@@ -14,6 +14,7 @@ import numpy as np
 from medloom import __version__, find
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
+from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.intervals import MODEL, Comparison
 from medloom.evaluation.result import WITHOUT, target_result
 from medloom.model.team import NETWORK, Team
@@ -64,14 +65,25 @@ class Story:
         """Rows, patients, and answers of each part by what they are."""
         cohort = self.prepared.cohort
         parts = {
-            name: {"rows": len(rows), "patients": len(np.unique(cohort.patient[rows]))}
+            name: {"rows": len(rows), "patients": _distinct(cohort.patient[rows])}
             for name, rows in self.parts().items()
         }
         answers = {
             target: {part: dict(self.tally(target, rows)) for part, rows in self.parts().items()}
             for target in self.tasks
         }
-        return {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
+        counts = {"rows": len(cohort), "patients": _distinct(cohort.patient), "parts": parts, "answers": answers}
+        sampled = self.sampled()
+        return counts | ({"baselines": sampled} if sampled else {})
+
+    def sampled(self) -> dict[str, dict[str, int]]:
+        """Targets whose baselines learnt from a sample of the training rows: from how many, of how many."""
+        study, feed = self.prepared.study, self.prepared.feed
+        if not study.evaluate.baselines or not self.trained:
+            return {}
+        train = self.crossed[0].train if self.crossed else self.prepared.fold.train
+        rows = {n: (len(taught(feed, n, train, study.seed)), len(answered(feed, n, train))) for n in self.tasks}
+        return {name: {"learnt_from": some, "of": known} for name, (some, known) in rows.items() if some < known}
 
     def flow(self) -> tuple[Step, ...]:
         """How the rows of the table became those of the parts."""
@@ -80,7 +92,7 @@ class Story:
         left_out = {} if self.crossed else self.prepared.fold.left_out
         for why, rows in left_out.items():
             held[rows] = False
-            patients = len(np.unique(cohort.patient[held]))
+            patients = _distinct(cohort.patient[held])
             steps += [Step("split", why, int(held.sum()), patients, len(rows))] * bool(len(rows))
         return tuple(steps)
 
@@ -95,6 +107,10 @@ class Story:
         """Known answers of these rows by what they are."""
         options = self.prepared.study.targets[target]
         return find.task(options.task).tally(options, self.prepared.marks[target], rows)
+
+
+def _distinct(patient: np.ndarray) -> int:
+    return int(np.count_nonzero(np.bincount(patient)))
 
 
 def compose(story: Story) -> Content:
@@ -273,6 +289,11 @@ def _warnings(story: Story) -> list[str]:
         found.append(
             "That every row is another patient is declared, not checked; if it is wrong, the figures are too good."
         )
+    found += [
+        f"{name}: the baselines learnt from {one['learnt_from']:,} of {one['of']:,} training rows, drawn at random; they "
+        "judge the same rows as the model."
+        for name, one in story.sampled().items()
+    ]
     if story.problems:
         found.append(
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."

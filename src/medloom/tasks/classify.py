@@ -188,7 +188,7 @@ class Classify(Task):
         codes = target.value[:, None] if several else target.value.long()
         weights = None
         if self.options.class_weights != "none":
-            weights = torch.tensor(self.weights, dtype=logits.dtype).view(-1, log.shape[-1])
+            weights = torch.tensor(self.weights, dtype=logits.dtype, device=logits.device).view(-1, log.shape[-1])
         loss = class_loss(log, codes, weights, self.options.label_noise, self.options.gamma())
         known = (target.present[:, None] if target.valid is None else target.valid).to(loss.dtype)
         return (loss * known).sum(dim=1) / known.sum(dim=1).clamp_min(1.0)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 CLIP = 8.0
 """Scaled numbers beyond this many robust deviations are held there, so that one typing error cannot rule a batch."""
+BOUND_BYTES = 64 << 20
+"""Packed tables up to this size are scaled once and held in memory."""
+_BLOCK = 65_536
 MISSING, OTHER, FIRST = 0, 1, 2
 """Vocabulary ids: no value; a word that is rare, or was not seen in training; the first word or bucket."""
 
@@ -64,13 +67,9 @@ class Table(Modality):
         import polars as pl
 
         from medloom.cohort.times import read_times
+        from medloom.modalities.table.columns import absent
 
-        have = set(cohort.frame.columns)
-        names = [name for name in options.columns if name in have]
-        keys = cohort.row
-        if options.at is None and any(not cohort.frame[name].null_count() for name in names):
-            return keys
-        nulls = cohort.frame.select(pl.all_horizontal(pl.col(names).is_null())).to_series()
+        nulls, keys = absent(options, cohort), cohort.row
         if options.at is not None and cohort.at is not None:
             known, _ = read_times(cohort.column(options.at, "at"), f"at {options.at!r}", cohort.row)
             nulls = nulls | pl.Series(~(known < cohort.at))
@@ -130,23 +129,42 @@ class Table(Modality):
         )
 
     def bind(self, source: Source) -> Source:
-        """Scales every number once, and turns store codes into vocabulary ids."""
-        number = source.packed.arrays["number"]
-        value = np.empty(number.shape, np.float32)
-        centre, scale, unseen = np.array(self.centre), np.array(self.scale), np.array(self.seen) == 0
-        for start in range(0, len(number), 65_536):
-            block = (number[start : start + 65_536] - centre) / scale
-            if self.options.scale == "robust":
-                block = np.clip(block, -CLIP, CLIP)
-            block[:, unseen] = np.nan
-            value[start : start + 65_536] = block
+        """Looks up the vocabulary id of each store code; looks up and scales the values of a small table once.
+
+        Those of a large one stay in their file, and are scaled in each batch: the same numbers to the bit.
+        """
+        words = source.packed.meta["words"]
+        bound = {"ids": tuple(np.array([MISSING, *self._ids(c, stored)]) for c, stored in enumerate(words))}
+        source = replace(source, bound=bound)
+        units = len(source.packed.arrays["number"])
+        if source.packed.nbytes > BOUND_BYTES:
+            return source
+        blocks = (np.arange(start, min(start + _BLOCK, units)) for start in range(0, units, _BLOCK))
+        value, missing, code = (np.concatenate(p) for p in zip(*(self._values(source, b) for b in blocks), strict=True))
+        return replace(source, bound={**bound, "value": value, "missing": missing, "code": code})
+
+    def _values(self, source: Source, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of these units: numbers as the network sees them, 0 where missing; which are missing; vocabulary ids."""
+        if "value" in source.bound:
+            # np.take gathers whole rows several times faster than indexing does.
+            value, missing, code = (np.take(source.bound[n], unit, axis=0) for n in ("value", "missing", "code"))
+            return value, missing, code
+        scaled = (np.take(source.packed.arrays["number"], unit, axis=0) - np.array(self.centre)) / np.array(self.scale)
+        if self.options.scale == "robust":
+            np.clip(scaled, -CLIP, CLIP, out=scaled)
+        scaled[:, np.array(self.seen, np.int64) == 0] = np.nan
+        value = scaled.astype(np.float32)
         missing = np.isnan(value)
         value[missing] = 0.0
-        code = np.empty(source.packed.arrays["code"].shape, np.int64)
-        for column, stored in enumerate(source.packed.meta["words"]):
-            look_up = np.array([MISSING, *self._ids(column, stored)])
-            code[:, column] = look_up[source.packed.arrays["code"][:, column]]
-        return replace(source, bound={"value": value, "missing": missing, "code": code})
+        return value, missing, self._codes(source, unit)
+
+    def _codes(self, source: Source, unit: np.ndarray) -> np.ndarray:
+        """Vocabulary ids of these units: int64 [units, categories]."""
+        stored = np.take(source.packed.arrays["code"], unit, axis=0)
+        code = np.empty(stored.shape, np.int64)
+        for column, ids in enumerate(source.bound["ids"]):
+            code[:, column] = ids[stored[:, column]]
+        return code
 
     def _ids(self, column: int, stored: Sequence[str]) -> list[int]:
         """Vocabulary ids of words; hashed by a digest that is the same in every process and on every machine."""
@@ -172,18 +190,17 @@ class Table(Modality):
         from medloom.batch import Field
 
         unit = source.unit[view.rows]
-        # np.take gathers whole rows several times faster than indexing does.
-        value, missing = (np.take(source.bound[name], unit, axis=0) for name in ("value", "missing"))
+        value, missing, code = self._values(source, unit)
         extra = {"missing": torch.from_numpy(missing.astype(np.float32))}
         if self.vocabulary:
-            extra["codes"] = torch.from_numpy(np.take(source.bound["code"], unit, axis=0))
+            extra["codes"] = torch.from_numpy(code)
         return Field(torch.from_numpy(value), torch.from_numpy(unit > 0), extra=extra)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """The numbers as they are, and a column of 0 and 1 for each known word or bucket."""
         unit = source.unit[rows]
         number = source.packed.arrays["number"][unit]
-        codes = source.bound["code"][unit]
+        codes = self._codes(source, unit)
         hot = [codes[:, [column]] == np.arange(FIRST, ids) for column, ids in enumerate(self.vocabulary)]
         return np.concatenate([number, *(block.astype(np.float64) for block in hot)], axis=1)
 
@@ -203,7 +220,8 @@ class Table(Modality):
         """Rows with a category that training did not see, or saw in under 10 patients; with a date that is too late."""
         found = []
         for column, name in enumerate(source.packed.meta["category"]):
-            unseen = source.bound["code"][source.unit, column] == OTHER
+            stored = np.asarray(source.packed.arrays["code"][:, column])[source.unit]
+            unseen = source.bound["ids"][column][stored] == OTHER
             found += [Problem(int(row), f"{name}: category not among those learnt") for row in np.flatnonzero(unseen)]
         for column, name in enumerate(source.packed.meta["dates"]):
             late = np.asarray(source.packed.arrays["late"][:, column])[source.unit]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
+from medloom.cohort.stored import blocks, in_memory
 from medloom.cohort.table import Cohort, canonical
 from medloom.errors import DataError, some
 from medloom.find import near
@@ -18,6 +19,11 @@ from medloom.modalities.table.kinds import parse, unmarked
 from medloom.modalities.table.options import TableOptions
 from medloom.modality import Problem
 from medloom.packed import Packed, Packer
+
+COUNTED_ROWS = 1 << 16
+"""Rows looked at a time where something is counted."""
+FEW = 8
+"""Columns that are looked at for gaps before all are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +46,15 @@ def complete(options: TableOptions, cohort: Cohort, taken: frozenset[str]) -> Ta
         if clash:
             raise DataError(f"columns {some(clash)} hold ids, times, folds or answers; take them out of the inputs")
         return options.completed(options.columns)
-    unknown = [name for name in options.exclude if name not in cohort.frame.columns]
+    schema, exclude = cohort.frame.schema, frozenset(options.exclude)
+    unknown = [name for name in options.exclude if name not in schema]
     if unknown:
-        raise DataError(f"exclude: no column {unknown[0]!r}; {near(unknown[0], cohort.frame.columns)}")
-    left = [name for name in cohort.frame.columns if name not in taken and name not in options.exclude]
+        raise DataError(f"exclude: no column {unknown[0]!r}; {near(unknown[0], list(schema))}")
+    left = [name for name in schema if name not in taken and name not in exclude]
     if not left:
         raise DataError("no column is left to read as input; every column is an id, a time, an answer or excluded")
-    columns = {name: Column(kind=_storage_kind(name, cohort.frame[name], options)) for name in left}
+    numbers = _share_of_numbers([name for name in left if not _is_stored(schema[name])], options, cohort)
+    columns = {name: Column(kind=_storage_kind(name, schema[name], numbers.get(name))) for name in left}
     return options.completed(columns)
 
 
@@ -59,23 +67,39 @@ def _exist(options: TableOptions, cohort: Cohort) -> None:
         )
 
 
-def _storage_kind(name: str, values: pl.Series, options: TableOptions) -> str:
-    if values.dtype.is_numeric() or values.dtype == pl.Null:
+def _is_stored(kind: pl.DataType) -> bool:
+    """Whether the storage type alone says what a column is."""
+    return kind.is_numeric() or kind.is_temporal() or kind in (pl.Null, pl.Boolean)
+
+
+def _share_of_numbers(names: Sequence[str], options: TableOptions, cohort: Cohort) -> dict[str, float]:
+    """The share of numbers among the known values of columns of text; 1 where none is known."""
+    known, numbers = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
+    markers = [str(marker) for marker in options.missing]
+    for block in blocks(cohort.frame, COUNTED_ROWS, names) if names else ():
+        for place, values in enumerate(block):
+            text = canonical(values).drop_nulls()
+            text = text.filter(~text.is_in(markers))
+            known[place] += len(text)
+            numbers[place] += text.cast(pl.Float64, strict=False).is_not_null().sum()
+    shares = np.divide(numbers, known, out=np.ones(len(names)), where=known > 0)
+    return dict(zip(names, shares.tolist(), strict=True))
+
+
+def _storage_kind(name: str, kind: pl.DataType, numbers: float | None) -> str:
+    if kind.is_numeric() or kind == pl.Null:
         return "numeric"
-    if values.dtype.is_temporal():
+    if kind.is_temporal():
         raise DataError(
             f'column {name!r} holds dates; exclude it, or declare kind = "datetime" (days before the index time) or "duration"'
         )
-    if values.dtype == pl.Boolean:
+    if kind == pl.Boolean or numbers is None:
         return "boolean"
-    text = canonical(values).drop_nulls()
-    text = text.filter(~text.is_in([str(marker) for marker in options.missing]))
-    numbers = text.cast(pl.Float64, strict=False).is_not_null().mean() if len(text) else 1.0
     if numbers == 1.0:
         return "numeric"
-    if float(str(numbers)) > 0.5:
+    if numbers > 0.5:
         raise DataError(
-            f"column {name!r} is text, but {float(str(numbers)):.0%} of its values are numbers; name what means missing "
+            f"column {name!r} is text, but {numbers:.0%} of its values are numbers; name what means missing "
             f'({name} = {{ kind = "numeric", missing = ["?"] }}) or declare kind = "category"'
         )
     return "category"
@@ -85,9 +109,10 @@ def read(options: TableOptions, cohort: Cohort) -> TableColumn:
     """The cohort's rows as numbers and categories. Raises DataError for everything that cannot be read."""
     _exist(options, cohort)
     names, dates = options.numbers, options.named("datetime")
+    schema = cohort.frame.schema
     number = np.empty((len(cohort), len(names)), np.float64)
     late = np.zeros((len(cohort), len(dates)), bool)
-    plain = [name for name in names if _is_plain(name, options, cohort)]
+    plain = [name for name in names if _is_plain(name, options, schema)]
     position = {name: index for index, name in enumerate(names)}
     if plain:
         block = cohort.frame.select(pl.col(plain).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
@@ -109,16 +134,16 @@ def read(options: TableOptions, cohort: Cohort) -> TableColumn:
     return TableColumn(number, categories, late)
 
 
-def _is_plain(name: str, options: TableOptions, cohort: Cohort) -> bool:
+def _is_plain(name: str, options: TableOptions, schema: Mapping[str, pl.DataType]) -> bool:
     """Whether nothing but the storage stands between the table and the number, so that many are read at once."""
     column = options.columns[name]
     plain = column.kind == "numeric" and column.range is None and not options.markers(name)
-    return plain and column.line == (1.0, 0.0) and cohort.frame[name].dtype.is_numeric()
+    return plain and column.line == (1.0, 0.0) and schema[name].is_numeric()
 
 
 def mend(options: TableOptions, cohort: Cohort) -> tuple[Cohort, list[Problem]]:
     """Missing columns and all values that `read` would refuse → missing, each named."""
-    frame, found, have = cohort.frame, [], set(cohort.frame.columns)
+    frame, found, have = in_memory(cohort.frame), [], set(cohort.frame.columns)
     for name, column in options.columns.items():
         if name not in have:
             kind = pl.Float64 if column.kind == "numeric" else pl.String
@@ -133,6 +158,16 @@ def mend(options: TableOptions, cohort: Cohort) -> tuple[Cohort, list[Problem]]:
                 kept = pl.when(pl.Series(~unfit)).then(pl.col(name)).alias(name)
                 frame = frame.with_columns(pl.lit(None, pl.Float64).alias(name) if unfit.all() else kept)
     return replace(cohort, frame=frame), found
+
+
+def absent(options: TableOptions, cohort: Cohort) -> pl.Series:
+    """Which rows have none of their columns. Where one of the first few has no gap, no more is read."""
+    have = set(cohort.frame.columns)
+    names = [name for name in options.columns if name in have]
+    if any(not cohort.frame[name].null_count() for name in names[:FEW]):
+        return pl.repeat(False, len(cohort), eager=True)
+    empty = pl.all_horizontal(pl.all().is_null())
+    return pl.concat(block.select(empty).to_series() for block in blocks(cohort.frame, COUNTED_ROWS, names))
 
 
 def pack(options: TableOptions, columns: Iterable[TableColumn], store: Path | None) -> Packed:
