@@ -55,6 +55,8 @@ def _blocks(
     Units of several rows each come in the order of their keys: their columns are held in memory.
     """
     names = kind.columns(options) or cohort.frame.columns
+    if options.at is not None:
+        names = [*dict.fromkeys([*names, options.at])]
     if (np.diff(first) > 0).all():
         yield from cohort.blocks(first, kind.read_block, names)
         return
