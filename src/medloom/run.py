@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 
 from medloom import find
+from medloom.audit.examine import examine
+from medloom.audit.finding import Audit
 from medloom.bundle import Bundle, OnProblem, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
@@ -20,7 +22,7 @@ from medloom.evaluation.result import metrics_json, target_result
 from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
 from medloom.parts import TrainPart
-from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, whole_fold, with_answers
+from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
 from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
 from medloom.report.page import write as write_report
@@ -155,6 +157,22 @@ def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tu
     return Story(
         final.prepared, final.network, final.tasks, comparisons, judged.measured, final.history, crossed=splits
     )
+
+
+def audit(
+    study: Study | str | Path,
+    *,
+    data: Any = None,
+    tables: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    row_ids: bool = False,
+) -> Audit:
+    """Looks for leaks in a study's data; no network is trained. `row_ids` allows five row ids a finding.
+
+    Raises StudyError or DataError, as `fit` does.
+    """
+    asked = study if isinstance(study, Study) else read_study(study, overrides)
+    return examine(prepare(*read_data(asked, data, tables)), row_ids)
 
 
 def evaluate(
