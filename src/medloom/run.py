@@ -52,6 +52,12 @@ class Run:
         return load(self.folder / "bundle")
 
     @property
+    def audit(self) -> Mapping[str, Any]:
+        """What the leakage audit found, as in `audit.json`; nothing where other data were judged."""
+        path = self.folder / "audit.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"findings": []}
+
+    @property
     def predictions(self) -> pl.DataFrame:
         """Answers for the rows that were judged."""
         return pl.read_parquet(self.folder / "predictions.parquet")
@@ -89,15 +95,19 @@ def fit(
         folder.log(event)
         watch(event)
 
+    first = prepared(splits[0])
+    found = examine(first)
+    write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:
         final, judged, story = _crossed(
             resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe
         )
     else:
-        final = train_one(prepared(splits[0]), resolved.train, folder.training(), observe)
+        final = train_one(first, resolved.train, folder.training(), observe)
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
         story = _story(final, judged, final.tasks)
+    story = replace(story, audit=found)
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:

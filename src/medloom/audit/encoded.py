@@ -10,6 +10,7 @@ from scipy.stats import chi2
 
 from medloom.audit.evidence import Column, Evidence, Outcome
 from medloom.audit.finding import Finding
+from medloom.audit.measure import correlation
 
 FEWEST_GROUPS = 4
 SMOOTHING = (0.0, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 50.0, 100.0, 200.0, 300.0, 500.0)
@@ -25,7 +26,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
         if len(rows) < 40 or np.unique(answer[rows]).size < 2:
             continue
         for column in evidence.columns:
-            if column.is_word or column.name in seen or not 4 <= len(column.values):
+            if column.is_word or column.name in seen or len(column.values) < FEWEST_GROUPS:
                 continue
             by = _source(evidence, column, groups, answer, rows)
             if by is not None:
@@ -53,7 +54,8 @@ def _groups(evidence: Evidence) -> dict[str, np.ndarray]:
     cohort = evidence.cohort
     found = {}
     for column in (*evidence.columns, *evidence.others):
-        if FEWEST_GROUPS <= len(column.values) <= len(cohort) // 2:
+        most = len(cohort) // 2 if column.is_word else min(100, len(cohort) // 10)
+        if FEWEST_GROUPS <= len(column.values) <= most:
             found[column.name] = column.code + 1
     if cohort.site is not None:
         found[str(evidence.prepared.study.cohort.site)] = cohort.site.rank("dense").fill_null(0).to_numpy().astype(np.int64)
@@ -81,25 +83,22 @@ def _source(
 
 
 def _follows(x: np.ndarray, y: np.ndarray, code: np.ndarray, train: np.ndarray) -> bool:
-    """Whether x is a mean of y over each group: with the row itself, or without it."""
-    _, group, count = np.unique(code, return_inverse=True, return_counts=True)
-    if len(count) < FEWEST_GROUPS:
+    """Whether x is a mean of y over each group: with the row itself, without it, or with a little noise."""
+    count = np.bincount(code)
+    total, sums = np.bincount(code, x), np.bincount(code, y)
+    mean = (total / np.maximum(count, 1))[code]
+    spread, within = x.std(), (x - mean).std()
+    if (count > 1).sum() < FEWEST_GROUPS or spread == 0:
         return False
-    total = np.bincount(group, x)
-    within = x - (total / count)[group]
-    if within.std() < 1e-6 * x.std():
-        return _is_mean(x, y, group, train, by_itself=False)
-    several = count[group] > 1
-    if several.sum() < 0.5 * len(x) or (count > 1).sum() < FEWEST_GROUPS:
-        return False
-    sums = np.bincount(group, y)[group]
-    without = (sums[several] - y[several]) / (count[group][several] - 1)
-    if np.std(without) > 0 and np.corrcoef(without, x[several])[0, 1] > 0.9999:
-        return True
-    if within.std() > 0.3 * x.std():
-        return False
-    # A mean with noise laid over it: what is left of the group means has to be less than chance leaves.
-    return _is_mean(np.asarray((total / count)[group]), y, group, train, by_itself=False)
+    if within < 0.3 * spread:
+        # With noise laid over it, what is left of the group means has to be less than chance leaves.
+        return _is_mean(mean, y, code, train, by_itself=False)
+    several = np.flatnonzero(count[code] > 1)
+    for some in (several[:200], several):
+        without = (sums[code[some]] - y[some]) / (count[code[some]] - 1)
+        if len(some) < 20 or abs(correlation(without, x[some])) < 0.999:
+            return False
+    return len(several) >= 0.5 * len(x)
 
 
 def _is_mean(

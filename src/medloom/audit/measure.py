@@ -121,13 +121,13 @@ def bins_of(number: Float[np.ndarray, " rows"], most: int) -> Int[np.ndarray, " 
 
 
 def alone(
-    column: Column, outcome: Outcome, fold_of: Int[np.ndarray, " rows"], answer: Float[np.ndarray, " rows"]
+    column: Column, outcome: Outcome, evidence: Evidence, answer: Float[np.ndarray, " rows"]
 ) -> tuple[float, Int[np.ndarray, " some"]]:
     """Score of one column where it has a value, and the rows that were scored.
 
     The better of its order alone and of the mean answer in its bins, which is out of sample. `answer` is `response`.
     """
-    rows = np.flatnonzero(column.present & outcome.known)
+    rows = evidence.sample[(column.present & outcome.known)[evidence.sample]]
     if not enough(outcome, rows) or len(column.values) < 2:
         return NOTHING[outcome.kind], rows
     found = []
@@ -138,30 +138,36 @@ def alone(
         bins = bins_of(number, int(np.clip(len(rows) // 12, 4, 64)))
         plain = score(outcome, number, rows)
         found.append(plain if outcome.kind == "number" else max(plain, 1 - plain))
-    predicted = by_bins(bins, answer[rows], fold_of[rows])
+    predicted = by_bins(bins, answer[rows], evidence.fold_of[rows])
     # A fold's own mean is left out of its bins, so a column that says nothing would score backwards, and not by chance.
     found.append(score(outcome, predicted, rows) if correlation(predicted, answer[rows]) > 0 else 0.0)
     return max(found), rows
 
 
-def together(columns: Sequence[Column], evidence: Evidence, outcome: Outcome, extra: np.ndarray | None = None) -> float:
-    """Score of a model of all these columns, out of sample: the better of boosted trees and a ridge regression."""
+def together(columns: Sequence[Column], evidence: Evidence, outcome: Outcome, suffices: float = 1.0) -> float:
+    """Score of a model of all these columns, out of sample: the better of a ridge regression and boosted trees.
+
+    The trees are not asked where the regression reaches `suffices`.
+    """
     rows = evidence.sample[outcome.known[evidence.sample]]
     if len(rows) > MODEL_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, MODEL_ROWS).astype(np.int64)]
     values = matrix(columns, rows)
-    if extra is not None:
-        values = np.concatenate([values, extra[rows]], axis=1)
     values = values[:, np.nanmax(values, axis=0, initial=-np.inf) > np.nanmin(values, axis=0, initial=np.inf)]
     if not values.shape[1] or not enough(outcome, rows):
         return NOTHING[outcome.kind]
     answer, fold = response(outcome)[rows], evidence.fold_of[rows] % 3
-    predicted = np.stack([np.zeros(len(rows)), np.zeros(len(rows))])
-    for part in range(3):
-        taught, judged = fold != part, fold == part
-        if judged.any() and taught.any():
-            predicted[:, judged] = _predictions(values[taught], answer[taught], values[judged])
-    return max(score(outcome, one, rows) for one in predicted)
+    best = 0.0
+    for predict in (_ridge, _boosted):
+        predicted = np.zeros(len(rows))
+        for part in range(3):
+            taught, judged = fold != part, fold == part
+            if judged.any() and taught.any():
+                predicted[judged] = predict(values[taught], answer[taught], values[judged])
+        best = max(best, score(outcome, predicted, rows))
+        if best >= suffices:
+            break
+    return best
 
 
 def matrix(columns: Sequence[Column], rows: Int[np.ndarray, " some"]) -> Float[np.ndarray, "some features"]:
@@ -176,25 +182,26 @@ def matrix(columns: Sequence[Column], rows: Int[np.ndarray, " some"]) -> Float[n
     return np.concatenate(parts, axis=1)
 
 
-def _predictions(taught: np.ndarray, answer: np.ndarray, judged: np.ndarray) -> np.ndarray:
-    """Of boosted trees and of a ridge regression on standardised numbers."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
+def _ridge(taught: np.ndarray, answer: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """A ridge regression on standardised numbers, gaps filled with medians."""
     from sklearn.linear_model import RidgeCV
-    from threadpoolctl import threadpool_limits
 
     middle = np.nan_to_num(_quietly(np.nanmedian, taught))
     filled = [np.where(np.isnan(x), middle, x) for x in (taught, judged)]
     centre, spread = filled[0].mean(axis=0), filled[0].std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
-    scaled = [np.clip((x - centre) / spread, -6, 6) for x in filled]
+    scaled = [np.clip((x - centre) / np.where(spread > 0, spread, 1.0), -6, 6) for x in filled]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)).fit(scaled[0], answer).predict(scaled[1])
+
+
+def _boosted(taught: np.ndarray, answer: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
     trees = HistGradientBoostingRegressor(
         max_iter=60, max_leaf_nodes=15, min_samples_leaf=8, learning_rate=0.15, early_stopping=False, random_state=0
     )
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        boosted = trees.fit(taught, answer).predict(judged)
-        ridge = RidgeCV(alphas=(0.1, 1.0, 10.0, 100.0)).fit(scaled[0], answer).predict(scaled[1])
-    return np.stack([boosted, ridge])
+    return trees.fit(taught, answer).predict(judged)
 
 
 def _quietly(function: Any, values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,9 @@ JUDGED = 400
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
     """A class of which many rows lie exactly between two others, or are copies, while other classes have none."""
-    columns = [c for c in evidence.columns if not c.is_word and c.is_fine and c.present.mean() > 0.9]
+    fine = [c for c in evidence.columns if c.is_fine]
+    whole = [c for c in fine if c.present.mean() > 0.99]
+    columns = whole if len(whole) >= 3 else [c for c in fine if c.present.mean() > 0.9]
     for outcome in evidence.outcomes:
         if outcome.kind != "binary":
             continue
@@ -76,12 +78,12 @@ def _between(values: Float[np.ndarray, "rows columns"], rows: np.ndarray) -> flo
         return 0.0
     x = values[rows]
     x = (x - x.mean(axis=0)) / np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
-    near = cKDTree(x).query(x, k=min(NEIGHBOURS, len(rows) - 1) + 1)[1][:, 1:]
     judged = generator(len(rows), "between").permutation(len(rows))[:JUDGED]
+    near = cKDTree(x).query(x[judged], k=min(NEIGHBOURS, len(rows) - 1) + 1)[1][:, 1:]
     i, j = np.triu_indices(near.shape[1], 1)
     hits, nearly = 0, 5e-5 if x.shape[1] >= 4 else 1e-9  # room for numbers that were rounded
-    for row in judged.tolist():
-        toward = x[near[row]] - x[row]
+    for place, row in enumerate(judged.tolist()):
+        toward = x[near[place]] - x[row]
         length = np.sqrt((toward**2).sum(axis=1))
         with np.errstate(divide="ignore", invalid="ignore"):
             unit = toward / length[:, None]

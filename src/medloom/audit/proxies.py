@@ -29,12 +29,12 @@ NAMES_OF_IDS = frozenset(
     "id ids patient subject mrn person participant pid ptid empi identifier uuid guid accession record case key number nr no row index".split()
 )
 NAMES_OF_SITES = frozenset("site hospital centre center clinic scanner device ward institution".split())
-GAPS = {"binary": 0.68, "number": 0.72, "survival": 0.70}
+GAPS = {"binary": 0.68, "number": 0.72, "survival": 0.64}
 """How well gaps may tell the answer: sicker patients have more measured, so some of it is as it should be."""
-ORDER = {"binary": 0.70, "number": 0.15, "survival": 0.68}
+ORDER = {"binary": 0.70, "number": 0.08, "survival": 0.68}
 ID = {"binary": 0.68, "number": 0.15, "survival": 0.66}
-SITE = {"binary": 0.78, "number": 0.45, "survival": 0.75}
-TIME = {"binary": 0.64, "number": 0.12, "survival": 0.66}
+SITE = {"binary": 0.78, "number": 0.30, "survival": 0.75}
+TIME = {"binary": 0.62, "number": 0.07, "survival": 0.66}
 NEARLY = {"binary": 0.9, "number": 0.7, "survival": 0.88}
 
 
@@ -75,6 +75,9 @@ def _split_score(outcome: Outcome, flag: np.ndarray, rows: np.ndarray) -> tuple[
         found = score(outcome, flag, rows)
         found = max(found, 1 - found)
         return found, surprise(outcome, found, rows)
+    if outcome.kind == "binary":
+        found = auroc(outcome.value[rows], flag)
+        return max(found, 1 - found), surprise(outcome, max(found, 1 - found), rows)
     found = auroc(flag, outcome.value[rows])
     cases = flag.sum()
     z = abs(found - 0.5) / np.sqrt((len(flag) + 1) / (12 * cases * (len(flag) - cases)))
@@ -152,18 +155,19 @@ def id_inputs(evidence: Evidence) -> Iterator[Finding]:
     """Columns that are read as input and name the patient or the row."""
     cohort = evidence.cohort
     patients = int(cohort.patient.max()) + 1
-    first = np.unique(cohort.patient, return_index=True)[1]
     for column in evidence.columns:
         have = column.present
         if have.sum() < 0.9 * len(have) or patients < 20:
             continue
-        code = column.code
-        both = len(np.unique(np.stack([code[have], cohort.patient[have]]), axis=1).T)
-        of_patient = both == len(np.unique(cohort.patient[have])) and len(np.unique(code[have])) >= 0.98 * both
-        of_row = len(np.unique(code[have])) >= 0.98 * have.sum()
+        values, people = len(column.values), np.unique(cohort.patient[have])
+        if values < 0.98 * len(people) or (column.is_fine and np.mod(column.number[have], 1).any()):
+            continue
+        of_row = values >= 0.98 * have.sum()
+        both = np.unique(column.code[have] * patients + cohort.patient[have])
+        of_patient = len(both) == len(people) and values >= 0.98 * len(both)
         if not (of_patient or of_row):
             continue
-        if not (_is_same(column, cohort.patient_id) or _is_same(column, cohort.row) or _looks_like_id(column, first)):
+        if not (_is_same(column, cohort.patient_id) or _is_same(column, cohort.row) or _looks_like_id(column)):
             continue
         yield Finding(
             "identifier-input",
@@ -191,7 +195,7 @@ def _is_same(column: Column, ids: pl.Series) -> bool:
     )
 
 
-def _looks_like_id(column: Column, first: np.ndarray) -> bool:
+def _looks_like_id(column: Column) -> bool:
     named = bool(NAMES_OF_IDS & set(words_of(column.name)))
     if column.is_word:
         text = [str(v) for v in column.values[:200]]

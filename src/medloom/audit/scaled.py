@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -102,25 +103,38 @@ def _ranked(number: np.ndarray, tries: int) -> bool:
 
 
 def _filled(column: Column, train: np.ndarray, tries: int) -> bool:
-    """One value stands far oftener than any other, and is the mean or the median of the others over all rows."""
-    number = column.number[column.present]
-    tally = column.tally
+    """A value that stands several times is the mean of the others over all rows; or far the commonest is their median."""
+    number, tally = column.number[column.present], column.tally
+    values, rounded = np.array(column.values), resolution(number)
+    spread = float(number.std())
+    several = np.flatnonzero((tally >= max(3, 0.003 * len(number))) & (tally < 0.8 * len(number)))
+    if not len(several) or spread == 0:
+        return False
+    # What is filled with the mean of the others leaves the mean of all where it was.
+    code = int(several[np.argmin(np.abs(values[several] - number.mean()))])
+    slack = 1e-10 * max(abs(float(values[code])), spread) + 0.51 * rounded
+    second = np.sort(np.delete(tally, code))[-1]
+    sharp = slack / spread * len(several) * tries < 1e-3
+    rare = tally[code] >= 4 * second and tally[code] >= 5 and slack / spread * tries < 0.1
+    others = column.present & (column.code != code)
+    if abs(float(values[code]) - column.number[others].mean()) <= slack and (sharp or rare):
+        return _not_by_training(column, others, train, float(values[code]), slack, np.mean)
     top = int(np.argmax(tally))
+    others = column.present & (column.code != top)
     second = np.partition(tally, -2)[-2]
-    if tally[top] < max(5, 0.005 * len(number)) or tally[top] < 4 * second or tally[top] > 0.8 * len(number):
+    if tally[top] < max(8, 10 * second) or len(np.unique(column.number[others])) < 0.3 * others.sum():
         return False
-    value = float(column.values[top])
-    is_other = column.present & (column.code != top)
-    others, spread = column.number[is_other], column.number[is_other].std()
-    if len(others) < 30 or spread == 0:
-        return False
-    slack = max(1e-9 * max(abs(value), spread), 0.51 * resolution(number) if resolution(number) else 0.0)
-    taught = column.number[is_other & train]
-    if abs(value - others.mean()) <= slack and slack / spread * tries < 1e-2:
-        return bool(len(taught) == 0 or abs(value - taught.mean()) > slack)
-    if abs(value - np.median(others)) <= 1e-9 * max(abs(value), spread) and tally[top] >= 10 * second:
-        return bool(len(np.unique(others)) > 0.3 * len(others) and abs(value - np.median(taught)) > slack)
-    return False
+    slack = 1e-10 * spread + 0.51 * rounded
+    same = abs(float(values[top]) - float(np.median(column.number[others]))) <= slack
+    return same and _not_by_training(column, others, train, float(values[top]), slack, np.median)
+
+
+def _not_by_training(
+    column: Column, others: np.ndarray, train: np.ndarray, value: float, slack: float, middle: Callable[..., Any]
+) -> bool:
+    """Whether the training rows alone would have given another value."""
+    taught = column.number[others & train]
+    return len(taught) == 0 or abs(value - float(middle(taught))) > slack
 
 
 def _rotated(columns: list[Column]) -> list[Column]:

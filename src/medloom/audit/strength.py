@@ -24,10 +24,10 @@ from medloom.audit.measure import (
     together,
 )
 
-SUSPECT = {"binary": 0.93, "number": 0.80, "survival": 0.88}
-"""Scores of one column from which on it is held against all others."""
 TOO_GOOD = {"binary": 0.965, "number": 0.90, "survival": 0.92}
 """Scores that are too good where the others leave several times as much unexplained."""
+PERFECT = {"binary": 0.997, "number": 0.99, "survival": 0.98}
+"""Scores of other columns that are suspects themselves, and say nothing for this one."""
 NEARLY_PERFECT = {"binary": 0.992, "number": 0.985, "survival": 0.97}
 TIMES = 4.0
 """How many times more the other columns must leave unexplained."""
@@ -60,13 +60,18 @@ def _left(outcome: Outcome, score: float, rows: np.ndarray) -> float:
     return max(0.0, 1 - score) + 0.5 / max(int(rarer), 1)
 
 
+def _bound(one: Told, times: float) -> float:
+    """A score of the others at which this one no longer stands out so many times."""
+    return 1 - times * one.left
+
+
 def tell(evidence: Evidence) -> list[Told]:
     """Every column alone, against every answer."""
     found = []
     for outcome in evidence.outcomes:
         answer = response(outcome)
         for column in evidence.columns:
-            value, rows = alone(column, outcome, evidence.fold_of, answer)
+            value, rows = alone(column, outcome, evidence, answer)
             found.append(Told(column, outcome, value, rows))
     return found
 
@@ -87,20 +92,27 @@ class _Rest:
 
     def __init__(self, evidence: Evidence, told: Sequence[Told]) -> None:
         self._evidence, self._told = evidence, told
-        self._known: dict[tuple[str, str, frozenset[str]], float] = {}
+        self._known: dict[tuple[str, str, frozenset[str]], tuple[float, float]] = {}
 
-    def without(self, one: Told) -> float:
-        """The score of all columns but this one, and but the other suspects where they are few."""
-        suspects = [
-            t for t in self._told if t.outcome is one.outcome and t.score >= SUSPECT[t.outcome.kind]
-        ]
-        few = max(2, len(self._evidence.columns) // 10)
-        out = frozenset([one.column.name, *([t.column.name for t in suspects] if len(suspects) <= few else [])])
+    def without(self, one: Told, suffices: float = 1.0) -> float:
+        """The score of all columns but this one, and but others that are nearly perfect where they are few.
+
+        At least what the best of them tells alone. Models are left out where `suffices` is reached without them.
+        """
+        kind = one.outcome.kind
+        others = [t for t in self._told if t.outcome is one.outcome and t.column is not one.column]
+        perfect = {t.column.name for t in others if t.score >= PERFECT[kind]}
+        out = frozenset([one.column.name, *(perfect if len(perfect) <= max(2, len(others) // 10) else ())])
+        left = [t.column for t in others if t.column.name not in out]
+        best = max((t.score for t in others if t.column.name not in out), default=NOTHING[kind])
+        if best >= suffices:
+            return best
         key = (one.outcome.target, one.outcome.label, out)
-        if key not in self._known:
-            left = [column for column in self._evidence.columns if column.name not in out]
-            self._known[key] = together(left, self._evidence, one.outcome)
-        return self._known[key]
+        value, asked = self._known.get(key, (0.0, 0.0))
+        if value < suffices and asked < suffices:
+            value = together(left, self._evidence, one.outcome, suffices)
+            self._known[key] = value, suffices
+        return max(best, value)
 
 
 def copies(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Finding]:
@@ -112,7 +124,8 @@ def copies(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Fi
         if agreement is None:
             continue
         sure: Severity = "severe" if agreement > 0.985 else "suspicious"
-        if agreement < 0.985 and one.left * 3 > _left(one.outcome, rest.without(one), one.rows):
+        plain = one.outcome.kind == "binary" and len(one.column.values) <= 3 and agreement > 0.9
+        if agreement < 0.985 and not plain and one.left * 2 > _left(one.outcome, rest.without(one, _bound(one, 2)), one.rows):
             continue
         yield Finding(
             "copy-of-target",
@@ -138,7 +151,7 @@ def _recoding(one: Told) -> float | None:
     said = (cases > np.bincount(code, ~truth, len(one.column.values)))[code]
     agreed, chance = (said == truth).mean(), said.mean() * truth.mean() + (1 - said.mean()) * (1 - truth.mean())
     kappa = float((agreed - chance) / (1 - chance))
-    return kappa if kappa > (0.88 if len(used) <= 3 else 0.94) else None
+    return kappa if kappa > (0.84 if len(used) <= 3 else 0.92) else None
 
 
 def _function(one: Told, evidence: Evidence) -> float | None:
@@ -188,7 +201,12 @@ def codes_of_cases(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Ite
             looked &= held >= 6 * np.sort(held)[-min(len(held), 3)]
         chance = held * np.log10(base) + np.log10(max(looked.sum(), 1) * len(told))
         pure = looked & (cases >= 0.985 * held) & (cases >= 0.15 * truth.sum()) & (chance < -6)
-        if pure.any() and rest.without(one) < 0.97:
+        if not pure.any():
+            continue
+        coarse = one.column.is_word or len(held) <= 3
+        several = sum(o.target == one.outcome.target for o in evidence.outcomes) > 1
+        given = coarse and not several and cases[pure].sum() >= 0.25 * truth.sum()
+        if given or rest.without(one, 0.97) < 0.97:
             rows = int(held[pure].sum())
             yield Finding(
                 "code-of-cases",
@@ -208,9 +226,10 @@ def too_good(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[
     """A column that alone leaves several times less unexplained than all others together."""
     for one in sorted(told, key=lambda t: t.left):
         kind = one.outcome.kind
-        if one.score < TOO_GOOD[kind] or not beyond_chance(surprise(one.outcome, one.score, one.rows), len(told), 1e-6):
+        coarse = 0.02 if kind == "binary" and len(one.column.values) <= FEW_CODES else 0.0
+        if one.score < TOO_GOOD[kind] - coarse or not beyond_chance(surprise(one.outcome, one.score, one.rows), len(told), 1e-6):
             continue
-        others = rest.without(one)
+        others = rest.without(one, _bound(one, TIMES))
         if len(evidence.columns) < 3 and one.score < NEARLY_PERFECT[kind]:
             continue
         ratio = _left(one.outcome, others, one.rows) / one.left
@@ -239,7 +258,7 @@ def named(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Fin
     for one in told:
         own = set(words_of(one.column.name))
         after, same = own & AFTERWARDS, own & words
-        floor = {"binary": 0.75, "number": 0.4, "survival": 0.72}[one.outcome.kind]
+        floor = {"binary": 0.75, "number": 0.3, "survival": 0.72}[one.outcome.kind]
         if not (after or same) or one.score < floor:
             continue
         if not beyond_chance(surprise(one.outcome, one.score, one.rows), len(told)) or one.score <= NOTHING[one.outcome.kind]:

@@ -128,10 +128,23 @@ def by_coincidence(hashed: Int[np.ndarray, "rows columns"], patient: Int[np.ndar
     return max(float(np.mean(estimates)) + 0.5 * min(odds), 10 * chance)
 
 
+def different(columns: Sequence[Column], most: int = 4_000) -> list[Column]:
+    """The columns without those that say what an earlier one says: agreement in both is agreement in one."""
+    if len(columns) < 2:
+        return list(columns)
+    every = max(1, len(columns[0].code) // most)
+    r = np.abs(np.nan_to_num(np.corrcoef(np.stack([c.code[::every] for c in columns]).astype(np.float64))))
+    kept: list[int] = []
+    for place in range(len(columns)):
+        if not (r[place, kept] > 0.95).any():
+            kept.append(place)
+    return [columns[place] for place in kept]
+
+
 def _same_rows(evidence: Evidence) -> tuple[Pairs, Pairs]:
     """Pairs that agree in all columns, and pairs that agree in most with several rare values among them."""
     none = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    columns = [c for c in evidence.columns if len(c.values) > 1]
+    columns = different([c for c in evidence.columns if len(c.values) > 1])
     if len(columns) < 3:
         return none, none
     present = np.stack([c.present for c in columns], axis=1).mean(axis=1) >= 0.5
@@ -151,25 +164,33 @@ def _same_rows(evidence: Evidence) -> tuple[Pairs, Pairs]:
 def _most_cells(
     columns: Sequence[Column], hashed: np.ndarray, patient: np.ndarray, rows: np.ndarray, exact: Pairs
 ) -> Pairs:
-    """Pairs that agree in three fifths of the columns and in at least three values that are rare."""
-    tally = [np.append(c.tally, 0) for c in columns]
-    rare = np.stack([t[c.code[rows]] for c, t in zip(columns, tally, strict=True)], axis=1)
-    rare = (rare <= max(3, 0.004 * len(rows))) & (rare > 0)
-    if (rare.mean(axis=0) > 0.5).sum() < 4:
-        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
+    """Pairs that agree in three fifths of their values, four of them finely measured, beyond what chance gives.
+
+    Rows meet where they agree in some columns drawn at random, just enough of them to tell rows apart. As columns hang
+    together, what an agreement says counts for three fifths of what it would of independent columns.
+    """
+    none = np.zeros(0, np.int64)
+    fine = np.array([len(c.values) >= 20 for c in columns])
+    if fine.sum() < 4 or len(columns) < 5:
+        return Pairs(none, none)
+    present = np.stack([c.present[rows] for c in columns], axis=1)
+    share = [np.append(c.tally, len(c.code)) / len(c.code) for c in columns]
+    bits = -0.6 * np.log2(np.stack([s[c.code[rows]] for c, s in zip(columns, share, strict=True)], axis=1))
+    mean_bits, enough = bits.mean(axis=0), np.log2(len(rows))
     position = np.full(int(rows.max()) + 1, -1)
     position[rows] = np.arange(len(rows))
     found = []
-    for subset in range(SUBSETS):
-        chosen = generator(subset, "halves").random(len(columns)) < (0.5 if subset % 2 else 0.3)
-        if (chosen & (rare.mean(axis=0) > 0.5)).sum() < 2:
-            continue
+    for subset in range(SUBSETS if len(rows) <= 30_000 else 8):
+        drawn = generator(subset, "columns").permutation(len(columns))
+        chosen = drawn[: int(np.searchsorted(np.cumsum(mean_bits[drawn]), enough + 1)) + 1]
         pairs = pairs_of(hashed[:, chosen].sum(axis=1), patient, rows)
         a, b = position[pairs.one], position[pairs.other]
-        same = hashed[a] == hashed[b]
-        close = (same.mean(axis=1) >= 0.6) & ((same & rare[a]).sum(axis=1) >= 3)
+        same = (hashed[a] == hashed[b]) & present[a]
+        told = (present[a] | present[b]).sum(axis=1)
+        close = (same.sum(axis=1) >= 0.6 * told) & ((same & fine).sum(axis=1) >= 4)
+        close &= (bits[a] * same).sum(axis=1) >= 2 * enough + 7
         found.append(Pairs(pairs.one[close], pairs.other[close]))
-    near = _joined(Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64)), *found)
+    near = _joined(Pairs(none, none), *found)
     known = set(zip(exact.one.tolist(), exact.other.tolist(), strict=True))
     known |= {(b, a) for a, b in known}
     kept = np.array([pair not in known for pair in zip(near.one.tolist(), near.other.tolist(), strict=True)], bool)
@@ -191,11 +212,11 @@ def jittered(evidence: Evidence, exact: Pairs) -> Pairs:
     if rows < 40 or many < 3:
         return Pairs(none, none)
     found = []
-    subsets = 1 if many < 8 else 7 if rows <= 20_000 else 3
+    subsets = 1 if many < 14 else 7 if rows <= 20_000 else 3
     for subset in range(subsets):
         random = generator(subset, "projections")
         chosen = np.ones(many, bool) if subset == 0 else random.random(many) < 0.5
-        if chosen.sum() >= 3:
+        if chosen.sum() >= 7 or not subset:
             found.append(_close(features[:, chosen], evidence.cohort.patient[:rows], random, subsets))
     return _joined(Pairs(none, none), *found)
 
@@ -220,8 +241,10 @@ def _close(features: Float[np.ndarray, "rows features"], patient: np.ndarray, ra
     chance = np.ones(rows)
     chance[usable] = 4 * (ranked[usable, 0] / ranked[usable, 4]) ** dimension
     mutual = nearest[nearest] == np.arange(rows)
-    sure = mutual & (chance * rows * tries < 1e-2) & (chance[nearest] < 1e-4)
+    sure = mutual & (chance * rows * tries < 1e-3) & (chance[nearest] < 1e-4)
     likely = mutual & (chance < 3e-4) & (chance[nearest] < 1e-2)
+    if sure.sum() < 6:  # a pair or two have to be beyond doubt
+        sure &= chance * rows * tries < 1e-7
     if likely.sum() > 40 * 3e-4 * rows + 10:
         sure |= likely
     one = np.flatnonzero(sure)
@@ -232,7 +255,9 @@ def _persons(evidence: Evidence, known: Pairs) -> Iterator[Finding]:
     """Patients who agree in everything that stays with a person, by name or because it does in the table."""
     cohort = evidence.cohort
     first, times = np.unique(cohort.patient, return_index=True, return_counts=True)[1:]
-    columns = [c for c in (*evidence.columns, *evidence.others) if _stays(c, cohort.patient, first, times)]
+    columns = different(
+        [c for c in (*evidence.columns, *evidence.others) if _stays(c, cohort.patient, first, times)]
+    )
     patients = np.arange(len(first))
     if len(columns) < 2 or len(first) < 20:
         return

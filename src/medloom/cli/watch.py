@@ -85,6 +85,11 @@ def print_figures(run: Run) -> None:
         difference = target["difference"]
         if difference["baseline"] is not None:
             print(f"  difference to {difference['baseline'].replace('_', ' ')}: {_interval(difference[headline])}")
+    found = [one for one in run.audit["findings"] if one["severity"] != "note"]
+    for one in found[:5]:
+        print(f"\nleak? {one['called']} ({one['severity']}): {one['found']}")
+    if len(found) > 5:
+        print(f"\nand {len(found) - 5} more in audit.json")
     print(f"\nReport: {run.report.resolve()}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from medloom import __version__, find
+from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.intervals import Comparison
@@ -43,6 +44,7 @@ class Story:
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
+    audit: Audit | None = None
 
     def parts(self) -> dict[str, np.ndarray]:
         """Rows by what they are for. After cross-validation every row that judged in a fold is a test row, and the
@@ -124,6 +126,7 @@ def compose(story: Story) -> Content:
         made=datetime.now(UTC).strftime("%Y-%m-%d"),
         level=study.evaluate.level,
         resamples=study.evaluate.resamples,
+        audit=story.audit,
     )
 
 
