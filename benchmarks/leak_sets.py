@@ -29,7 +29,9 @@ class Case:
     def answer(self) -> np.ndarray:
         """The answer as numbers: of several classes whether it is the first, of a time the event."""
         values = self.frame["event" if self.task == "survive" else "answer"].to_numpy().astype(float)
-        return (values == values.min()).astype(float) if self.task == "classify" and len(np.unique(values)) > 2 else values
+        return (
+            (values == values.min()).astype(float) if self.task == "classify" and len(np.unique(values)) > 2 else values
+        )
 
     @property
     def inputs(self) -> list[str]:
@@ -106,7 +108,9 @@ def clinic(rows: int, seed: int, *, task: str = "classify", share: float = 0.25,
         "patient": [f"P{i:06d}" for i in random.permutation(people * 3)[:people][person]],
         "admitted": (np.datetime64("2021-01-01") + random.integers(0, 730, rows)).astype("datetime64[D]"),
         "hospital": site,
-        "birth_date": (np.datetime64("1930-01-01") + random.integers(0, 27_000, people)).astype("datetime64[D]")[person],
+        "birth_date": (np.datetime64("1930-01-01") + random.integers(0, 27_000, people)).astype("datetime64[D]")[
+            person
+        ],
         "age": age,
         "sex": sex,
         "ward": ward,
@@ -120,7 +124,8 @@ def clinic(rows: int, seed: int, *, task: str = "classify", share: float = 0.25,
     table = pl.DataFrame(frame)
     gaps = random.random((rows, 14)) < 1 / (1 + np.exp(3.0 - 0.3 * logit[:, None]))
     table = table.with_columns(
-        pl.when(pl.Series(gaps[:, i])).then(None).otherwise(pl.col(f"lab_{i}")).alias(f"lab_{i}") for i in range(0, 14, 2)
+        pl.when(pl.Series(gaps[:, i])).then(None).otherwise(pl.col(f"lab_{i}")).alias(f"lab_{i}")
+        for i in range(0, 14, 2)
     )
     cut = np.quantile(logit, 1 - share)
     cohort = {"row": "stay", "patient": "patient", "at": "admitted", "site": "hospital"}
@@ -178,7 +183,9 @@ def copy(case: Case, random: Random, strength: float) -> Case:
     if case.task != "classify":
         values = [-3.1 * y + 7, np.log(0.01 + y), np.where(y > np.quantile(y, 0.6), "B", "A")][form]
         return case.with_column("group", values)
-    values = [np.where(y > 0.5, "K7", "R2"), 2.5 - y, np.where(y > 0.5, random.choice(["c1", "c2"], len(y)), "d0")][form]
+    values = [np.where(y > 0.5, "K7", "R2"), 2.5 - y, np.where(y > 0.5, random.choice(["c1", "c2"], len(y)), "d0")][
+        form
+    ]
     return case.with_column("group", values)
 
 
@@ -206,7 +213,9 @@ def gaps(case: Case, random: Random, strength: float) -> Case:
     """A column that is measured because of the answer."""
     chance = np.where(_ranks(case) > 0.6 if case.task != "classify" else case.answer > 0.5, 0.08, 0.65 + 0.3 * strength)
     values = random.normal(5, 1, len(chance))
-    return case.with_column("biopsy", pl.Series(np.where(random.random(len(chance)) < chance, np.nan, values)).fill_nan(None))
+    return case.with_column(
+        "biopsy", pl.Series(np.where(random.random(len(chance)) < chance, np.nan, values)).fill_nan(None)
+    )
 
 
 def sorted_rows(case: Case, random: Random, strength: float) -> Case:
@@ -218,7 +227,9 @@ def sorted_rows(case: Case, random: Random, strength: float) -> Case:
 def telling_ids(case: Case, random: Random, strength: float) -> Case:
     """Ids that were given to cases and controls apart."""
     n = len(case.frame)
-    y = np.where(random.random(n) < 0.1 * (1 - strength), random.permutation(case.answer), case.answer) > np.median(case.answer)
+    y = np.where(random.random(n) < 0.1 * (1 - strength), random.permutation(case.answer), case.answer) > np.median(
+        case.answer
+    )
     if case.task == "classify":
         y = np.where(random.random(n) < 0.1 * (1 - strength), random.permutation(case.answer), case.answer) > 0.5
     number = random.permutation(n)
@@ -226,7 +237,12 @@ def telling_ids(case: Case, random: Random, strength: float) -> Case:
     ranks = np.empty(n, int)
     ranks[np.lexsort((random.random(n), y))] = np.arange(n)
     ids = prefix if random.random() < 0.5 else [f"{i + 1:06d}" for i in ranks]
-    return replace(case, frame=case.frame.with_columns(pl.Series("subject", ids)), cohort={**_without(case), "patient": "subject"}, hidden=(*case.hidden, "stay", "patient"))
+    return replace(
+        case,
+        frame=case.frame.with_columns(pl.Series("subject", ids)),
+        cohort={**_without(case), "patient": "subject"},
+        hidden=(*case.hidden, "stay", "patient"),
+    )
 
 
 def _without(case: Case) -> dict[str, Any]:
@@ -238,7 +254,9 @@ def telling_site(case: Case, random: Random, strength: float) -> Case:
     y = case.answer > np.median(case.answer) if case.task != "classify" else case.answer > 0.5
     y = np.where(random.random(len(y)) < 0.14 - 0.12 * strength, ~y, y)
     site = np.where(y, random.choice(["a", "b"], len(y)), random.choice(["c", "d", "e"], len(y)))
-    return replace(case, frame=case.frame.with_columns(pl.Series("origin", site)), cohort={**case.cohort, "site": "origin"})
+    return replace(
+        case, frame=case.frame.with_columns(pl.Series("origin", site)), cohort={**case.cohort, "site": "origin"}
+    )
 
 
 def target_mean(case: Case, random: Random, strength: float) -> Case:
@@ -298,7 +316,11 @@ def late_dates(case: Case, random: Random, strength: float) -> Case:
     n = len(case.frame)
     at = np.datetime64("2020-01-01") + random.integers(0, 500, n)
     later = np.where(random.random(n) < 0.3 + 0.6 * strength, random.integers(1, 30, n), -random.integers(1, 90, n))
-    made = replace(case, frame=case.frame.with_columns(pl.Series("seen", at.astype("datetime64[D]"))), cohort={**case.cohort, "at": "seen"})
+    made = replace(
+        case,
+        frame=case.frame.with_columns(pl.Series("seen", at.astype("datetime64[D]"))),
+        cohort={**case.cohort, "at": "seen"},
+    )
     return made.with_column("last_visit", (at + later).astype("datetime64[D]"), kind="datetime")
 
 
@@ -313,7 +335,10 @@ def jittered_copies(case: Case, random: Random, strength: float) -> Case:
     rows = random.permutation(len(case.frame))[: int(max(5, len(case.frame) * (0.02 + 0.05 * strength)))]
     copied = _renamed(case, rows)
     noise = 0.03 - 0.025 * strength
-    numbers = [(pl.col(n) + pl.Series(random.normal(0, noise, len(copied))) * float(case.frame[n].std())).alias(n) for n in case.numbers]  # type: ignore[arg-type]
+    numbers = [
+        (pl.col(n) + pl.Series(random.normal(0, noise, len(copied))) * case.frame[n].to_numpy().std()).alias(n)
+        for n in case.numbers
+    ]
     return case.with_rows(copied.with_columns(numbers)).shuffled(int(random.integers(0, 10**6)))
 
 
@@ -322,7 +347,9 @@ def edited_copies(case: Case, random: Random, strength: float) -> Case:
     rows = random.permutation(len(case.frame))[: int(max(5, len(case.frame) * (0.02 + 0.05 * strength)))]
     copied = _renamed(case, rows)
     for name in random.permutation(case.inputs)[: 1 + int(2 * (1 - strength))]:
-        copied = copied.with_columns(case.frame[str(name)].gather(random.integers(0, len(case.frame), len(copied))).alias(str(name)))
+        copied = copied.with_columns(
+            case.frame[str(name)].gather(random.integers(0, len(case.frame), len(copied))).alias(str(name))
+        )
     return case.with_rows(copied).shuffled(int(random.integers(0, 10**6)))
 
 
@@ -398,7 +425,9 @@ class Leak:
     needs: str | None = None
 
 
-def _leak(put: Any, *kinds: str, tasks: tuple[str, ...] = ("classify", "regress", "survive"), needs: str | None = None) -> Leak:
+def _leak(
+    put: Any, *kinds: str, tasks: tuple[str, ...] = ("classify", "regress", "survive"), needs: str | None = None
+) -> Leak:
     return Leak(put, frozenset(kinds), tasks, needs)
 
 

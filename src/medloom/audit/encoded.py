@@ -58,7 +58,9 @@ def _groups(evidence: Evidence) -> dict[str, np.ndarray]:
         if FEWEST_GROUPS <= len(column.values) <= most:
             found[column.name] = column.code + 1
     if cohort.site is not None:
-        found[str(evidence.prepared.study.cohort.site)] = cohort.site.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+        found[str(evidence.prepared.study.cohort.site)] = (
+            cohort.site.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+        )
     if len(np.unique(cohort.patient)) < len(cohort):
         found[str(evidence.prepared.study.cohort.patient)] = cohort.patient
     return found
@@ -172,5 +174,3 @@ def _on_training_rows(value: np.ndarray, x: np.ndarray, y: np.ndarray, group: np
     everything = (np.bincount(group, y, many) / np.bincount(group, minlength=many))[have]
     near, far = np.abs(value[have] - mean).max(), np.abs(value[have] - everything).max()
     return bool(near < 1e-9 * max(1.0, np.abs(mean).max()) and far > 1e-6)
-
-

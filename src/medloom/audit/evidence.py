@@ -204,13 +204,9 @@ def _outcomes(name: str, prepared: Prepared, marks: Marks) -> list[Outcome]:
         order = np.argsort(counts, kind="stable")
         several = [c for c in order[:: -1 if len(order) > 2 else 1] if counts[c] >= 5][:10]
         chosen = several if len(order) > 2 else several[:1]
-        return [
-            Outcome(name, str(marks.names[c]), "binary", np.where(values < 0, np.nan, values == c)) for c in chosen
-        ]
+        return [Outcome(name, str(marks.names[c]), "binary", np.where(values < 0, np.nan, values == c)) for c in chosen]
     if task == "regress":
         return [Outcome(name, "", "number", values.astype(np.float64))]
     if task == "survive":
         return [Outcome(name, "", "survival", values[:, 0].astype(np.float64), values[:, 1].astype(np.float64))]
     return []
-
-

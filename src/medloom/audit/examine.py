@@ -64,5 +64,9 @@ def _left_out(prepared: Prepared, outcomes: Iterable[object]) -> list[str]:
     told = {getattr(one, "target", None) for one in outcomes}
     missed = [f"the answers of {name}, which are no value a row" for name in prepared.marks if name not in told]
     values = {name for name, part in prepared.study.inputs.items() if getattr(part, "columns", None)}
-    missed += [f"single values of {name}; its rows were compared with one another" for name in prepared.study.inputs if name not in values]
+    missed += [
+        f"single values of {name}; its rows were compared with one another"
+        for name in prepared.study.inputs
+        if name not in values
+    ]
     return [*missed, "columns that were chosen by looking at all rows: nothing in a table shows it"]

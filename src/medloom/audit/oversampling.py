@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from medloom.audit.evidence import Evidence
 from medloom.audit.finding import Finding
-from medloom.audit.twins import hashes
+from medloom.audit.twins import different, hashes
 from medloom.draw import generator
 
 NEIGHBOURS = 24
@@ -20,7 +20,7 @@ JUDGED = 400
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
     """A class of which many rows lie exactly between two others, or are copies, while other classes have none."""
-    fine = [c for c in evidence.columns if c.is_fine]
+    fine = different([c for c in evidence.columns if c.is_fine])
     whole = [c for c in fine if c.present.mean() > 0.99]
     columns = whole if len(whole) >= 3 else [c for c in fine if c.present.mean() > 0.9]
     for outcome in evidence.outcomes:

@@ -29,11 +29,11 @@ NAMES_OF_IDS = frozenset(
     "id ids patient subject mrn person participant pid ptid empi identifier uuid guid accession record case key number nr no row index".split()
 )
 NAMES_OF_SITES = frozenset("site hospital centre center clinic scanner device ward institution".split())
-GAPS = {"binary": 0.68, "number": 0.72, "survival": 0.64}
+GAPS = {"binary": 0.70, "number": 0.72, "survival": 0.64}
 """How well gaps may tell the answer: sicker patients have more measured, so some of it is as it should be."""
 ORDER = {"binary": 0.70, "number": 0.08, "survival": 0.68}
 ID = {"binary": 0.68, "number": 0.15, "survival": 0.66}
-SITE = {"binary": 0.78, "number": 0.30, "survival": 0.75}
+SITE = {"binary": 0.78, "number": 0.20, "survival": 0.72}
 TIME = {"binary": 0.62, "number": 0.07, "survival": 0.66}
 NEARLY = {"binary": 0.9, "number": 0.7, "survival": 0.88}
 
@@ -102,7 +102,9 @@ def order_and_ids(evidence: Evidence) -> Iterator[Finding]:
         if not enough(outcome, first[known]):
             continue
         for kind, named in clues.items():
-            best = max(((*_clue(evidence, outcome, first[known], v[known]), what) for what, v in named.items()), default=None)
+            best = max(
+                ((*_clue(evidence, outcome, first[known], v[known]), what) for what, v in named.items()), default=None
+            )
             if best is None or best[0] < limits[kind][outcome.kind] or not beyond_chance(best[1], 10, 1e-6):
                 continue
             yield _order_finding(kind, outcome, *best, int(known.sum()))
@@ -132,7 +134,9 @@ def _of_ids(ids: pl.Series) -> dict[str, np.ndarray]:
     found = {
         "the number": number,
         "the length": ids.str.len_chars().cast(pl.Float64).to_numpy(),
-        "the letters": letters.rank("dense").cast(pl.Float64).to_numpy() if letters.n_unique() <= len(ids) / 20 else number,
+        "the letters": letters.rank("dense").cast(pl.Float64).to_numpy()
+        if letters.n_unique() <= len(ids) / 20
+        else number,
         "the beginning": start.rank("dense").cast(pl.Float64).to_numpy(),
         "the last digit": np.mod(number, 10),
     }
@@ -143,7 +147,11 @@ def _clue(evidence: Evidence, outcome: Outcome, rows: np.ndarray, clue: np.ndarr
     """Score of a clue out of sample, one row a patient: the mean answer of the rows that are next to it, or share it."""
     answer = response(outcome)[rows]
     distinct = len(np.unique(clue))
-    bins = bins_of(clue, int(np.clip(len(rows) // 20, 3, 50))) if distinct > 50 else np.unique(clue, return_inverse=True)[1]
+    bins = (
+        bins_of(clue, int(np.clip(len(rows) // 20, 3, 50)))
+        if distinct > 50
+        else np.unique(clue, return_inverse=True)[1]
+    )
     predicted = by_bins(bins, answer, evidence.fold_of[rows])
     found = score(outcome, predicted, rows) if correlation(predicted, answer) > 0 else 0.0
     straight = score(outcome, clue, rows)
@@ -230,7 +238,9 @@ def _site(
         base, count = answer.mean(), np.bincount(code)
         cases = np.bincount(code, answer)
         with np.errstate(divide="ignore"):
-            chance = np.where(cases == 0, count * np.log10(1 - base), np.where(cases == count, count * np.log10(base), 0))
+            chance = np.where(
+                cases == 0, count * np.log10(1 - base), np.where(cases == count, count * np.log10(base), 0)
+            )
         one_sided = (count >= 30) & (chance < -8)
         pure, held = int(one_sided.sum()), int(count[one_sided].sum())
     strong = found >= SITE[outcome.kind] and beyond_chance(surprise(outcome, found, rows), 10, 1e-6)

@@ -55,7 +55,7 @@ def _finding(what: str, columns: list[Column], rows: int) -> Finding:
 def resolution(number: Float[np.ndarray, " rows"]) -> float:
     """The power of ten to which numbers were rounded; 0 where they were not."""
     some = number[:500]
-    for digits in range(0, 9):
+    for digits in range(9):
         if np.allclose(some, np.round(some, digits), rtol=0, atol=1e-11):
             return 10.0**-digits
     return 0.0

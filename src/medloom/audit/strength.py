@@ -125,7 +125,11 @@ def copies(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Fi
             continue
         sure: Severity = "severe" if agreement > 0.985 else "suspicious"
         plain = one.outcome.kind == "binary" and len(one.column.values) <= 3 and agreement > 0.9
-        if agreement < 0.985 and not plain and one.left * 2 > _left(one.outcome, rest.without(one, _bound(one, 2)), one.rows):
+        if (
+            agreement < 0.985
+            and not plain
+            and one.left * 2 > _left(one.outcome, rest.without(one, _bound(one, 2)), one.rows)
+        ):
             continue
         yield Finding(
             "copy-of-target",
@@ -185,41 +189,53 @@ def _coarse(code: np.ndarray, answer: np.ndarray) -> float | None:
 
 
 def codes_of_cases(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Finding]:
-    """A value that nearly only cases have, and many of them."""
+    """A value that nearly only one answer has, on many of its rows."""
     for one in told:
         if one.outcome.kind != "binary" or not enough(one.outcome, one.rows):
             continue
-        truth = one.outcome.value[one.rows] > 0.5
-        base = truth.mean()
-        if base > 0.6:
-            continue
-        code = one.column.code[one.rows]
-        held = np.bincount(code, minlength=len(one.column.values)).astype(np.float64)
-        cases = np.bincount(code, truth, len(held))
-        looked = held >= max(8, 0.1 * truth.sum())
-        if not one.column.is_word and len(held) > FEW_CODES:
-            looked &= held >= 6 * np.sort(held)[-min(len(held), 3)]
-        chance = held * np.log10(base) + np.log10(max(looked.sum(), 1) * len(told))
-        pure = looked & (cases >= 0.985 * held) & (cases >= 0.15 * truth.sum()) & (chance < -6)
-        if not pure.any():
-            continue
-        coarse = one.column.is_word or len(held) <= 3
         several = sum(o.target == one.outcome.target for o in evidence.outcomes) > 1
-        given = coarse and not several and cases[pure].sum() >= 0.25 * truth.sum()
-        if given or rest.without(one, 0.97) < 0.97:
-            rows = int(held[pure].sum())
+        truth = one.outcome.value[one.rows] > 0.5
+        for asked in (truth, ~truth)[: 1 if several else 2]:
+            found = _code(one, asked, len(told))
+            if found is None:
+                continue
+            rows, share = found
+            coarse = one.column.is_word or len(one.column.values) <= 3
+            if not (coarse and not several and share >= 0.25) and rest.without(one, 0.97) >= 0.97:
+                continue
+            what = one.outcome.asked if asked is truth else f"not {one.outcome.asked}"
             yield Finding(
                 "code-of-cases",
-                "severe" if base < 0.4 and rows >= 20 else "suspicious",
-                f"a value of {one.column.name} stands on {rows} rows and {int(cases[pure].sum())} of them are {one.outcome.asked}",
+                "severe" if asked.mean() < 0.4 and rows >= 20 else "suspicious",
+                f"a value of {one.column.name} stands on {rows} rows, and nearly all of them are {what}",
                 "find out whether the value is given because of the answer, and take the column out if so",
                 "share of the answer's rows",
-                float(cases[pure].sum() / truth.sum()),
+                share,
                 (one.column.name,),
                 one.column.input,
                 one.outcome.target,
                 rows,
             )
+            break
+
+
+def _code(one: Told, truth: np.ndarray, tries: int) -> tuple[int, float] | None:
+    """Rows with values that only this answer has, and their share of it; None where there are too few to tell.
+
+    For the commoner answer all of them have to be pure, and many.
+    """
+    base, code = truth.mean(), one.column.code[one.rows]
+    if base > 0.8:
+        return None
+    held = np.bincount(code, minlength=len(one.column.values)).astype(np.float64)
+    cases = np.bincount(code, truth, len(held))
+    looked = held >= max(8, 0.1 * truth.sum())
+    if not one.column.is_word and len(held) > FEW_CODES:
+        looked &= held >= 6 * np.sort(held)[-min(len(held), 3)]
+    purity, share, least = (0.985, 0.15, -6) if base <= 0.5 else (1.0, 0.3, -12)
+    chance = held * np.log10(base) + np.log10(max(looked.sum(), 1) * tries)
+    pure = looked & (cases >= purity * held) & (cases >= share * truth.sum()) & (chance < least)
+    return (int(held[pure].sum()), float(cases[pure].sum() / truth.sum())) if pure.any() else None
 
 
 def too_good(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Finding]:
@@ -227,7 +243,9 @@ def too_good(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[
     for one in sorted(told, key=lambda t: t.left):
         kind = one.outcome.kind
         coarse = 0.02 if kind == "binary" and len(one.column.values) <= FEW_CODES else 0.0
-        if one.score < TOO_GOOD[kind] - coarse or not beyond_chance(surprise(one.outcome, one.score, one.rows), len(told), 1e-6):
+        if one.score < TOO_GOOD[kind] - coarse or not beyond_chance(
+            surprise(one.outcome, one.score, one.rows), len(told), 1e-6
+        ):
             continue
         others = rest.without(one, _bound(one, TIMES))
         if len(evidence.columns) < 3 and one.score < NEARLY_PERFECT[kind]:
@@ -261,7 +279,10 @@ def named(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Fin
         floor = {"binary": 0.75, "number": 0.3, "survival": 0.72}[one.outcome.kind]
         if not (after or same) or one.score < floor:
             continue
-        if not beyond_chance(surprise(one.outcome, one.score, one.rows), len(told)) or one.score <= NOTHING[one.outcome.kind]:
+        if (
+            not beyond_chance(surprise(one.outcome, one.score, one.rows), len(told))
+            or one.score <= NOTHING[one.outcome.kind]
+        ):
             continue
         yield Finding(
             "named-like-target" if same else "after-index",
@@ -307,5 +328,3 @@ def pairs(evidence: Evidence) -> Iterator[Finding]:
                 outcome.target,
                 len(rows),
             )
-
-

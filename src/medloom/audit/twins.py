@@ -23,6 +23,8 @@ SUBSETS = 24
 """Random halves of the columns in which rows are compared."""
 NEIGHBOURS = 12
 MOST_ROWS = 100_000
+MANY = ((1e-3, 7, 4e-3), (1e-4, 5, 5e-4))
+"""Where rows lie close with at most this chance, how many of them, and what share, are more than honest tables have."""
 CROWD = 40
 """More rows than these with one key are no copies of each other but a common value."""
 
@@ -51,7 +53,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     if len(exact.one):
         yield _finding("duplicate-rows", "equal in every column", exact, evidence)
     near = _joined(near, jittered(evidence, exact))
-    if len(near.one):
+    if len(near.one) > 1:  # one pair that is nearly alike is found in honest tables, too
         yield _finding("near-duplicates", "almost equal", near, evidence)
     yield from _persons(evidence, _joined(exact, near))
 
@@ -118,10 +120,11 @@ def by_coincidence(hashed: Int[np.ndarray, "rows columns"], patient: Int[np.ndar
     """
     rows, many = hashed.shape
     total, estimates, odds = hashed.sum(axis=1), [], []
-    chance = rows * (rows - 1) / 2.0
+    every = count_pairs(np.zeros(rows, np.int64), patient)
+    chance = every
     for place in range(many):
-        share = np.unique(hashed[:, place], return_counts=True)[1] / rows
-        same = float(max((share**2).sum() - 1 / rows, 1e-9))
+        # Pairs that agree in everything may be copies, and say nothing of how often a value stands twice by itself.
+        same = max((count_pairs(hashed[:, place], patient) - exact) / max(every - exact, 1.0), 1e-9)
         odds.append(min(same / max(1 - same, 1e-9), 1e6))
         estimates.append((count_pairs(total - hashed[:, place], patient) - exact) * odds[-1])
         chance *= same
@@ -179,7 +182,7 @@ def _most_cells(
     mean_bits, enough = bits.mean(axis=0), np.log2(len(rows))
     position = np.full(int(rows.max()) + 1, -1)
     position[rows] = np.arange(len(rows))
-    found = []
+    found, surest = [], []
     for subset in range(SUBSETS if len(rows) <= 30_000 else 8):
         drawn = generator(subset, "columns").permutation(len(columns))
         chosen = drawn[: int(np.searchsorted(np.cumsum(mean_bits[drawn]), enough + 1)) + 1]
@@ -188,9 +191,13 @@ def _most_cells(
         same = (hashed[a] == hashed[b]) & present[a]
         told = (present[a] | present[b]).sum(axis=1)
         close = (same.sum(axis=1) >= 0.6 * told) & ((same & fine).sum(axis=1) >= 4)
-        close &= (bits[a] * same).sum(axis=1) >= 2 * enough + 7
+        told_apart = (bits[a] * same).sum(axis=1) - 2 * enough
+        close &= told_apart >= 7
         found.append(Pairs(pairs.one[close], pairs.other[close]))
+        surest.append(Pairs(pairs.one[close & (told_apart >= 25)], pairs.other[close & (told_apart >= 25)]))
     near = _joined(Pairs(none, none), *found)
+    if len(near.one) < 3:  # a pair or two have to be beyond doubt
+        near = _joined(Pairs(none, none), *surest)
     known = set(zip(exact.one.tolist(), exact.other.tolist(), strict=True))
     known |= {(b, a) for a, b in known}
     kept = np.array([pair not in known for pair in zip(near.one.tolist(), near.other.tolist(), strict=True)], bool)
@@ -221,13 +228,21 @@ def jittered(evidence: Evidence, exact: Pairs) -> Pairs:
     return _joined(Pairs(none, none), *found)
 
 
-def _close(features: Float[np.ndarray, "rows features"], patient: np.ndarray, random: np.random.Generator, tries: int) -> Pairs:
+def _close(
+    features: Float[np.ndarray, "rows features"], patient: np.ndarray, random: np.random.Generator, tries: int
+) -> Pairs:
     rows, many = features.shape
     low = features
     if many > 6:
-        low = features @ np.linalg.qr(random.normal(size=(many, many)))[0][:, :6] if many <= 400 else features @ random.normal(size=(many, 6))
+        low = (
+            features @ np.linalg.qr(random.normal(size=(many, many)))[0][:, :6]
+            if many <= 400
+            else features @ random.normal(size=(many, 6))
+        )
     near = cKDTree(low).query(low, k=min(NEIGHBOURS, rows - 1) + 1)[1][:, 1:]
-    distance = np.sqrt(np.stack([((features - features[near[:, k]]) ** 2).sum(axis=1) for k in range(near.shape[1])], axis=1))
+    distance = np.sqrt(
+        np.stack([((features - features[near[:, k]]) ** 2).sum(axis=1) for k in range(near.shape[1])], axis=1)
+    )
     distance[patient[near] == patient[:, None]] = np.inf
     distance[distance < 1e-9] = np.inf
     order = np.argsort(distance, axis=1)
@@ -241,12 +256,7 @@ def _close(features: Float[np.ndarray, "rows features"], patient: np.ndarray, ra
     chance = np.ones(rows)
     chance[usable] = 4 * (ranked[usable, 0] / ranked[usable, 4]) ** dimension
     mutual = nearest[nearest] == np.arange(rows)
-    sure = mutual & (chance * rows * tries < 1e-3) & (chance[nearest] < 1e-4)
-    likely = mutual & (chance < 3e-4) & (chance[nearest] < 1e-2)
-    if sure.sum() < 6:  # a pair or two have to be beyond doubt
-        sure &= chance * rows * tries < 1e-7
-    if likely.sum() > 40 * 3e-4 * rows + 10:
-        sure |= likely
+    sure: np.ndarray = mutual & (chance * rows * tries < 1e-3) & (chance[nearest] < 1e-4)
     one = np.flatnonzero(sure)
     return Pairs(one, nearest[one])
 
@@ -255,9 +265,7 @@ def _persons(evidence: Evidence, known: Pairs) -> Iterator[Finding]:
     """Patients who agree in everything that stays with a person, by name or because it does in the table."""
     cohort = evidence.cohort
     first, times = np.unique(cohort.patient, return_index=True, return_counts=True)[1:]
-    columns = different(
-        [c for c in (*evidence.columns, *evidence.others) if _stays(c, cohort.patient, first, times)]
-    )
+    columns = different([c for c in (*evidence.columns, *evidence.others) if _stays(c, cohort.patient, first, times)])
     patients = np.arange(len(first))
     if len(columns) < 2 or len(first) < 20:
         return
