@@ -336,7 +336,9 @@ def jittered_copies(case: Case, random: Random, strength: float) -> Case:
     copied = _renamed(case, rows)
     noise = 0.03 - 0.025 * strength
     numbers = [
-        (pl.col(n) + pl.Series(random.normal(0, noise, len(copied))) * case.frame[n].to_numpy().std()).alias(n)
+        (
+            pl.col(n) + pl.Series(random.normal(0, noise, len(copied))) * case.frame[n].drop_nulls().to_numpy().std()
+        ).alias(n)
         for n in case.numbers
     ]
     return case.with_rows(copied.with_columns(numbers)).shuffled(int(random.integers(0, 10**6)))

@@ -52,7 +52,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     exact, near = _same_rows(evidence)
     if len(exact.one):
         yield _finding("duplicate-rows", "equal in every column", exact, evidence)
-    near = _joined(near, jittered(evidence, exact))
+    near = _joined(near, jittered(evidence))
     if len(near.one) > 1:  # one pair that is nearly alike is found in honest tables, too
         yield _finding("near-duplicates", "almost equal", near, evidence)
     yield from _persons(evidence, _joined(exact, near))
@@ -204,7 +204,7 @@ def _most_cells(
     return Pairs(near.one[kept], near.other[kept])
 
 
-def jittered(evidence: Evidence, exact: Pairs) -> Pairs:
+def jittered(evidence: Evidence) -> Pairs:
     """Pairs that lie far closer together than rows do, in all features or in a random half of them.
 
     In m dimensions the nearest of k neighbours lies at under a share r of the distance of the k-th with probability
@@ -222,7 +222,7 @@ def jittered(evidence: Evidence, exact: Pairs) -> Pairs:
     subsets = 1 if many < 14 else 7 if rows <= 20_000 else 3
     for subset in range(subsets):
         random = generator(subset, "projections")
-        chosen = np.ones(many, bool) if subset == 0 else random.random(many) < 0.5
+        chosen = random.random(many) < (0.5 if subset else 1.0)
         if chosen.sum() >= 7 or not subset:
             found.append(_close(features[:, chosen], evidence.cohort.patient[:rows], random, subsets))
     return _joined(Pairs(none, none), *found)
@@ -234,11 +234,8 @@ def _close(
     rows, many = features.shape
     low = features
     if many > 6:
-        low = (
-            features @ np.linalg.qr(random.normal(size=(many, many)))[0][:, :6]
-            if many <= 400
-            else features @ random.normal(size=(many, 6))
-        )
+        turn = random.normal(size=(many, many if many <= 400 else 6))
+        low = features @ (np.linalg.qr(turn)[0] if many <= 400 else turn)[:, :6]
     near = cKDTree(low).query(low, k=min(NEIGHBOURS, rows - 1) + 1)[1][:, 1:]
     distance = np.sqrt(
         np.stack([((features - features[near[:, k]]) ** 2).sum(axis=1) for k in range(near.shape[1])], axis=1)
