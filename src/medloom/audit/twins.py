@@ -222,7 +222,7 @@ def jittered(evidence: Evidence) -> Pairs:
     subsets = 1 if many < 14 else 7 if rows <= 20_000 else 3
     for subset in range(subsets):
         random = generator(subset, "projections")
-        chosen = random.random(many) < (0.5 if subset else 1.0)
+        chosen: np.ndarray = np.asarray(random.random(many) < (0.5 if subset else 1.0))
         if chosen.sum() >= 7 or not subset:
             found.append(_close(features[:, chosen], evidence.cohort.patient[:rows], random, subsets))
     return _joined(Pairs(none, none), *found)
