@@ -155,6 +155,15 @@ class Modality(ABC):
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Simple numbers of each row for the baselines; NaN where missing."""
 
+    def fingerprint(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
+        """Features in which rows that are almost the same lie close together, of about equal spread; for the audit.
+
+        The plain numbers as their place among these rows, unless a modality knows better.
+        """
+        from medloom.fingerprint import ranked
+
+        return ranked(self.plain(source, rows))
+
     @abstractmethod
     def encoder(self) -> nn.Module:
         """A module `forward(Field) -> Encoded` with an attribute `gives: Gives`."""

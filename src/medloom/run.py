@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 
 from medloom import find
+from medloom.audit.examine import examine
+from medloom.audit.finding import Audit
 from medloom.bundle import Bundle, OnProblem, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
@@ -20,7 +22,7 @@ from medloom.evaluation.result import metrics_json, target_result
 from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
 from medloom.parts import TrainPart
-from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, whole_fold, with_answers
+from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
 from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
 from medloom.report.page import write as write_report
@@ -50,6 +52,12 @@ class Run:
     def bundle(self) -> Bundle:
         """The fitted study, loaded from the run's folder."""
         return load(self.folder / "bundle")
+
+    @property
+    def audit(self) -> Mapping[str, Any]:
+        """What the leakage audit found, as in `audit.json`; nothing where other data were judged."""
+        path = self.folder / "audit.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"findings": []}
 
     @property
     def predictions(self) -> pl.DataFrame:
@@ -102,18 +110,23 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
             folder.log(event)
         watch(event)
 
+    first = prepared(splits[0])
+    found = examine(first) if ranks.leads else None
+    if found is not None:
+        write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:
         final, judged, story = _crossed(
             resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe
         )
     else:
-        final = train_one(prepared(splits[0]), resolved.train, folder.training(), observe)
+        final = train_one(first, resolved.train, folder.training(), observe)
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
         story = _story(final, judged, final.tasks)
     if not ranks.leads:
         ranks.wait()
         return _opened(folder.path)
+    story = replace(story, audit=found)
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:
@@ -172,6 +185,22 @@ def _in_steps(part: TrainPart, steps: int) -> TrainPart:
 def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
     comparisons = compared(final.prepared.study, tasks, judged)
     return Story(final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits)
+
+
+def audit(
+    study: Study | str | Path,
+    *,
+    data: Any = None,
+    tables: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    row_ids: bool = False,
+) -> Audit:
+    """Looks for leaks in a study's data; no network is trained. `row_ids` allows five row ids a finding.
+
+    Raises StudyError or DataError, as `fit` does.
+    """
+    asked = study if isinstance(study, Study) else read_study(study, overrides)
+    return examine(prepare(*read_data(asked, data, tables)), row_ids)
 
 
 def evaluate(

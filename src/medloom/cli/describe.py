@@ -37,6 +37,15 @@ def checked_data(study: Study) -> Study:
     return resolved
 
 
+def audited(study: Study, as_json: bool, ids: bool) -> bool:
+    """Prints what the leakage audit found; returns whether any of it is severe."""
+    from medloom.run import audit
+
+    found = audit(study, row_ids=ids)
+    print(json.dumps(found.plain(), indent=2) if as_json else "\n".join(found.lines()))
+    return bool(found.severe)
+
+
 def planned(study: Study) -> None:
     """Parameters, steps, memory and time, measured on this machine with a few steps on a copy."""
     from medloom.model.assembly import assemble, parameters

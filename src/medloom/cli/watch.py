@@ -108,6 +108,11 @@ def print_figures(run: Run) -> None:
             print(f"  difference to {difference['baseline'].replace('_', ' ')}: {_interval(difference[headline])}")
     if not run.metrics["targets"]:
         print("\nNo row with a known answer judged, so there are no figures")
+    found = [one for one in run.audit["findings"] if one["severity"] != "note"]
+    for one in found[:5]:
+        print(f"\nleak? {one['called']} ({one['severity']}): {one['found']}")
+    if len(found) > 5:
+        print(f"\nand {len(found) - 5} more in audit.json")
     print(f"\nReport: {run.report.resolve()}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from medloom import __version__, find
+from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.baseline import answered, taught
@@ -45,6 +46,7 @@ class Story:
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
+    audit: Audit | None = None
 
     @property
     def trained(self) -> bool:
@@ -153,6 +155,7 @@ def compose(story: Story) -> Content:
         made=datetime.now(UTC).strftime("%Y-%m-%d"),
         level=study.evaluate.level,
         resamples=study.evaluate.resamples,
+        audit=story.audit,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
@@ -176,3 +177,5 @@ class Content:
     level: float = 0.95
     resamples: int = 1000
     sections: tuple[Section, ...] = ()
+    audit: Audit | None = None
+    """What the leakage audit found; None where other data were judged. Its findings hold no row id."""

@@ -204,6 +204,14 @@ class Table(Modality):
         hot = [codes[:, [column]] == np.arange(FIRST, ids) for column, ids in enumerate(self.vocabulary)]
         return np.concatenate([number, *(block.astype(np.float64) for block in hot)], axis=1)
 
+    def fingerprint(self, source: Source, rows: np.ndarray) -> np.ndarray:
+        """The numbers as their place among these rows, and every word, rare or not, hashed to a few numbers."""
+        from medloom.fingerprint import hashed, ranked
+
+        unit = source.unit[rows]
+        number, code = source.packed.arrays["number"][unit], source.packed.arrays["code"][unit]
+        return np.concatenate([ranked(np.asarray(number)), hashed(np.asarray(code))], axis=1)
+
     def encoder(self) -> nn.Module:
         from medloom.modalities.table.encoders import encoder
 
