@@ -127,7 +127,9 @@ def true_figures(design: Design, known: dict[str, Metric]) -> dict[str, float]:
         "auroc": float((positive * (np.cumsum(negative) - negative / 2)).sum()),
         "sensitivity_at_specificity_90": float(positive[at:].sum()),
         "calibration_slope": 1 / OVERCONFIDENCE,
-        "net_benefit": float((mass * risk)[called].sum() - THRESHOLD / (1 - THRESHOLD) * (mass * (1 - risk))[called].sum()),
+        "net_benefit": float(
+            (mass * risk)[called].sum() - THRESHOLD / (1 - THRESHOLD) * (mass * (1 - risk))[called].sum()
+        ),
     }
 
 

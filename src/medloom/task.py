@@ -45,7 +45,9 @@ class Prediction(ABC):
 
 Bounds = tuple[float, float, float]
 """Value, low and high. NaN where there is none; an infinite end where the data do not bound the figure on that side."""
-MetricGroup = Literal["overall", "discrimination", "calibration", "decisions", "usefulness", "error", "intervals", "each"]
+MetricGroup = Literal[
+    "overall", "discrimination", "calibration", "decisions", "usefulness", "error", "intervals", "each"
+]
 """What a figure is about, for the layout of a report. "each": one figure a class, a label or a horizon."""
 
 

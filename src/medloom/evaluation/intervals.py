@@ -10,7 +10,10 @@ constant", Computational Statistics & Data Analysis 9, 1990.
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +27,9 @@ CELLS = 1_500_000
 """Weights (resamples × rows) held at a time: 12 MB, and the estimators hold a few arrays of that size beside them."""
 FEW_PATIENTS = 20
 """Below this many patients an interval is called rough."""
-LEFT_OUT = 200
+LEFT_OUT = 100
 """Groups of patients that are left out, one after the other, to learn how skewed a figure is; single patients if fewer."""
+MOST_THREADS = 4
 MODEL = "model"
 
 
@@ -154,8 +158,8 @@ def resampled(
     if not metrics:
         return {}
     point = _scores(metrics, entrants, np.ones((1, len(patient))))
-    drawn = _joined([_scores(metrics, entrants, weight) for weight in patient_weights(patient, resamples, seed)])
-    without = _joined([_scores(metrics, entrants, weight) for weight in left_out_weights(patient, seed)])
+    drawn = _each(metrics, entrants, patient_weights(patient, resamples, seed))
+    without = _each(metrics, entrants, left_out_weights(patient, seed))
     return {key: Resampled(float(point[key][0]), drawn[key], without[key]) for key in point}
 
 
@@ -282,7 +286,19 @@ def _scores(
     }
 
 
-def _joined(
-    blocks: list[dict[tuple[str, str], Float[np.ndarray, " chunk"]]],
+def _each(
+    metrics: Mapping[str, Metric],
+    entrants: Mapping[str, Measured],
+    weights: Iterator[Float[np.ndarray, "chunk rows"]],
 ) -> dict[tuple[str, str], Float[np.ndarray, " values"]]:
+    """The scores of all blocks in order, on a few threads; only so many blocks exist at a time."""
+    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    blocks: list[dict[tuple[str, str], np.ndarray]] = []
+    waiting: deque[Future[dict[tuple[str, str], np.ndarray]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for weight in weights:
+            if len(waiting) == threads:
+                blocks.append(waiting.popleft().result())
+            waiting.append(pool.submit(_scores, metrics, entrants, weight))
+        blocks += [each.result() for each in waiting]
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}

@@ -140,9 +140,7 @@ def intercept_difference(
     return _paired(fits[0][0] - fits[1][0], fits[0][1] - fits[1][1], one[0], one[2], level)
 
 
-def _paired(
-    value: float, influence: np.ndarray, answer: np.ndarray, patient: np.ndarray, level: float
-) -> Bounds:
+def _paired(value: float, influence: np.ndarray, answer: np.ndarray, patient: np.ndarray, level: float) -> Bounds:
     fewest = min(members(answer == 1, patient), members(answer == 0, patient))
     if fewest < 2:
         return (value, float("nan"), float("nan"))

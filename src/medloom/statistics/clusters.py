@@ -77,9 +77,7 @@ def on_logit_scale(value: float, spread: float, width: float) -> Bounds:
     return (value, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
 
 
-def mover(
-    one: Bounds, other: Bounds, factor: float = 1.0, correlation: float = 0.0
-) -> Bounds:
+def mover(one: Bounds, other: Bounds, factor: float = 1.0, correlation: float = 0.0) -> Bounds:
     """The interval of `one − factor × other` (factor above 0) from the intervals of both.
 
     Source: Zou & Donner, "Construction of confidence limits about effect measures: a general approach", Statistics in
@@ -88,7 +86,5 @@ def mover(
     value = one[0] - factor * other[0]
     down = (one[0] - one[1], factor * (other[2] - other[0]))
     up = (one[2] - one[0], factor * (other[0] - other[1]))
-    low, high = (
-        np.sqrt(max(0.0, a * a + b * b - 2 * correlation * a * b)) for a, b in (down, up)
-    )
+    low, high = (np.sqrt(max(0.0, a * a + b * b - 2 * correlation * a * b)) for a, b in (down, up))
     return (value, float(value - low), float(value + high))

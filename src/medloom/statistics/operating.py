@@ -115,8 +115,8 @@ def specificity_at_difference(
     sensitivity: float,
 ) -> Bounds:
     """The specificity of a score minus that of another at one sensitivity."""
-    turned = (-np.asarray(s, np.float64) for s in (score, other))
-    return sensitivity_at_difference(_turned(truth), *turned, patient, level, sensitivity)
+    one, two = -np.asarray(score, np.float64), -np.asarray(other, np.float64)
+    return sensitivity_at_difference(_turned(truth), one, two, patient, level, sensitivity)
 
 
 def _influence(

@@ -124,7 +124,10 @@ def correlation(
 
 
 def _effective(
-    found: float, counted: Bool[np.ndarray, " rows"], among: Bool[np.ndarray, " rows"], patient: Int[np.ndarray, " rows"]
+    found: float,
+    counted: Bool[np.ndarray, " rows"],
+    among: Bool[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
 ) -> float:
     """Independent rows that these are worth. A design effect is never below 1, and where all rows agree, which says
 
@@ -136,5 +139,5 @@ def _effective(
     if found in (0.0, 1.0) or patients < 2:
         return float(patients)
     sums = patient_sums(np.where(among, counted - found, 0.0), patient)
-    clustered = float((sums**2).sum()) * patients / (patients - 1) / total**2
+    clustered = float((sums**2).sum()) / total**2
     return min(float(total), found * (1 - found) / clustered) if clustered > 0 else float(patients)

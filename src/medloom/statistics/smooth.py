@@ -154,9 +154,7 @@ def smoothed(
     return np.where(flat, np.clip(height + slope * (x - middle), 0, 1), 0.0)
 
 
-def _distances(
-    truth: np.ndarray, probability: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray] | None:
+def _distances(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     truth, probability, weight = take(known(truth), truth, probability, weight)
     probability = np.asarray(probability, np.float64)
     if not len(truth) or np.isnan(probability).any():

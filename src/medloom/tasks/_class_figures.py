@@ -37,6 +37,14 @@ def _scored(of: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], colu
     return lambda m, w: of(m["truth"], m[column], w)
 
 
+def _at(of: Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray], at: float) -> Of:
+    return lambda m, w: of(m["truth"], m["probability"], w, at)
+
+
+def _mean(of: labels.Statistic, column: str) -> Of:
+    return lambda m, w: labels.macro(of, m["truth"], m[column], w)
+
+
 def _ranked() -> list[Metric]:
     found = [
         Metric(
@@ -72,7 +80,7 @@ def _ranked() -> list[Metric]:
         found.append(
             Metric(
                 f"sensitivity_at_specificity_{100 * at:.0f}",
-                lambda m, w, at=at: operating.sensitivity_at(m["truth"], m["probability"], w, at),
+                _at(operating.sensitivity_at, at),
                 True,
                 f"Sensitivity at specificity {at:.2f}",
                 "at a threshold that the judged rows give",
@@ -84,7 +92,7 @@ def _ranked() -> list[Metric]:
         found.append(
             Metric(
                 f"specificity_at_sensitivity_{100 * at:.0f}",
-                lambda m, w, at=at: operating.specificity_at(m["truth"], m["probability"], w, at),
+                _at(operating.specificity_at, at),
                 True,
                 f"Specificity at sensitivity {at:.2f}",
                 "at a threshold that the judged rows give",
@@ -120,7 +128,14 @@ def _calibrated() -> list[Metric]:
             intervals.intercept_paired,
         ),
         Metric("ici", _scored(smooth.integrated_calibration_index), False, "ICI", f"mean {smooth_note}", "calibration"),
-        Metric("e90", _scored(smooth.e90), False, "E90", f"nine tenths of the rows within this {smooth_note}", "calibration"),
+        Metric(
+            "e90",
+            _scored(smooth.e90),
+            False,
+            "E90",
+            f"nine tenths of the rows within this {smooth_note}",
+            "calibration",
+        ),
     ]
 
 
@@ -238,7 +253,7 @@ def _useful(threshold: tuple[float, ...]) -> list[Metric]:
     return [
         Metric(
             "net_benefit",
-            lambda m, w, at=at: usefulness.net_benefit(m["truth"], m["probability"], w, at),
+            _at(usefulness.net_benefit, at),
             True,
             f"Net benefit at {at:.3g}",
             "true positives a row, less false positives at the odds of the threshold; 0 is treating nobody",
@@ -264,7 +279,7 @@ def _of_labels() -> list[Metric]:
     return [
         Metric(
             name,
-            lambda m, w, of=of, column=column: labels.macro(of, m["truth"], m[column], w),
+            _mean(of, column),
             higher,
             f"Mean {label}",
             "mean over labels",

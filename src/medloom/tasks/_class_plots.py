@@ -52,9 +52,7 @@ def _roc(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Plot:
     return Plot("ROC curve", "1 − specificity", "Sensitivity", tuple(drawn), text, True, (0.0, 1.0), (0.0, 1.0))
 
 
-def _calibration(
-    lines: Mapping[str, tuple[np.ndarray, np.ndarray]], patient: Mapping[str, np.ndarray]
-) -> Plot:
+def _calibration(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], patient: Mapping[str, np.ndarray]) -> Plot:
     """Smoothed, with a band where there is one line."""
     drawn, said = [], []
     for name, (truth, score) in lines.items():
@@ -67,7 +65,9 @@ def _calibration(
             said.append(
                 f"{name} furthest off where {curve.predicted[widest]:.2f} was predicted and {curve.observed[widest]:.2f} observed"
             )
-    text = f"Share of positive rows, smoothed by local regression, against the predicted probability; {'; '.join(said)}."
+    text = (
+        f"Share of positive rows, smoothed by local regression, against the predicted probability; {'; '.join(said)}."
+    )
     return Plot(
         "Calibration", "Predicted probability", "Observed share", tuple(drawn), text, True, (0.0, 1.0), (0.0, 1.0)
     )
@@ -101,6 +101,4 @@ def _decisions(
         f"Net benefit of acting above a threshold, beside acting on all rows and on none: {'; '.join(said)}. The band "
         "holds at each threshold by itself."
     )
-    return (
-        Plot("Decision curve", "Threshold", "Net benefit", tuple(drawn), text, False, None, (floor, 1.1 * share)),
-    )
+    return (Plot("Decision curve", "Threshold", "Net benefit", tuple(drawn), text, False, None, (floor, 1.1 * share)),)
