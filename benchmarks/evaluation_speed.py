@@ -47,7 +47,7 @@ def _entrants() -> dict[str, Measured]:
     x = random.normal(size=ROWS)
     truth = (random.random(ROWS) < expit(-3.2 + 1.2 * x)).astype(np.float64)
     noisy = x + random.normal(0, 0.5, ROWS)
-    found = {}
+    found: dict[str, Measured] = {}
     for name, score in (("model", x), ("logistic", noisy)):
         probability = expit(-3.2 + 1.2 * score)
         decision = (probability >= THRESHOLD).astype(np.int64)

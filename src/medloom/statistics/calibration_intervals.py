@@ -21,6 +21,8 @@ from medloom.statistics._rows import known
 from medloom.statistics.calibration import SMALLEST_SPREAD, logits, maximum_likelihood
 from medloom.statistics.clusters import NOTHING, Bounds, around, members, quantile, variance
 
+FLAT = 1e-12
+"""Below this much information every probability is 0 or 1, and no score can be told."""
 FARTHEST = 60
 """Steps outward, each a quarter longer, in search of an end; none within them is an interval without that end."""
 
@@ -74,8 +76,11 @@ def slope_interval(
         """How far the estimate lies above this slope, in standard errors."""
         mean = _with_slope(answer, logit, slope, start + (fit.slope - slope) * middle)
         held = mean * (1 - mean)
+        if held.sum() < FLAT:
+            return float("nan")
         centred = logit - (held @ logit) / held.sum()
-        return float(centred @ (answer - mean) / np.sqrt(effect * (held @ centred**2)))
+        spread = effect * (held @ centred**2)
+        return float(centred @ (answer - mean) / np.sqrt(spread)) if spread > FLAT else float("nan")
 
     return _ends(fit.slope, np.sqrt(effect * fit.model_variance), distance, quantile(level))
 
@@ -101,7 +106,8 @@ def intercept_interval(
 
     def distance(intercept: float) -> float:
         mean = expit(logit + intercept)
-        return float((answer - mean).sum() / np.sqrt(effect * (mean * (1 - mean)).sum()))
+        held = effect * (mean * (1 - mean)).sum()
+        return float((answer - mean).sum() / np.sqrt(held)) if held > FLAT else float("nan")
 
     return _ends(value, np.sqrt(effect * model_variance), distance, quantile(level))
 

@@ -103,6 +103,8 @@ def sensitivity_at_difference(
     rows = known(truth)
     positive, every = truth[rows] == 1, np.ones(int(rows.sum()), bool)
     parts = [_influence(positive, np.asarray(s, np.float64)[rows], specificity) for s in (score, other)]
+    if np.array_equal(parts[0], parts[1]):
+        return (0.0, 0.0, 0.0)
     return mover(one, two, 1.0, correlation(parts[0], parts[1], every, patient[rows]))
 
 

@@ -168,6 +168,6 @@ def area_of_no_variance(area: float, positives: int, negatives: int, level: floa
         spread = true * (1 - true) * (1 + middle * (1 - true) / (2 - true) + middle * true / (1 + true))
         return abs(area - true) - z * float(np.sqrt(spread / (positives * negatives)))
 
-    low = brentq(beyond, 1e-12, area) if area > 0 and beyond(1e-12) > 0 else 0.0
-    high = brentq(beyond, area, 1 - 1e-12) if area < 1 and beyond(1 - 1e-12) > 0 else 1.0
+    low = brentq(beyond, 1e-12, min(area, 1 - 1e-9)) if area > 0 and beyond(1e-12) > 0 else 0.0
+    high = brentq(beyond, max(area, 1e-9), 1 - 1e-12) if area < 1 and beyond(1 - 1e-12) > 0 else 1.0
     return (area, float(low), float(high))

@@ -63,24 +63,6 @@ def inverse(of: Bounds) -> Bounds:
     return (1 / value, 1 / high, 1 / low if low > 0 else float("inf"))
 
 
-def difference(
-    counted: Bool[np.ndarray, " rows"],
-    other: Bool[np.ndarray, " rows"],
-    among: Bool[np.ndarray, " rows"],
-    patient: Int[np.ndarray, " rows"],
-    level: float,
-) -> Bounds:
-    """The share counted minus the other, of the same rows: Newcombe's interval for pairs.
-
-    Source: Newcombe, "Improved confidence intervals for the difference between binomial proportions based on paired
-    data", Statistics in Medicine 17, 1998, method 8; the correlation is that of sums over patients.
-    """
-    one, two = share(counted, among, patient, level), share(other, among, patient, level)
-    if np.isnan(one[0]):
-        return NOTHING
-    return mover(one, two, 1.0, correlation(counted - one[0], other - two[0], among, patient))
-
-
 def mean_of_two(one: Bounds, other: Bounds) -> Bounds:
     """Half the sum of two estimates of different rows, such as sensitivity and specificity."""
     turned = (-other[0], -other[2], -other[1])
