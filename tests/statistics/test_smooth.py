@@ -20,7 +20,7 @@ def by_hand(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> n
         apart = np.abs(probability - at)
         reach = np.sort(apart)[int(np.ceil(smooth.SPAN * len(truth) - 1e-9)) - 1] * 1.0001
         kernel = np.clip(1 - (apart / reach) ** 3, 0, 1) ** 3 * weight
-        slope, height = np.polyfit(probability - at, truth, 1, w=np.sqrt(kernel))
+        _, height = np.polyfit(probability - at, truth, 1, w=np.sqrt(kernel))
         curve.append(np.clip(height, 0, 1))
     return np.array(curve)
 

@@ -98,16 +98,17 @@ def by_count(column: str, count: Int[np.ndarray, " rows"]) -> Grouping:
 
 
 def missing_inputs(feed: Feed) -> Int[np.ndarray, " rows"]:
-    """How many inputs each row of the cohort does not have at all, and how many numbers are missing in the others.
+    """How many numbers of its inputs each row of the cohort lacks; an input that it does not have counts at least once.
 
     Numbers are those that simple models get; inputs that are seen in windows (images) only count as there or not.
     """
     count = np.zeros(len(next(iter(feed.sources.values())).unit), np.int64)
+    every = np.arange(len(count))
     for name, source in feed.sources.items():
-        count += np.asarray(source.unit) == 0
-        if not feed.modalities[name].windows:
-            held = np.flatnonzero(np.asarray(source.unit))
-            count[held] += np.isnan(feed.modalities[name].plain(source, held)).sum(axis=1)
+        absent = (np.asarray(source.unit) == 0).astype(np.int64)
+        modality = feed.modalities[name]
+        numbers = 0 if modality.windows else np.isnan(modality.plain(source, every)).sum(axis=1)
+        count += np.maximum(absent, numbers)
     return count
 
 
