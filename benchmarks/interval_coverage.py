@@ -41,6 +41,7 @@ DESIGNS = (
     Design("150 patients", 150, 1),
     Design("150 patients with 2 rows each", 150, 2, 1.0),
     Design("75 patients with 2 rows each", 75, 2, 1.0),
+    Design("50 patients with 3 rows each", 50, 3, 1.0),
 )
 
 
