@@ -332,9 +332,35 @@ class TrainPart(Strict):
         return self
 
 
+class SubgroupPart(Strict):
+    """Bands of a number, such as the age."""
+
+    column: str = Field(description="column of the table that holds the number")
+    cuts: tuple[float, ...] | None = Field(
+        None, min_length=1, max_length=19, description="rising borders of the bands; a value at a border is above it"
+    )
+    quantiles: int | None = Field(None, ge=2, le=20, description="or so many bands with about equal numbers of rows")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.cuts is None) == (self.quantiles is None):
+            raise PydanticCustomError("subgroup", "expected either cuts or quantiles")
+        if self.cuts is not None and any(b <= a for a, b in zip(self.cuts, self.cuts[1:], strict=False)):
+            raise PydanticCustomError("subgroup", "cuts must rise, such as [50, 70]")
+        return self
+
+
 class EvaluatePart(Strict):
-    """How figures get their intervals."""
+    """How figures get their intervals, and in which groups of patients they are looked at."""
 
     resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples of whole patients")
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
     baselines: bool = Field(True, description="train the simple models on the same rows")
+    subgroups: tuple[str | SubgroupPart, ...] = Field(
+        (),
+        max_length=20,
+        description='columns whose groups are judged apart: "sex", { column = "age", cuts = [50, 70] }, "site", "missing inputs"',
+    )
+    subgroup_patients: int = Field(
+        20, ge=10, description="patients that a group needs; figures of smaller ones are not shown"
+    )
