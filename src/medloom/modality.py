@@ -58,6 +58,21 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What the answers of training rows are, as numbers: for an input that learns from them before the network does.
+
+    `values` are class indicators, numbers or events, NaN where unknown; of each target, all are together in `spans`.
+    `fold` parts the rows so that no patient is in two parts: what is made of an answer must not come back to a row of
+    its own part.
+    """
+
+    rows: Int[np.ndarray, " rows"]
+    values: Float[np.ndarray, "rows outcomes"]
+    fold: Int[np.ndarray, " rows"]
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lifted:
     """Values at raw positions: one array a row, `[channels, *raw shape]`."""
 
@@ -123,6 +138,11 @@ class Modality(ABC):
     @abstractmethod
     def point(cls, options: InputPart, packed: Packed, cohort: Cohort, unit: Int[np.ndarray, " rows"]) -> Source:
         """Rows → units, cut at the index time of each row."""
+
+    @classmethod
+    def learns_from_answers(cls, options: InputPart) -> bool:
+        """Whether `fit` asks for the answers of training rows: they then lie in `source.bound["outcomes"]`."""
+        return False
 
     @classmethod
     @abstractmethod

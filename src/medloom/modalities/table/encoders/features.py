@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from medloom.batch import Field
+from medloom.modalities.table.encoders.code_bag import CodeBag
 from medloom.modalities.table.encoders.numeric import Numbers
+from medloom.modalities.table.layout import Layout
 from medloom.modalities.table.options import TableOptions
 
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
@@ -24,19 +26,18 @@ def embedding_width(words: int) -> int:
 class Features(nn.Module):
     """`Field` (numbers, with `missing` and `codes`) → `[batch, width]`."""
 
-    def __init__(
-        self, options: TableOptions, edges: tuple[tuple[float, ...], ...], numeric: int, vocabulary: tuple[int, ...]
-    ) -> None:
+    def __init__(self, options: TableOptions, layout: Layout) -> None:
         super().__init__()
-        widths = [embedding_width(words) for words in vocabulary]
-        self.embeddings = nn.ModuleList(map(nn.Embedding, vocabulary, widths))
+        widths = [embedding_width(words) for words in layout.vocabulary]
+        self.embeddings = nn.ModuleList(map(nn.Embedding, layout.vocabulary, widths))
+        self.bags = nn.ModuleList(CodeBag(bag, embedding_width(sum(bag.words))) for bag in layout.bags)
         self.indicators = options.missing_indicators
         self.numbers: Numbers | None = None
         each = 1
-        if options.numeric not in (None, "plain") and numeric:
+        if options.numeric not in (None, "plain") and layout.numbers:
             each = options.the("numeric_width")
-            self.numbers = Numbers(options, edges, numeric, each)
-        self.width = numeric * (each + int(self.indicators)) + sum(widths)
+            self.numbers = Numbers(options, layout.edges, layout.numbers, each)
+        self.width = layout.numbers * (each + int(self.indicators)) + sum(widths) + sum(bag.gives for bag in self.bags)
 
     def forward(self, field: Field) -> Float[Tensor, "batch width"]:
         parts: list[Float[Tensor, "batch features"]] = [field.value]
@@ -47,4 +48,5 @@ class Features(nn.Module):
         if self.embeddings:
             codes = field.extra["codes"]
             parts += [embed(codes[:, index]) for index, embed in enumerate(self.embeddings)]
+        parts += [bag(field).flatten(1) for bag in self.bags]
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]

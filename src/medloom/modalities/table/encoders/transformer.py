@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.batch import Encoded, Field, Gives
+from medloom.modalities.table.encoders.code_bag import CodeBag
 from medloom.modalities.table.encoders.numeric import Numbers
+from medloom.modalities.table.layout import Layout
 from medloom.modalities.table.options import TableOptions
 
 
@@ -64,14 +66,13 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Columns as tokens → the gathering token. Missing numbers are not attended to; a missing category is a word."""
 
-    def __init__(
-        self, options: TableOptions, edges: tuple[tuple[float, ...], ...], numeric: int, vocabulary: tuple[int, ...]
-    ) -> None:
+    def __init__(self, options: TableOptions, layout: Layout) -> None:
         super().__init__()
-        width = options.the("width")
-        self.numbers = Numbers(options, edges, numeric, width) if numeric else None
+        width, numeric = options.the("width"), layout.numbers
+        self.numbers = Numbers(options, layout.edges, numeric, width) if numeric else None
         self.column = nn.Parameter(torch.randn(numeric, width) * 0.02) if numeric else None
-        self.embeddings = nn.ModuleList(nn.Embedding(words, width) for words in vocabulary)
+        self.embeddings = nn.ModuleList(nn.Embedding(words, width) for words in layout.vocabulary)
+        self.bags = nn.ModuleList(CodeBag(bag, width) for bag in layout.bags)
         for embedding in self.embeddings:
             nn.init.normal_(embedding.weight, std=width**-0.5)  # type: ignore[arg-type]
         self.gather = nn.Parameter(torch.randn(width) * width**-0.5)
@@ -103,4 +104,8 @@ class Transformer(nn.Module):
             codes = field.extra["codes"]
             tokens.append(torch.stack([embed(codes[:, i]) for i, embed in enumerate(self.embeddings)], dim=1))
             valid.append(torch.ones_like(codes, dtype=torch.bool))
+        for bag in self.bags:
+            found = bag(field)
+            tokens.append(found)
+            valid.append((bag.codes(field) > 0)[:, None].expand(-1, found.shape[1]))
         return torch.cat(tokens, dim=1), torch.cat(valid, dim=1)
