@@ -185,6 +185,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     named: Sequence[str | None] = (cohort.row, cohort.patient, cohort.at, cohort.site, study.split.column)
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
+    times += cohort.history.known_at.values() if cohort.history else []
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 

@@ -50,6 +50,16 @@ def read_table(path: Path, text: frozenset[str] = frozenset()) -> pl.DataFrame:
     return _checked(frame, str(path))
 
 
+def read_columns(path: Path, names: list[str], text: frozenset[str]) -> pl.DataFrame:
+    """These columns of the table, all rows of them, and nothing else in memory."""
+    separator = _check(path)
+    if separator is None:
+        return _guarded(lambda: _lazy(path).select(names).collect(), path)
+    schema = {name: pl.String for name in _csv_header(path, separator)}
+    frame = _guarded(lambda: _scan_csv(path, separator, schema, None).select(names).collect(), path)
+    return frame.with_columns(_numbers(frame[name]) for name in names if name not in text)
+
+
 def read_blocks(
     path: Path, rows: int, text: frozenset[str], schema: dict[str, Any] | None = None
 ) -> Iterator[pl.DataFrame]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from medloom.cohort import criteria, joins
+from medloom.cohort import criteria, history, joins
 from medloom.cohort.files import as_frame, read_table
 from medloom.cohort.files import canonical as canonical
 from medloom.cohort.formats import read_query
@@ -88,6 +88,8 @@ def read_cohort(
     else:
         frame, files = as_frame(data), folder
     named = {name: as_frame(table) for name, table in (tables or {}).items() if not isinstance(table, (str, Path))}
+    earlier = history.read_earlier(part, folder, tables or {}, text, data is None)
+    frame = history.with_history(part, frame, earlier, data is None)
     frame = joins.joined(part, frame, joins.read_tables(part, folder, tables or {}, text, data is None), data is None)
     held, flow = criteria.flow(part, frame)
     numbers = pl.int_range(1, len(frame) + 1, eager=True).filter(held)
