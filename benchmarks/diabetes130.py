@@ -58,7 +58,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
 BASELINES = {"gradient_boosting": "gradient boosting", "logistic": "logistic"}
 TABLE: Mapping[str, Mapping[str, Any]] = {
     "mlp": {"encoder": "mlp", "hidden": [256, 128], "dropout": 0.3},
-    "tabm": {"encoder": "tabm", "hidden": [128], "members": 16, "dropout": 0.3, "bins": 12, "numeric_width": 8},
+    "tabm": {"encoder": "tabm", "hidden": [128], "members": 16, "dropout": 0.3, "numeric": "piecewise", "bins": 12, "numeric_width": 8},
 }
 TRAIN: Mapping[str, Any] = {"epochs": 6, "batch": 512, "learning_rate": 0.001, "weight_decay": 0.1, "evaluations": 12}
 

@@ -216,11 +216,12 @@ def encode_all(options: TableOptions, codings: Sequence[Coding], source: Source)
     parts = [encode(name, options, one, source, every) for name, one in zip(options.coded, codings, strict=True)]
     outcomes: Outcomes | None = source.bound.get("outcomes")
     if outcomes is not None:
+        present = source.unit[outcomes.rows] > 0
         for part, name in zip(parts, options.coded, strict=True):
             for fold in np.unique(outcomes.fold):
-                own = outcomes.fold == fold
+                own = present & (outcomes.fold == fold)
                 column = options.columns[name]
-                others = totals(name, options, source, outcomes, outcomes.rows[~own])
+                others = totals(name, options, source, outcomes, outcomes.rows[present & (outcomes.fold != fold)])
                 coding = fit(others, column.system, column.smoothing, False)
                 unit = source.unit[outcomes.rows[own]]
                 part[unit] = encode(name, options, coding, source, unit)
