@@ -187,6 +187,10 @@ class Modality(ABC):
         """Fitted facts a reader wants to see (how many columns, codes), as text."""
         return {}
 
+    def learnt(self, encoder: nn.Module) -> Mapping[str, str]:
+        """What the trained encoder of this input chose that a reader wants to see, as text."""
+        return {}
+
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         """A dense target laid on this input: masks, spans. Raises DataError where the geometries differ."""
         raise DenseUnsupported(type(self).__name__)

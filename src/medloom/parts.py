@@ -99,7 +99,8 @@ class HistoryPart(Strict):
     )
     known_at: dict[str, str] = Field({}, description="column = column with the time at which it is known")
     table: str | None = Field(
-        None, description="file with more earlier rows, relative to the study file; in Python also tables={'history': frame}"
+        None,
+        description="file with more earlier rows, relative to the study file; in Python also tables={'history': frame}",
     )
 
     @model_validator(mode="after")
@@ -107,14 +108,18 @@ class HistoryPart(Strict):
         summaries = {name: expression.summary(text) for name, text in self.aggregate.items()}
         ordered = [name for name, one in summaries.items() if one.by is not None]
         if ordered:
-            raise PydanticCustomError("join", "{why}", {"why": f"{ordered[0]}: a history goes by the index time; take by out"})
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"{ordered[0]}: a history goes by the index time; take by out"}
+            )
         twice = sorted(set(self.known_after) & set(self.known_at))
         if twice:
             raise PydanticCustomError("join", "{why}", {"why": f"{twice[0]!r} stands in known_after and in known_at"})
         read = {one.column for one in summaries.values()}
         unread = sorted({*self.known_after, *self.known_at} - read)
         if unread:
-            raise PydanticCustomError("join", "{why}", {"why": f"no summary reads {unread[0]!r}, of which a time is given"})
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"no summary reads {unread[0]!r}, of which a time is given"}
+            )
         return self
 
 

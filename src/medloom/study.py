@@ -88,8 +88,10 @@ class Study(Strict):
         for name, text in history.aggregate.items():
             column = expression.summary(text).column
             if column in answers - {*history.known_after, *history.known_at}:
-                way = f"give known_after = {{ {column} = <time> }} or known_at = {{ {column} = \"<column>\" }}"
-                why = f"reads the answer {column!r} of earlier rows, which may not be known yet at the index time: {way}"
+                way = f'give known_after = {{ {column} = <time> }} or known_at = {{ {column} = "<column>" }}'
+                why = (
+                    f"reads the answer {column!r} of earlier rows, which may not be known yet at the index time: {way}"
+                )
                 yield ("cohort", "history", "aggregate", name), why
 
     def _unsplittable(self) -> Iterable[tuple[tuple[str, ...], str]]:

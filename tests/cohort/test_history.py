@@ -137,7 +137,9 @@ def test_earlier_rows_of_another_table_count_and_none_counts_twice():
     frame = without_ties(visits())
     whole = made(frame, known_after={"y": 0})
     late = (frame["day"] >= 15).to_numpy()
-    found = made(frame.filter(late).drop("y"), frame.with_columns(pl.col("patient").cast(int)), False, known_after={"y": 0})
+    found = made(
+        frame.filter(late).drop("y"), frame.with_columns(pl.col("patient").cast(int)), False, known_after={"y": 0}
+    )
     same(found.select(*EVERY), whole.filter(late).select(*EVERY))
 
 
@@ -182,7 +184,12 @@ def test_mistakes_of_the_study(cohort, told):
 
 
 def study_of(cohort: dict[str, Any]) -> dict[str, Any]:
-    columns = {"x": {"kind": "numeric"}, "n": {"kind": "numeric"}, "came": {"kind": "numeric"}, "word": {"kind": "category"}}
+    columns = {
+        "x": {"kind": "numeric"},
+        "n": {"kind": "numeric"},
+        "came": {"kind": "numeric"},
+        "word": {"kind": "category"},
+    }
     table = {"modality": "table", "known_before_index": True, "hidden": [8], "columns": columns}
     targets = {"again": {"task": "classify", "column": "y"}}
     return {"name": "visits", "cohort": cohort, "inputs": {"t": table}, "targets": targets, "train": SMALL,

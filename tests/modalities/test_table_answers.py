@@ -88,7 +88,14 @@ def test_no_row_sees_its_own_answer_or_that_of_its_patient():
 def test_codes_are_drawn_to_their_wider_group():
     first = ["250.43"] * 40 + ["250.7"] * 12 + ["428"] * 40
     answer = np.array([1] * 30 + [0] * 10 + [1] * 12 + [0] * 40)
-    dx = {"kind": "code", "system": "icd9", "columns": ["d1", "d2"], "primary": "d1", "encoding": "target", "smoothing": 4.0}
+    dx = {
+        "kind": "code",
+        "system": "icd9",
+        "columns": ["d1", "d2"],
+        "primary": "d1",
+        "encoding": "target",
+        "smoothing": 4.0,
+    }
     options = options_of({"dx": dx})
     rows = np.arange(92)
     source = told(options, {"d1": first, "d2": [None] * 92}, classes(answer), rows, rows)
@@ -123,7 +130,7 @@ def test_each_class_number_or_event_is_an_outcome():
 
 
 def test_where_no_target_says_a_number_it_is_told():
-    columns, answer, patient = drawn()
+    columns, _, _ = drawn()
     options = options_of({"ward": {"kind": "category", "encoding": "target"}, **X})
     source = pack(Table, options, cohort_of(columns))
     with pytest.raises(DataError, match="no target of the study has answers that are numbers"):

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from medloom.errors import DataError
+from medloom.feed import pack
 from medloom.modalities.table import Table, columns
 from medloom.modalities.table.bags import FIRST, OTHER
 from medloom.modality import View
-from medloom.feed import pack
 from tests.modalities.table_rows import cohort_of, encoder_of, field_of, fitted_on, options_of
 
 SEVERAL = {"kind": "code", "system": "icd9", "columns": ["d1", "d2"], "primary": "d1", "missing": ["?"]}

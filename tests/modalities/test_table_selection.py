@@ -7,16 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.feature_selection import mutual_info_classif
 from sklearn.metrics import mutual_info_score
 
 from medloom.feed import fit_inputs, pack, with_outcomes
 from medloom.modalities.table import Table
-from medloom.modalities.table.selection import _binned, _shared, chosen
-from medloom.modality import Marks
+from medloom.modalities.table.encoders.gates import Gates
+from medloom.modalities.table.selection import _binned, _shared, chosen, information
+from medloom.modality import Marks, Outcomes
 from medloom.packed import Packed, Source
 from medloom.tasks.classify import ClassifyOptions
-from tests.modalities.table_rows import cohort_of, options_of
+from tests.modalities.table_rows import cohort_of, encoder_of, field_of, fitted_on, options_of
 
 ROWS = 500
 
@@ -32,7 +34,9 @@ def numbers(columns: int = 40, seed: int = 0) -> tuple[dict[str, np.ndarray], np
     return {f"x{i}": values[:, i] for i in range(columns)}, answer
 
 
-def fitted(columns: dict[str, np.ndarray], answer: np.ndarray, rows: np.ndarray, **select: object) -> tuple[Table, Source]:
+def fitted(
+    columns: dict[str, np.ndarray], answer: np.ndarray, rows: np.ndarray, **select: object
+) -> tuple[Table, Source]:
     options = options_of({name: {"kind": "numeric"} for name in columns}, select=select)
     cohort = replace(cohort_of(columns), patient=np.arange(ROWS))
     source = pack(Table, options, cohort)
@@ -98,9 +102,6 @@ def test_twenty_thousand_columns_are_judged_in_seconds():
     number = random.normal(size=(ROWS + 1, 20_000))
     answer = random.integers(0, 2, ROWS)
     number[1:, 17] += 2 * answer
-    from medloom.modalities.table.selection import information
-    from medloom.modality import Outcomes
-
     source = Source(Packed({"number": number}, {}), np.arange(1, ROWS + 1), np.arange(ROWS))
     outcomes = Outcomes(np.arange(ROWS), answer[:, None].astype(float), np.zeros(ROWS, int), ((0, 1),))
     start = time.process_time()
@@ -112,3 +113,46 @@ def test_twenty_thousand_columns_are_judged_in_seconds():
 def test_what_cannot_be_kept(keep):
     with pytest.raises(ValueError, match="keep"):
         options_of({"x": {"kind": "numeric"}}, select={"by": "variance", "keep": keep})
+
+
+GATED = {"by": "gates", "keep": 2}
+
+
+@pytest.mark.parametrize("encoder", [{"encoder": "mlp"}, {"encoder": "tabm"}, {"encoder": "transformer", "width": 8}])
+def test_gates_let_as_many_through_as_the_study_keeps(encoder):
+    columns = {f"x{i}": values for i, values in enumerate(np.random.default_rng(0).normal(size=(6, 40)))}
+    options = options_of({name: {"kind": "numeric"} for name in columns}, select=GATED, **encoder)
+    table, source = fitted_on(options, cohort_of(columns))
+    network = encoder_of(table)
+    gates = next(module for module in network.modules() if isinstance(module, Gates))
+    with torch.no_grad():
+        gates.score[[1, 4]] = 1.0
+    assert table.learnt(network) == {"numeric columns that gates let through": "2 of 6: x1, x4"}
+    field = field_of(table, source)
+    with torch.inference_mode():
+        before = network(field).pooled
+        field.value[:, [0, 2, 3, 5]] += 3.0
+        field.extra["missing"][:, [0, 2, 3, 5]] = 1.0
+        assert torch.equal(network(field).pooled, before)
+        field.value[:, 1] += 3.0
+        assert not torch.equal(network(field).pooled, before)
+    gates.train()
+    opened = torch.stack([gates() for _ in range(20)])
+    assert (opened.sum(dim=1) == 2).all() and opened.std(dim=0).sum() >= 0
+
+
+def test_gates_learn_which_numbers_tell_the_answer():
+    random = np.random.default_rng(3)
+    values = random.normal(size=(600, 20))
+    answer = torch.from_numpy((values[:, 4] + values[:, 13] > 0).astype(np.float32))
+    torch.manual_seed(0)
+    gates, layer = Gates(20, 0, 2), torch.nn.Linear(20, 1)
+    optimizer = torch.optim.AdamW([*gates.parameters(), *layer.parameters()], lr=0.01)
+    inputs = torch.from_numpy(values.astype(np.float32))
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(layer(inputs * gates())[:, 0], answer)
+        loss.backward()
+        optimizer.step()
+    assert gates.kept() == [4, 13]
+    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in gates.parameters())

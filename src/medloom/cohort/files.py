@@ -55,7 +55,7 @@ def read_columns(path: Path, names: list[str], text: frozenset[str]) -> pl.DataF
     separator = _check(path)
     if separator is None:
         return _guarded(lambda: _lazy(path).select(names).collect(), path)
-    schema = {name: pl.String for name in _csv_header(path, separator)}
+    schema = dict.fromkeys(_csv_header(path, separator), pl.String)
     frame = _guarded(lambda: _scan_csv(path, separator, schema, None).select(names).collect(), path)
     return frame.with_columns(_numbers(frame[name]) for name in names if name not in text)
 

@@ -70,9 +70,7 @@ def read_earlier(
     return read_table(Path(given), text) if isinstance(given, (str, Path)) else as_frame(given)
 
 
-def of_file(
-    part: CohortPart, path: Path, text: frozenset[str], earlier: pl.DataFrame | None
-) -> pl.DataFrame | None:
+def of_file(part: CohortPart, path: Path, text: frozenset[str], earlier: pl.DataFrame | None) -> pl.DataFrame | None:
     """The history of every row of a table file that is too large to be read whole: only the columns it needs are.
 
     None where the study has no history, or the file brings it.
@@ -105,9 +103,7 @@ def _summaries(part: CohortPart, frame: pl.DataFrame, earlier: pl.DataFrame | No
     return pl.DataFrame([found[name].alias(name) for name in summaries])
 
 
-def _rows(
-    part: CohortPart, frame: pl.DataFrame, earlier: pl.DataFrame | None, history: HistoryPart
-) -> pl.DataFrame:
+def _rows(part: CohortPart, frame: pl.DataFrame, earlier: pl.DataFrame | None, history: HistoryPart) -> pl.DataFrame:
     """The rows themselves, then the earlier ones; only the columns that are needed."""
     needed = [str(part.patient), str(part.at), *columns(history)]
     tables = [frame]
@@ -127,7 +123,11 @@ def _rows(
     ]
     if len(parts) == 1:
         return parts[0]
-    alike = [name for name in needed if parts[0].schema[name] == parts[1].schema[name] or pl.Null in (parts[0].schema[name], parts[1].schema[name])]
+    alike = [
+        name
+        for name in needed
+        if parts[0].schema[name] == parts[1].schema[name] or pl.Null in (parts[0].schema[name], parts[1].schema[name])
+    ]
     as_text = [name for name in needed if name not in alike]
     parts = [one.with_columns(canonical(one[name]).alias(name) for name in as_text) for one in parts]
     return pl.concat(parts, how="vertical_relaxed")
@@ -165,7 +165,9 @@ def _known(
         return at
     known, other = _times(rows, history.known_at[column], f"cohort.history.known_at {history.known_at[column]!r}")
     if other != kind and not np.isnan(known).all():
-        raise DataError(f"cohort.history.known_at.{column}: holds {other}s, and the index time {kind}s; expected one kind")
+        raise DataError(
+            f"cohort.history.known_at.{column}: holds {other}s, and the index time {kind}s; expected one kind"
+        )
     return np.maximum(known, at)
 
 
@@ -237,4 +239,3 @@ def _one(summary: Summary, kind: Kind) -> pl.Expr:
         case "first":
             return pl.when(seen > 0).then(value.drop_nulls().first())
     return value.forward_fill()
-

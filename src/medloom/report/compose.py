@@ -113,7 +113,8 @@ def compose(story: Story) -> Content:
             ),
         ),
         inputs=tuple(
-            Input(n, study.inputs[n].modality, m.describe()) for n, m in story.prepared.feed.modalities.items()
+            Input(n, study.inputs[n].modality, {**m.describe(), **m.learnt(story.network.encoders[f"input_{n}"])})
+            for n, m in story.prepared.feed.modalities.items()
         ),
         training=_training(story),
         study_toml=dump_toml(without_folders(study)),

@@ -186,6 +186,8 @@ class Table(Modality):
         pairs = zip(self.options.named("code"), bags(source), self.codes, strict=True)
         ids = [learnt_ids(str(self.options.columns[name].system), bag.words, learnt) for name, bag, learnt in pairs]
         found = {"value": value, "missing": missing, "code": code, "coded": coded, "bags": bags(source), "ids": ids}
+        if "outcomes" in source.bound:
+            found["outcomes"] = source.bound["outcomes"]
         return replace(source, bound=found)
 
     def _those_kept(self, number: np.ndarray) -> np.ndarray:
@@ -308,9 +310,7 @@ class Table(Modality):
         if unseen:
             facts["numeric columns without a value in training"] = str(unseen)
         if self.kept is not None:
-            names = [self.options.numbers[place] for place in self.kept[:20]]
-            more = f" and {len(self.kept) - 20} more" if len(self.kept) > 20 else ""
-            facts["numeric columns kept"] = f"{len(self.kept)} of {len(self.options.numbers)}: {', '.join(names)}{more}"
+            facts["numeric columns kept"] = self._named(self.kept)
         for name, levels in zip(self.options.named("code"), self.codes, strict=True):
             named = zip(LEVELS[str(self.options.columns[name].system)], levels, strict=True)
             facts[f"{name}: codes learnt"] = ", ".join(f"{len(words)} of level {level}" for level, words in named)
@@ -319,6 +319,20 @@ class Table(Modality):
         for name, count in zip(self.options.named("datetime"), self.late, strict=True):
             facts[f"{name}: dates at or after the index time, read as missing"] = str(count)
         return facts
+
+    def learnt(self, encoder: nn.Module) -> Mapping[str, str]:
+        """The numbers that gates let through, where the study has gates."""
+        from medloom.modalities.table.encoders.gates import Gates
+
+        facts = {}
+        for gates in (module for module in encoder.modules() if isinstance(module, Gates)):
+            facts["numeric columns that gates let through"] = self._named(gates.kept())
+        return facts
+
+    def _named(self, kept: Sequence[int]) -> str:
+        names = [self.options.numbers[place] for place in kept[:20]]
+        more = f" and {len(kept) - 20} more" if len(kept) > 20 else ""
+        return f"{len(kept)} of {len(self.options.numbers)}: {', '.join(names)}{more}"
 
     def _describe_categories(self) -> str:
         count = len(self.options.named("category"))

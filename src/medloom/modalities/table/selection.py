@@ -87,7 +87,7 @@ def _binned(values: Float[np.ndarray, "rows columns"]) -> Int[np.ndarray, "rows 
 
 def _shared(binned: Int[np.ndarray, "rows columns"], code: Int[np.ndarray, " rows"]) -> Float[np.ndarray, " columns"]:
     """Mutual information of every column of bins with the codes, less its bias."""
-    rows, columns = binned.shape
+    rows = len(binned)
     classes = int(code.max()) + 1
     table = np.stack(
         [[(part == b).sum(axis=0) for b in range(BINS + 1)] for part in (binned[code == c] for c in range(classes))]

@@ -62,8 +62,8 @@ def summarise(options: TableOptions, source: Source, rows: Int[np.ndarray, " row
         times = np.bincount(pairs, minlength=len(words) + 1)[1:]
         patients.append({word: int(n) for word, n in zip(words, times, strict=True) if n})
     late = tuple(map(int, np.asarray(source.packed.arrays["late"])[unit].sum(axis=0)))
-    pairs = zip(bags(source), options.named("code"), strict=True)
-    codes = tuple(patients_of(bag, str(options.columns[name].system), unit, patient) for bag, name in pairs)
+    coded = zip(bags(source), options.named("code"), strict=True)
+    codes = tuple(patients_of(bag, str(options.columns[name].system), unit, patient) for bag, name in coded)
     answers: tuple[Totals, ...] = ()
     informed = None
     if options.coded:
