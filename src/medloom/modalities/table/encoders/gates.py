@@ -32,7 +32,7 @@ class _Penalised(torch.autograd.Function):
         return mean.view_as(mean)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         mean, weight = ctx.saved_tensors
         slope = torch.exp(-0.5 * (mean / SIGMA) ** 2) / (SIGMA * math.sqrt(2 * math.pi))
         return gradient + weight * slope, None
