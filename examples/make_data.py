@@ -202,6 +202,37 @@ def operations(count: int, random: np.random.Generator) -> pl.DataFrame:
     )
 
 
+def encounters(stays: int, random: np.random.Generator) -> pl.DataFrame:
+    """Stays of patients who come again, with codes of diagnoses and drugs; whether the next stay followed in 30 days."""
+    patient = np.sort(random.integers(0, stays // 3, stays))
+    frailty = random.normal(size=stays // 3)[patient]
+    groups = ["E11.9", "E11.65", "I50.1", "I50.9", "J44.1", "N18.3", "F32.9", "S72.0"]
+    harm = np.array([0.0, 0.2, 0.9, 0.8, 0.6, 0.5, 0.1, -0.4])
+    main = random.integers(0, len(groups), stays)
+    drugs = np.array(["A10BA02", "C09AA05", "C07AB02", "C03CA01", "N02BE01", "N06AB06"])
+    count = random.poisson(2 + 0.5 * np.exp(0.5 * frailty))
+    again = random.random(stays) < 1 / (1 + np.exp(1.8 - 0.9 * frailty - harm[main] - 0.1 * count))
+    last_of_patient = np.append(patient[1:] != patient[:-1], True)
+    gap = np.where(again & ~last_of_patient, random.integers(2, 30, stays), random.integers(31, 400, stays))
+    days = random.integers(1, 12, stays)
+    passed = np.concatenate([[0], np.cumsum(days + gap)[:-1]])
+    since_first = passed - passed[np.searchsorted(patient, patient)]
+    discharge = np.datetime64("2015-01-01") + since_first + days
+    return pl.DataFrame(
+        {
+            "encounter": range(1, stays + 1),
+            "patient": patient,
+            "discharge": discharge.astype(str),
+            "age": (65 + 8 * frailty + random.normal(0, 6, stays)).round(),
+            "days": days,
+            "diag_1": [groups[place] for place in main],
+            "diag_2": [groups[place] if place < len(groups) else None for place in random.integers(0, 12, stays)],
+            "drugs": [";".join(random.choice(drugs, min(n, 5), replace=False)) for n in count],
+            "readmitted_30": again.astype(int),
+        }
+    )
+
+
 def pictures(count: int, folder: Path, random: np.random.Generator) -> pl.DataFrame:
     """Grey pictures of tissue, two a patient, some with a bright round lesion; and masks of the lesion."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -230,6 +261,7 @@ def main(folder: Path, scale: float = 1.0) -> None:
     stay, events = intensive_care(int(3000 * scale), random)
     stay.write_csv(folder / "stays.csv")
     events.fill_nan(None).write_csv(folder / "events.csv")
+    encounters(int(4000 * scale), np.random.default_rng(11)).write_csv(folder / "encounters.csv")
     breast_cancer(int(1500 * scale), random).write_csv(folder / "breast-cancer.csv")
     for name, make, rows in (
         ("check-ups", check_up, 2500),

@@ -132,6 +132,32 @@ def table_transformer(folder: Path) -> Study:
     return _study(folder, {"labs": labs}, {"labels": {"task": "classify", "columns": ["died", "sepsis"]}})
 
 
+def table_codes(folder: Path) -> Study:
+    """Codes in a list and in several columns, words as mean answers, earlier rows, some of the numbers kept."""
+    cohort = _cohort(240, 8)
+    random = np.random.default_rng(9)
+    drugs = np.array(["A10BA02", "C09AA05", "C07AB02", "N02BE01"])
+    codes = np.array(["250.00", "250.43", "428.0", "V45.1", "401.9", None])
+    cohort.with_columns(
+        pl.Series("day", random.integers(0, 200, len(cohort))),
+        pl.Series("drugs", [";".join(random.choice(drugs, n)) for n in random.integers(0, 5, len(cohort))]),
+        pl.Series("d1", random.choice(codes, len(cohort)).tolist(), dtype=pl.String),
+        pl.Series("d2", random.choice(codes, len(cohort)).tolist(), dtype=pl.String),
+    ).write_csv(folder / "cohort.csv")
+    columns = {
+        "lactate": {"kind": "numeric"}, "age": {"kind": "numeric"}, "stays": {"kind": "numeric"}, "last": {"kind": "numeric"},
+        "ward": {"kind": "category", "encoding": "both"}, "drugs": {"kind": "code", "system": "atc", "separator": ";"},
+        "dx": {"kind": "code", "system": "icd9", "columns": ["d1", "d2"], "primary": "d1", "encoding": "both"},
+    }  # fmt: skip
+    labs = {
+        "modality": "table", "known_before_index": True, "encoder": "mlp", "hidden": [16, 8], "columns": columns,
+        "select": {"by": "variance", "keep": 3},
+    }  # fmt: skip
+    history = {"aggregate": {"stays": "count()", "last": "last(lactate)"}}
+    targets = {"death": {"task": "classify", "column": "died"}, "severity": {"task": "classify", "column": "severity"}}
+    return _study(folder, {"labs": labs}, targets, cohort={**COHORT, "at": "day", "history": history})
+
+
 def events_binary(folder: Path) -> Study:
     """A long table of events, several index times a patient, beside a table."""
     cohort = _cohort(160, 2)
@@ -313,6 +339,7 @@ _MADE = (
     table_stacked,
     table_several,
     table_ensemble,
+    table_codes,
     table_transformer,
     events_binary,
     image_segment_2d,

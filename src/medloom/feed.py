@@ -14,14 +14,18 @@ from jaxtyping import Int
 from medloom import find
 from medloom.batch import Batch, Field
 from medloom.cohort.table import Cohort
-from medloom.draw import Draw
-from medloom.modality import Marks, Modality, View
+from medloom.draw import Draw, generator
+from medloom.errors import DataError
+from medloom.modality import Marks, Modality, Outcomes, View
 from medloom.packed import Source, open_packed
 from medloom.parts import InputPart
 from medloom.task import Task
 
 COVER_BLOCK = 4_096
 """Rows predicted at a time; inputs with windows take fewer (see `Feed.cover`)."""
+
+ANSWER_PARTS = 5
+"""Parts of the training rows, each of which learns from the answers of the others (see `with_outcomes`)."""
 
 
 def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path | None = None) -> Source:
@@ -149,6 +153,44 @@ def fit_inputs(
     return fitted
 
 
+def with_outcomes(
+    parts: Mapping[str, InputPart],
+    sources: Mapping[str, Source],
+    targets: Mapping[str, Any],
+    marks: Mapping[str, Marks],
+    rows: Int[np.ndarray, " rows"],
+    seed: int,
+) -> dict[str, Source]:
+    """The sources, with the answers of these rows for those inputs that learn from them (docs/adr/0012).
+
+    Raises DataError where an input asks and no target has answers that are numbers.
+    """
+    asking = [n for n, part in parts.items() if find.modality(part.modality).learns_from_answers(part)]
+    if not asking:
+        return dict(sources)
+    found = [find.task(targets[name].task).outcomes(targets[name], one) for name, one in marks.items()]
+    known = [values[rows] for values in found if values is not None]
+    if not known:
+        raise DataError(
+            f"inputs.{asking[0]}: learns from answers, and no target of the study has answers that are numbers"
+        )
+    ends = np.cumsum([values.shape[1] for values in known]).tolist()
+    spans = tuple(zip([0, *ends[:-1]], ends, strict=True))
+    values = np.concatenate(known, axis=1)
+    told = dict(sources)
+    for name in asking:
+        fold = _parts_of(sources[name].patient[rows], seed)
+        told[name] = replace(sources[name], bound={"outcomes": Outcomes(rows, values, fold, spans)})
+    return told
+
+
+def _parts_of(patient: Int[np.ndarray, " rows"], seed: int) -> Int[np.ndarray, " rows"]:
+    """A part for each row, at random, the same for all rows of a patient."""
+    distinct, place = np.unique(patient, return_inverse=True)
+    order = generator(seed, "parts of training rows").permutation(len(distinct))
+    return order[place] % ANSWER_PARTS
+
+
 def fit_tasks(parts: Mapping[str, Any], marks: Mapping[str, Marks], rows: Int[np.ndarray, " rows"]) -> dict[str, Task]:
     """Every task fitted on these rows alone."""
     fitted = {}
@@ -164,6 +206,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     named: Sequence[str | None] = (cohort.row, cohort.patient, cohort.at, cohort.site, study.split.column)
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
+    times += cohort.history.known_at.values() if cohort.history else []
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 

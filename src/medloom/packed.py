@@ -43,7 +43,7 @@ class Source:
 
     `unit` 0 is the empty unit: the row has no such input. `start`/`stop` cut a unit's values at the row's index
     time; `newest` is the time of the newest value left, which proves that nothing at or after it is read.
-    `bound` holds what a fitted modality looked up once.
+    `bound` holds what a fitted modality looked up once; before that, what it asked for (see `Outcomes`).
     """
 
     packed: Packed

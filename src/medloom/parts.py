@@ -77,10 +77,49 @@ class JoinPart(Strict):
             raise PydanticCustomError("join", "on names no column")
         for name, text in self.aggregate.items():
             found = expression.summary(text)
+            if found.function == "since":
+                raise PydanticCustomError("join", "{why}", {"why": f"{name}: since() goes with cohort.history"})
             if found.function in expression.ORDERED and found.by is None and self.before is None:
                 raise PydanticCustomError(
                     "join", "{why}", {"why": f"{name}: {text} needs an order, as in {text} by date; or give before"}
                 )
+        return self
+
+
+class HistoryPart(Strict):
+    """Columns made of a patient's earlier rows: those with an index time before the row's own."""
+
+    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+        min_length=1,
+        description='new column = "count()", "last(lactate)", "mean(died)", "since()" (time from the newest earlier row); also first, max, min, sum; first and last go by the index time',
+    )
+    known_after: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {},
+        description="column = how long after its row's index time it is known (days where that is a date, else in its unit); an answer needs this or known_at",
+    )
+    known_at: dict[str, str] = Field({}, description="column = column with the time at which it is known")
+    table: str | None = Field(
+        None,
+        description="file with more earlier rows, relative to the study file; in Python also tables={'history': frame}",
+    )
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        summaries = {name: expression.summary(text) for name, text in self.aggregate.items()}
+        ordered = [name for name, one in summaries.items() if one.by is not None]
+        if ordered:
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"{ordered[0]}: a history goes by the index time; take by out"}
+            )
+        twice = sorted(set(self.known_after) & set(self.known_at))
+        if twice:
+            raise PydanticCustomError("join", "{why}", {"why": f"{twice[0]!r} stands in known_after and in known_at"})
+        read = {one.column for one in summaries.values()}
+        unread = sorted({*self.known_after, *self.known_at} - read)
+        if unread:
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"no summary reads {unread[0]!r}, of which a time is given"}
+            )
         return self
 
 
@@ -109,6 +148,7 @@ class CohortPart(Strict):
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
     join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
+    history: HistoryPart | None = Field(None, description="columns made of the same patient's earlier rows")
     include: tuple[CriterionPart, ...] = Field(
         (), description="criteria that a row must meet, in order; missing values do not meet them"
     )
@@ -132,6 +172,10 @@ class CohortPart(Strict):
             raise PydanticCustomError(
                 "join",
                 "connection is neither sqlite:///file.db nor env:NAME; an address with a password belongs in NAME",
+            )
+        if self.history is not None and (self.at is None or self.patient is None):
+            raise PydanticCustomError(
+                "join", "history reads earlier rows of the same patient: give cohort.at and cohort.patient"
             )
         timed = [name for name, one in self.join.items() if one.before is not None]
         if timed and self.at is None:

@@ -18,7 +18,7 @@ from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.errors import DataError
-from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns
+from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns, with_outcomes
 from medloom.modality import Marks
 from medloom.packed import Source
 from medloom.parts import InputPart
@@ -124,8 +124,9 @@ def fitted(
     """One fold of what was read and packed, fitted on its training rows. Raises StudyError or DataError."""
     proof = dict(fold.check(cohort, study.split.by))
     proof["index_time"] = {name: time_proof(part, sources[name], cohort) for name, part in study.inputs.items()}
-    modalities = fit_inputs(study.inputs, sources, fold.train)
-    feed = Feed(modalities, sources, fitted_tasks(study, marks, fold)).bound()
+    told = with_outcomes(study.inputs, sources, study.targets, marks, fold.train, study.seed)
+    modalities = fit_inputs(study.inputs, told, fold.train)
+    feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound()
     feed = with_answers(feed, study, marks, fold.rows(), store)
     return Prepared(study, cohort, marks, fold, proof, feed)
 

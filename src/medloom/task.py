@@ -178,6 +178,11 @@ class Task(ABC):
         return {"known": int(np.asarray(marks.present)[rows].sum())}
 
     @classmethod
+    def outcomes(cls, options: TargetPart, marks: Marks) -> Float[np.ndarray, "rows outcomes"] | None:
+        """The answers as numbers, NaN where unknown, for inputs that learn from them; None where no number says it."""
+        return None
+
+    @classmethod
     @abstractmethod
     def summarise(cls, options: TargetPart, marks: Marks, rows: Int[np.ndarray, " rows"]) -> Any:
         """What `fit` needs of the training rows; additive over sites."""

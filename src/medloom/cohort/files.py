@@ -60,6 +60,16 @@ def scan_text(path: Path, text: frozenset[str]) -> pl.LazyFrame:
     return _scan_csv(path, separator, schema, None)
 
 
+def read_columns(path: Path, names: list[str], text: frozenset[str]) -> pl.DataFrame:
+    """These columns of the table, all rows of them, and nothing else in memory."""
+    separator = _check(path)
+    if separator is None:
+        return guarded(lambda: scan(path).select(names).collect(), path)
+    schema = dict.fromkeys(_csv_header(path, separator), pl.String)
+    frame = guarded(lambda: _scan_csv(path, separator, schema, None).select(names).collect(), path)
+    return frame.with_columns(_numbers(frame[name]) for name in names if name not in text)
+
+
 def read_blocks(
     path: Path, rows: int, text: frozenset[str], schema: dict[str, Any] | None = None
 ) -> Iterator[pl.DataFrame]:

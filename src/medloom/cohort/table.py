@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from medloom.cohort import criteria, joins
+from medloom.cohort import criteria, history, joins
 from medloom.cohort.files import as_frame
 from medloom.cohort.files import canonical as canonical
 from medloom.cohort.formats import read_query
@@ -107,6 +107,9 @@ def read_cohort(
     else:
         table, files = as_frame(data), folder
     named = {name: as_frame(given) for name, given in (tables or {}).items() if not isinstance(given, (str, Path))}
+    if part.history is not None:
+        earlier = history.read_earlier(part, folder, tables or {}, text, data is None)
+        table = history.with_history(part, in_memory(table), earlier, data is None)
     if part.join:
         others = joins.read_tables(part, folder, tables or {}, text, data is None)
         table = joins.joined(part, in_memory(table), others, data is None)

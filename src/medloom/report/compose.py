@@ -144,7 +144,8 @@ def compose(story: Story) -> Content:
             ),
         ),
         inputs=tuple(
-            Input(n, study.inputs[n].modality, m.describe()) for n, m in story.prepared.feed.modalities.items()
+            Input(n, study.inputs[n].modality, {**m.describe(), **_learnt(story, n)})
+            for n, m in story.prepared.feed.modalities.items()
         ),
         training=_training(story),
         study_toml=dump_toml(without_folders(study)),
@@ -179,6 +180,14 @@ def card(story: Story) -> dict[str, Any]:
         "index_time": dict(proof["index_time"]),
         "environment": environment(),
     }
+
+
+def _learnt(story: Story, name: str) -> Mapping[str, str]:
+    """What the first network's encoder of an input chose."""
+    if not story.team.networks:
+        return {}
+    encoder = story.team.networks[0].encoders[f"input_{name}"]
+    return story.prepared.feed.modalities[name].learnt(encoder)
 
 
 def environment() -> dict[str, str]:

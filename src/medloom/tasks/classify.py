@@ -90,6 +90,17 @@ class Classify(Task):
         return np.where(marks.present, np.minimum(np.nansum(marks.values, axis=1), 3), -1).astype(np.int64)
 
     @classmethod
+    def outcomes(cls, options: ClassifyOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
+        """1 in the class of each row and 0 in the others; of two classes the second alone; of labels each."""
+        if options.columns:
+            return np.asarray(marks.values, np.float64)
+        codes = np.asarray(marks.values)
+        first = 1 if len(marks.names) == 2 else 0
+        indicators = (codes[:, None] == np.arange(first, len(marks.names))).astype(np.float64)
+        indicators[codes < 0] = np.nan
+        return indicators
+
+    @classmethod
     def tally(cls, options: ClassifyOptions, marks: Marks, rows: np.ndarray) -> Mapping[str, int]:  # type: ignore[override]
         """Rows of each class; of labels, rows with 1."""
         values = marks.values[rows]

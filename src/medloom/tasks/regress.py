@@ -120,6 +120,10 @@ class Regress(Task):
         return Marks(values, ~np.isnan(values))
 
     @classmethod
+    def outcomes(cls, options: RegressOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
+        return np.asarray(marks.values, np.float64)[:, None]
+
+    @classmethod
     def strata(cls, options: RegressOptions, marks: Marks) -> np.ndarray | None:  # type: ignore[override]
         """The quarter of the known values that a row lies in."""
         values = marks.values[marks.present]

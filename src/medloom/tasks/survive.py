@@ -105,6 +105,11 @@ class Survive(Task):
         return Marks(np.stack([time, event], axis=1), ~np.isnan(time))
 
     @classmethod
+    def outcomes(cls, options: SurviveOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
+        """Whether the event happened, whenever that was."""
+        return np.asarray(marks.values[:, 1:], np.float64)
+
+    @classmethod
     def strata(cls, options: SurviveOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
         """What ended the follow-up."""
         return np.where(marks.present, np.nan_to_num(marks.values[:, 1]), -1).astype(np.int64)
