@@ -118,7 +118,7 @@ def uno(
     """
     time, event, score, weight = take(known(time), time, event, score, weight)
     counted = (event == 1) & (time < until)
-    inverse = inverse_before(time, event, weight, time)
+    inverse = _inverse_before(time, event, weight)
     return _concordance(time, event, score, np.where(counted, weight * inverse**2, 0.0), weight)
 
 
@@ -135,8 +135,8 @@ def brier_at(
     prognostic classification schemes for survival data", Statistics in Medicine 18, 1999.
     """
     time, event, risk, weight = take(known(time), time, event, risk, weight)
-    ended = weight * np.where(event == 1, inverse_before(time, event, weight, time), 0.0)
-    uncensored = step_after(*censoring(time, event, weight), horizon)
+    ended = weight * np.where(event == 1, _inverse_before(time, event, weight), 0.0)
+    uncensored = _after(*censoring(time, event, weight), horizon)
     happened = (time[:, None] <= horizon) & (event == 1)[:, None]
     later = time[:, None] > horizon
     among_ended = ended @ (happened * (1 - risk) ** 2)
@@ -173,7 +173,7 @@ def auroc_at(
     """
     time, event, risk, weight = take(known(time), time, event, risk, weight)
     happened = (event == 1) & (time <= horizon)
-    weighted = weight * np.where(happened, inverse_before(time, event, weight, time), 1.0)
+    weighted = weight * np.where(happened, _inverse_before(time, event, weight), 1.0)
     return auroc(np.where(happened, 1.0, np.where(time > horizon, 0.0, np.nan)), risk, weighted)
 
 
@@ -185,7 +185,7 @@ def observed_risk(
     time, event = np.asarray(time)[rows], np.asarray(event)[rows]
     if not len(time):
         return np.full(len(horizon), np.nan)
-    risk = 1 - step_after(*kaplan_meier(time, event, np.ones((1, len(time)))), horizon)[0]
+    risk = 1 - _after(*kaplan_meier(time, event, np.ones((1, len(time)))), horizon)[0]
     return np.where((horizon > time.max()) & (risk < 1), np.nan, risk)
 
 
@@ -210,23 +210,24 @@ def _product(leaving: np.ndarray, at_risk: np.ndarray) -> np.ndarray:
     return np.cumprod(1 - np.minimum(share, 1.0), axis=1)
 
 
-def step_after(
+def _after(
     times: Float[np.ndarray, " times"], share: Float[np.ndarray, "resamples times"], at: Float[np.ndarray, " at"]
 ) -> Float[np.ndarray, "resamples at"]:
     """A step function just after each of `at`."""
     return np.concatenate([np.ones((len(share), 1)), share], axis=1)[:, np.searchsorted(times, at, side="right")]
 
 
-def inverse_before(
-    at: Shaped[np.ndarray, " rows"],
+def _inverse_before(
+    time: Shaped[np.ndarray, " rows"],
     event: Shaped[np.ndarray, " rows"],
     weight: Float[np.ndarray, "resamples rows"],
-    time: Shaped[np.ndarray, " rows"],
+    at: Shaped[np.ndarray, " rows"] | None = None,
 ) -> Float[np.ndarray, "resamples rows"]:
-    """One over the share that is not censored just before each of `at`; 0 where no such row can have weight.
+    """One over the share that is not censored just before each row's time; 0 where no such row can have weight.
 
-    A row that is asked about at another time than its own is asked about just after it.
+    A row that is asked about `at` another time than its own is asked about just after it.
     """
+    at = time if at is None else at
     times, share = censoring(time, event, weight)
     step = np.concatenate([np.ones((len(share), 1)), share], axis=1)
     place = np.where(at == time, np.searchsorted(times, at, side="left"), np.searchsorted(times, at, side="right"))

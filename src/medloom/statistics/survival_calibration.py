@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 
 from medloom.statistics._rows import divide, known, mean, take
 from medloom.statistics.smooth import mean_distance, neighbours, smoothed
-from medloom.statistics.survival import inverse_before, kaplan_meier, step_after
+from medloom.statistics.survival import _after, _inverse_before, kaplan_meier
 
 
 def observed_over_expected(
@@ -29,7 +29,7 @@ def observed_over_expected(
     time, event, risk, weight = take(known(time), time, event, risk, weight)
     if not len(time) or not np.isfinite(risk).all():
         return np.full(len(weight), np.nan)
-    observed = 1 - step_after(*kaplan_meier(time, event, weight), np.array([horizon]))[:, 0]
+    observed = 1 - _after(*kaplan_meier(time, event, weight), np.array([horizon]))[:, 0]
     # Past the last time that is followed nothing is known, unless nobody was left.
     followed = ((weight > 0) & (time >= horizon)).any(axis=1) | (observed >= 1 - 1e-12)
     return np.where(followed, divide(observed, mean(risk, weight)), np.nan)
@@ -55,7 +55,7 @@ def index_at(
         return np.full(len(weight), np.nan)
     happened = (event == 1) & (time <= horizon)
     outlived = time > horizon
-    inverse = inverse_before(np.where(outlived, horizon, time), event, weight, time)
+    inverse = _inverse_before(time, event, weight, np.where(outlived, horizon, time))
     told = weight * inverse * (happened | outlived)
     near = neighbours(risk)
     curve = smoothed(near, near.sums(told), near.sums(told * happened))
