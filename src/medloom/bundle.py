@@ -145,7 +145,7 @@ class Bundle:
             source = self.modalities[name].bind(pack(kind, options, seen))
             found += [Problem(p.row, f"{name}.{p.text}") for p in self.modalities[name].problems(source, seen)]
             sources[name] = source
-        return Feed(self.modalities, sources, self.tasks), found
+        return Feed(self.modalities, sources, self.tasks).grouped(cohort, problems == "refuse"), found
 
     def _missing_columns(self, cohort: Cohort) -> list[str]:
         have = set(cohort.frame.columns)
