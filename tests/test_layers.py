@@ -32,7 +32,8 @@ STOREYS = (
     ("report",),
     ("rundir",),
     ("judging",),
-    ("run",),
+    ("elsewhere", "stress", "trust"),
+    ("recalibrating", "run"),
     ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -16,11 +16,16 @@ from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.baseline import answered, taught
+from medloom.evaluation.drift import Drifted
 from medloom.evaluation.intervals import MODEL, Comparison
+from medloom.evaluation.kept import Kept
 from medloom.evaluation.result import WITHOUT, target_result
+from medloom.evaluation.stressed import Stressed
+from medloom.evaluation.subgroups import Subgroups
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
+from medloom.report.sections import coverage, drift, kept, stress
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Task
 
@@ -47,6 +52,11 @@ class Story:
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
     audit: Audit | None = None
+    drift: tuple[Drifted, ...] = ()
+    """How the inputs of other data differ from those that taught."""
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+    covered: Mapping[str, Subgroups] = field(default_factory=dict)
+    stress: Mapping[str, Stressed] = field(default_factory=dict)
 
     @property
     def trained(self) -> bool:
@@ -157,6 +167,9 @@ def compose(story: Story) -> Content:
         level=study.evaluate.level,
         resamples=study.evaluate.resamples,
         audit=story.audit,
+        sections=tuple(
+            one for one in (kept.section(story), coverage.section(story), stress.section(story), drift.section(story)) if one
+        ),
     )
 
 

@@ -13,6 +13,8 @@ from medloom.task import Measured, Metric
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
+    from medloom.batch import Output
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -60,6 +62,13 @@ def conformal_margin(distance: Float[np.ndarray, " rows"], coverage: float) -> f
     # The product is rounded so that 0.9 × 20 is 18, and not a little more.
     place = int(np.ceil(round((len(distance) + 1) * coverage, 9)))
     return float(np.sort(distance)[place - 1]) if 1 <= place <= len(distance) else None
+
+
+def group_of(output: Output, rows: int) -> Int[np.ndarray, " rows"]:
+    """The group of each row of an output; 0, in no group, where none is told."""
+    from medloom.batch import GROUP
+
+    return output[GROUP].numpy().astype(np.int64) if GROUP in output else np.zeros(rows, np.int64)
 
 
 def fewest(coverage: float) -> int:

@@ -15,7 +15,7 @@ from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
 from medloom.tasks._class_options import ClassifyOptions, Kind
 from medloom.tasks._class_prediction import ClassPrediction
 from medloom.tasks._class_reading import count_classes, count_labels, natural, read_classes, read_label
-from medloom.tasks._conformal import Limits
+from medloom.tasks._conformal import Limits, group_of
 from medloom.tasks._curves import Line, Steps
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ class Classify(Task):
         for output, target in outputs:
             logits.append(output["logits"].detach().double().numpy())
             truths.append(_truth(target).reshape(len(logits[-1]), -1))
-            groups.append(_group(output, len(logits[-1])))
+            groups.append(group_of(output, len(logits[-1])))
         return np.concatenate(logits), np.concatenate(truths), np.concatenate(groups)
 
     def _scores(self, logits: np.ndarray) -> np.ndarray:
@@ -356,7 +356,7 @@ class Classify(Task):
         left = None
         if self.options.abstain is not None:
             left = self._certainty(scores) < self.certain if self.certain is not None else np.zeros(len(scores), bool)
-        inside, own = self._sets(self._matrix(scores), _group(output, len(scores)))
+        inside, own = self._sets(self._matrix(scores), group_of(output, len(scores)))
         if self.kind == "multiclass":
             probability = self._matrix(scores)
             return ClassPrediction(
@@ -420,57 +420,14 @@ class Classify(Task):
         return _class_figures.plots(self.kind, self.classes, measured)
 
     def question(self) -> str:
-        if self.kind == "binary":
-            plain = self.classes[1].lower() in ("1", "true", "yes", "y")
-            return f"{self.options.column}: {'yes or no' if plain else f'{self.classes[1]} or {self.classes[0]}'}?"
-        if self.options.order:
-            return f"{self.options.column}: how far from {self.classes[0]} to {self.classes[-1]}?"
-        names = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
-        return (
-            f"Which of these apply: {names}?"
-            if self.kind == "multilabel"
-            else f"{self.options.column}: which of {names}?"
-        )
+        from medloom.tasks._class_words import question
+
+        return question(self)
 
     def describe(self) -> Mapping[str, str]:
-        counts = ", ".join(f"{name} {n}" for name, n in zip(self.classes, self.counts, strict=True))
-        facts = {"training rows": counts}
-        if self.kind == "binary":
-            facts = {
-                "asked for": self.classes[1],
-                **facts,
-                "threshold": f"{self.threshold[0]:.3f} ({self.options.threshold})",
-            }
-        if self.options.order:
-            facts["order"] = " < ".join(self.classes)
-        if self.options.loss == "focal":
-            facts["loss"] = f"focal, gamma {self.options.gamma():g}; probabilities are those after calibration"
-        if self.options.label_noise:
-            facts["label noise"] = f"{self.options.label_noise:g} of answers taken to be recorded wrongly"
-        return {**facts, **self._facts()}
+        from medloom.tasks._class_words import describe
 
-    def _facts(self) -> dict[str, str]:
-        """What calibration and local rows set."""
-        from medloom.tasks._conformal import said
-
-        way = self.options.calibration
-        facts = {"temperature": ", ".join(f"{t:.3f}" for t in self.temperature) if self.calibrated else "not calibrated"}
-        if self.calibrated and self.intercept:
-            facts["intercept"] = ", ".join(f"{value:+.3f}" for value in self.intercept)
-        if self.calibrated and way == "isotonic":
-            facts = {"calibration": f"isotonic, {sum(len(curve.score) for curve in self.steps)} points"}
-        if self.options.conformal is not None:
-            each = [said(one, self.options.conformal, self.group_column()) for one in self.limits]
-            by = [f"{name}: {text}" for name, text in zip(self.classes, each, strict=False)] if len(each) > 1 else each
-            facts["sets"] = "; ".join(by) or "not calibrated: every class is in every set"
-        if self.options.abstain is not None:
-            facts["left to a person"] = f"the least certain {self.options.abstain:.0%} of calibration rows set the border"
-            if self.certain is None:
-                facts["left to a person"] = "not calibrated: no row is left"
-        for line in self.local:
-            shift = ", ".join(f"{value:+.3f}" for value in line.intercept)
-            facts["recalibrated to local rows"] = f"slope {line.slope:.3f}, intercept {shift}"
-        return facts
+        return describe(self)
 
 
 def _truth(target: Field) -> np.ndarray:
@@ -485,9 +442,3 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
     return np.asarray(expit(logits))
-
-
-def _group(output: Output, rows: int) -> np.ndarray:
-    from medloom.batch import GROUP
-
-    return output[GROUP].numpy().astype(np.int64) if GROUP in output else np.zeros(rows, np.int64)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FEWEST_EVENTS = 10
 """Events among the calibration rows from which on a temperature is set."""
+FEWEST_LOCAL = 20
+"""Events among local rows from which on a bundle is recalibrated to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Survive(Task):
     """Fitted hazards: the edges of the intervals, and the hazards of all training rows together.
 
     Times of exactly 0 are kept: an event at 0 belongs to the first interval, a row censored at 0 teaches nothing.
-    Competing events, where the study names any, are one more cause that may end an interval.
+    Competing events, where the study names any, are one more cause that may end an interval. `shift` is what rows of
+    another place add to the log-odds of each cause's hazards.
     """
 
     Options: ClassVar[type[SurviveOptions]] = SurviveOptions
@@ -83,6 +86,7 @@ class Survive(Task):
     calibrated: bool = False
     competing: int = 0
     competing_hazards: tuple[float, ...] = ()
+    shift: tuple[float, ...] = ()
 
     @classmethod
     def columns(cls, options: SurviveOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -230,6 +234,49 @@ class Survive(Task):
         found = temperature(lambda t: causes_loss(self._stretched(logits, t), ended, outlived))
         return replace(self, temperature=found, calibrated=True)
 
+    def recalibrate(self, outputs: Sequence[tuple[Output, Field]]) -> Self:
+        """The baseline hazard of another place: one shift of the log-odds of each cause's hazards, by likelihood.
+
+        Who is at more risk than whom stays as it was. Raises DataError where fewer than twenty local rows have the event;
+        a cause with fewer keeps its hazards. Source: van Houwelingen, "Validation, calibration, revision and combination
+        of prognostic survival models", Statistics in Medicine 19, 2000.
+        """
+        from scipy.optimize import minimize_scalar
+
+        from medloom.tasks._hazards import by_cause, causes_loss
+
+        known = [target.present.numpy() for _, target in outputs]
+        rows = [by_cause(o["logits"]).detach().double().numpy()[k] for (o, _), k in zip(outputs, known, strict=True)]
+        periods = [[part[k] for part in self._periods(t)] for (_, t), k in zip(outputs, known, strict=True)]
+        logits = self._moved(self._stretched(np.concatenate(rows), self.temperature), self.shift)
+        ended, outlived = (np.concatenate(each) for each in zip(*periods, strict=True))
+        times = ended.sum(axis=(0, 2))
+        if times[0] < FEWEST_LOCAL:
+            raise DataError(
+                f"{self.options.event}: found {int(times[0])} events among the local rows; expected at least "
+                f"{FEWEST_LOCAL}. Gather more rows, or use the bundle as it is"
+            )
+        shift = np.zeros(len(times))
+        for _ in range(3 if len(shift) > 1 else 1):
+            for cause in np.flatnonzero(times >= FEWEST_LOCAL):
+
+                def loss(value: float, cause: int = int(cause)) -> float:
+                    moved = np.where(np.arange(len(shift)) == cause, value, shift)
+                    return float(causes_loss(self._moved(logits, moved), ended, outlived))
+
+                shift[cause] = minimize_scalar(loss, bounds=(-8, 8), method="bounded", options={"xatol": 1e-6}).x
+        before = np.array(self.shift) if self.shift else np.zeros(len(shift))
+        return replace(self, shift=tuple(float(value) for value in before + shift))
+
+    def _moved(self, logits: np.ndarray, shift: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Log-odds with a shift for each cause; of proportional hazards it is that of the log hazards."""
+        from medloom.tasks._hazards import log_rates, odds_of_rates
+
+        if not len(shift):
+            return logits
+        by = np.array(shift)[:, None]
+        return logits + by if self.options.hazards == "free" else np.asarray(odds_of_rates(log_rates(logits) + by))
+
     def _stretched(self, logits: np.ndarray, temperature: float) -> np.ndarray:
         """Log-odds with their distance from those of all training rows divided by a temperature.
 
@@ -250,7 +297,7 @@ class Survive(Task):
         if isinstance(output, Lifted):
             raise StudyError("survive gives one answer a row and cannot be laid on an input")
         logits = by_cause(output["logits"]).detach().double().numpy()
-        reached = incidence(self._stretched(logits, self.temperature))
+        reached = incidence(self._moved(self._stretched(logits, self.temperature), self.shift))
         risk = reached[:, 0]
         horizons = {name: self.edges.index(horizon) for name, horizon in self._named.items()}
         return RiskPrediction(risk, risk.mean(axis=1), horizons, reached[:, 1] if self.competing_hazards else None)
@@ -311,6 +358,7 @@ class Survive(Task):
             "intervals of time": f"{len(self.edges)}, up to {horizon_name(self.edges[-1])}",
             "horizons": ", ".join(map(horizon_name, self.horizons)),
             "temperature": f"{self.temperature:.3f}" if self.calibrated else "not calibrated",
+            **({"recalibrated to local rows": ", ".join(f"{s:+.3f}" for s in self.shift)} if self.shift else {}),
         }
 
 
