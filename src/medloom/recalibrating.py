@@ -90,12 +90,14 @@ def _local(held: Bundle, there: Elsewhere, name: str) -> Local:
     rows = answered(there.feed, name, np.arange(len(there.cohort)))
     if not len(rows):
         raise DataError(f"targets.{name}: no local row has a known answer; expected at least 20 of each class or event")
-    said, truths = [], []
+    said: list[Output] = []
+    fields: list[Field] = []
     for _, answers, known in outputs(held.team, there.feed, rows):
-        said.append(answers[name])
-        truths.append(known[name])
-    whole = {key: torch.cat([one[key] for one in said]) for key in said[0]}  # type: ignore[index]
-    fields = [one for one in truths if isinstance(one, Field)]
+        output, truth = answers[name], known[name]
+        assert isinstance(output, dict) and isinstance(truth, Field)
+        said.append(output)
+        fields.append(truth)
+    whole = {key: torch.cat([one[key] for one in said]) for key in said[0]}
     valid = [one.valid for one in fields if one.valid is not None]
     target = Field(
         torch.cat([one.value for one in fields]),

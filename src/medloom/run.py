@@ -281,9 +281,7 @@ def _write_results(story: Story, folder: Path) -> None:
         for name, one in story.comparisons.items()
     }
     flow = [step.plain() for step in story.flow()]
-    write_text(
-        folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts(), flow, _more(story))
-    )
+    write_text(folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts(), flow, _more(story)))
     write_report(compose(story), folder / "report.html")
 
 

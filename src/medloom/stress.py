@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from medloom import find
+from medloom.cohort.stored import in_memory
 from medloom.draw import generator
 from medloom.errors import DataError
 from medloom.evaluation.grouping import Grouping, by_bands, by_value
@@ -72,7 +73,9 @@ def scenarios(prepared: Prepared) -> Iterator[Scenario]:
     study, frame = prepared.study, prepared.cohort.frame
     inputs = {name: (find.modality(part.modality), part) for name, part in study.inputs.items()}
     every = [c for kind, part in inputs.values() for c in kind.columns(part) if c in frame.columns]
-    numbers = {c: unit for kind, part in inputs.values() for c, unit in kind.measured_columns(part).items() if c in every}
+    numbers = {
+        c: unit for kind, part in inputs.values() for c, unit in kind.measured_columns(part).items() if c in every
+    }
     for part in _asked(study.evaluate.stress):
         if part.kind == "missing_input" and len(inputs) > 1:
             yield from (Scenario(part.kind, f"without {name}", input=name) for name in inputs)
@@ -91,9 +94,7 @@ def scenarios(prepared: Prepared) -> Iterator[Scenario]:
                 yield Scenario(part.kind, f"{name} {how}", name, size=factor)
 
 
-def stressed(
-    prepared: Prepared, tasks: Mapping[str, Task], judged: Judged, found: Altered
-) -> dict[str, Stressed]:
+def stressed(prepared: Prepared, tasks: Mapping[str, Task], judged: Judged, found: Altered) -> dict[str, Stressed]:
     """Every target's outcomes with intervals of figures and of their paired changes."""
     study = prepared.study
     kinds = {part.kind for part in _asked(study.evaluate.stress)}
@@ -173,9 +174,7 @@ def _outcomes(
             )
 
 
-def _notes(
-    kinds: set[Any], prepared: Prepared, metrics: Mapping[str, Metric], before: Measured
-) -> tuple[str, ...]:
+def _notes(kinds: set[Any], prepared: Prepared, metrics: Mapping[str, Metric], before: Measured) -> tuple[str, ...]:
     cohort, found = prepared.cohort, []
     if "prevalence" in kinds and not _binary(before):
         found.append("prevalence: cannot be estimated: it is of answers of two classes")
@@ -245,7 +244,7 @@ def _judged(prepared: Prepared, team: Team, tasks: Mapping[str, Task], scenario:
 def _feed(prepared: Prepared, tasks: Mapping[str, Task], scenario: Scenario) -> Feed:
     test = prepared.fold.test
     cohort = prepared.cohort.take(test)
-    seen = replace(cohort, frame=_altered(prepared, scenario, pl.DataFrame(cohort.frame)))
+    seen = replace(cohort, frame=_altered(prepared, scenario, in_memory(cohort.frame)))
     sources = {}
     for name, part in prepared.study.inputs.items():
         source = prepared.feed.modalities[name].bind(pack(find.modality(part.modality), part, seen))

@@ -43,7 +43,9 @@ class Shifted:
         }
 
 
-def shifted(metrics: Mapping[str, Metric], measured: Measured, patient: np.ndarray, study: Study) -> tuple[Shifted, ...]:
+def shifted(
+    metrics: Mapping[str, Metric], measured: Measured, patient: np.ndarray, study: Study
+) -> tuple[Shifted, ...]:
     """The figures with the odds of the condition halved and doubled; intervals resample whole patients."""
     chosen = {name: metrics[name] for name in FIGURES if name in metrics}
     truth, options = measured["truth"], study.evaluate
@@ -63,9 +65,7 @@ def shifted(metrics: Mapping[str, Metric], measured: Measured, patient: np.ndarr
     return tuple(found)
 
 
-def _resampled(
-    metric: Metric, measured: Measured, patient: np.ndarray, weight: np.ndarray, study: Study
-) -> Resampled:
+def _resampled(metric: Metric, measured: Measured, patient: np.ndarray, weight: np.ndarray, study: Study) -> Resampled:
     point = float(metric.of(measured, weight[None])[0])
     blocks = patient_weights(patient, study.evaluate.resamples, study.seed)
     drawn = np.concatenate([metric.of(measured, block * weight) for block in blocks])

@@ -168,7 +168,9 @@ def compose(story: Story) -> Content:
         resamples=study.evaluate.resamples,
         audit=story.audit,
         sections=tuple(
-            one for one in (kept.section(story), coverage.section(story), stress.section(story), drift.section(story)) if one
+            one
+            for one in (kept.section(story), coverage.section(story), stress.section(story), drift.section(story))
+            if one
         ),
     )
 

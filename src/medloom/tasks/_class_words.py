@@ -19,10 +19,9 @@ def question(task: Classify) -> str:
         return f"{task.options.column}: how far from {task.classes[0]} to {task.classes[-1]}?"
     names = ", ".join(task.classes[:12]) + (", …" if len(task.classes) > 12 else "")
     return (
-        f"Which of these apply: {names}?"
-        if task.kind == "multilabel"
-        else f"{task.options.column}: which of {names}?"
+        f"Which of these apply: {names}?" if task.kind == "multilabel" else f"{task.options.column}: which of {names}?"
     )
+
 
 def describe(task: Classify) -> dict[str, str]:
     """Fitted facts: rows of each class, the threshold, and what calibration and local rows set."""
@@ -41,6 +40,7 @@ def describe(task: Classify) -> dict[str, str]:
     if task.options.label_noise:
         facts["label noise"] = f"{task.options.label_noise:g} of answers taken to be recorded wrongly"
     return {**facts, **_facts(task)}
+
 
 def _facts(task: Classify) -> dict[str, str]:
     """What calibration and local rows set."""
@@ -62,5 +62,3 @@ def _facts(task: Classify) -> dict[str, str]:
         shift = ", ".join(f"{value:+.3f}" for value in line.intercept)
         facts["recalibrated to local rows"] = f"slope {line.slope:.3f}, intercept {shift}"
     return facts
-
-

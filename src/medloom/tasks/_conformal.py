@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from medloom.task import Measured, Metric
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -93,9 +90,6 @@ def said(limits: Limits, coverage: float, by: str | None) -> str:
     return text
 
 
-# Scores of classes ------------------------------------------------------------------------------------------------
-
-
 def class_scores(probability: Float[np.ndarray, "rows classes"], score: str) -> Float[np.ndarray, "rows classes"]:
     """How strange each class would be as the truth of a row.
 
@@ -121,32 +115,3 @@ def class_sets(
     inside = class_scores(probability, score) <= limit + 1e-12
     inside[np.arange(len(inside)), probability.argmax(axis=1)] = True
     return inside
-
-
-def metrics() -> Mapping[str, Metric]:
-    """Figures of sets of classes, from `covered` (0, 1, NaN where the truth is unknown) and `set_size`."""
-    from medloom.statistics import shares
-
-    def mean(column: str, of_one: bool = False) -> object:
-        def value(m: Measured, weight: np.ndarray) -> np.ndarray:
-            known = ~np.isnan(m["covered"])
-            held = (m[column] == 1).astype(float) if of_one else m[column]
-            total = weight[:, known].sum(axis=1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(np.where(total > 0, weight[:, known] @ held[known] / total, np.nan))
-
-        return value
-
-    def share_of(column: str) -> object:
-        def bounds(m: Measured, patient: np.ndarray, level: float) -> tuple[float, float, float]:
-            known = ~np.isnan(m["covered"])
-            return shares.share(m[column][known] == 1, np.ones(int(known.sum()), bool), patient[known], level)
-
-        return bounds
-
-    found = [
-        Metric("set_coverage", mean("covered"), True, "Sets that hold the truth", "share of rows; as asked is ideal", "intervals", share_of("covered")),  # type: ignore[arg-type]  # fmt: skip
-        Metric("set_size", mean("set_size"), False, "Classes in a set", "mean; 1 is a plain answer", "intervals"),  # type: ignore[arg-type]  # fmt: skip
-        Metric("single_answers", mean("set_size", True), True, "Sets of one class", "share of rows with one answer only", "intervals", share_of("set_size")),  # type: ignore[arg-type]  # fmt: skip
-    ]
-    return {metric.name: metric for metric in found}

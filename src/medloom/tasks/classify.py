@@ -359,9 +359,7 @@ class Classify(Task):
         inside, own = self._sets(self._matrix(scores), group_of(output, len(scores)))
         if self.kind == "multiclass":
             probability = self._matrix(scores)
-            return ClassPrediction(
-                self.kind, self.classes, probability, probability.argmax(axis=1), inside, own, left
-            )
+            return ClassPrediction(self.kind, self.classes, probability, probability.argmax(axis=1), inside, own, left)
         probability = _sigmoid(scores[:, 0])
         decision = (probability >= self.threshold[0]).astype(np.int64)
         return ClassPrediction(self.kind, self.classes, probability, decision, inside, own, left)
@@ -377,7 +375,9 @@ class Classify(Task):
             limit = np.broadcast_to(np.array(each or [np.inf] * len(self.classes)), probability.shape)
             return class_sets(probability, limit, self.options.conformal_score), None
         found, own = (self.limits or (Limits(None, 0),))[0].of(group)
-        inside = class_sets(probability, np.broadcast_to(found[:, None], probability.shape), self.options.conformal_score)
+        inside = class_sets(
+            probability, np.broadcast_to(found[:, None], probability.shape), self.options.conformal_score
+        )
         return inside, own if self.group_column() else None
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
@@ -397,11 +397,11 @@ class Classify(Task):
         return measured if prediction.left is None else {**measured, "left_to_person": prediction.left.astype(float)}
 
     def metrics(self) -> Mapping[str, Metric]:
-        from medloom.tasks import _class_figures, _conformal, _ordinal_figures
+        from medloom.tasks import _class_figures, _ordinal_figures, _set_figures
 
         figures = _class_figures.metrics(self.kind)
         if self.options.conformal is not None:
-            figures = {**figures, **_conformal.metrics()}
+            figures = {**figures, **_set_figures.metrics()}
         return _ordinal_figures.metrics(figures) if self.options.order else figures
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:

@@ -44,7 +44,9 @@ def plain_names(table: Table) -> tuple[str, ...]:
         found += [name] * (len(coding.prior) * (1 + (options.columns[name].primary is not None)))
     categories, codes = options.named("category"), options.named("code")
     for place, ids in zip(table._embedded("category"), table.vocabulary, strict=True):
-        words = table.words[place] if options.category == "embedding" else [f"bucket {n + 1}" for n in range(ids - FIRST)]
+        words = (
+            table.words[place] if options.category == "embedding" else [f"bucket {n + 1}" for n in range(ids - FIRST)]
+        )
         found += [f"{categories[place]}: {word}" for word in words]
     for place in table._embedded("code"):
         name = codes[place]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.evaluation.intervals import Estimate
 from medloom.report.section import Paragraph, Piece, Section, Table
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def section(story: Story) -> Section | None:
         shown = [group for group in found.groups if group.estimates]
         figures = list(shown[0].estimates) if shown else []
         metrics = story.tasks[name].metrics()
-        rows = [
+        rows: list[tuple[str | Estimate, ...]] = [
             (f"{group.name} ({group.rows} rows)", *(group.estimates[figure] for figure in figures)) for group in shown
         ]
         if rows:

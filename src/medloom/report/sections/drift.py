@@ -31,4 +31,10 @@ def section(story: Story) -> Section | None:
 
 def _row(one: Drifted) -> tuple[str, ...]:
     mean = "cannot be told" if one.mean is None else f"{one.mean:+.2f}"
-    return (f"{one.input}: {one.name}", mean, f"{one.missing:+.2f}", f"{one.missing_there:.1%}", f"{one.missing_here:.1%}")
+    return (
+        f"{one.input}: {one.name}",
+        mean,
+        f"{one.missing:+.2f}",
+        f"{one.missing_there:.1%}",
+        f"{one.missing_here:.1%}",
+    )

@@ -35,17 +35,22 @@ def _pieces(name: str, one: Stressed, metrics: Mapping[str, Metric]) -> list[Pie
     done = [outcome for outcome in one.outcomes if outcome.comparison is not None]
     if done and done[0].comparison is not None:
         figures = list(done[0].comparison.estimates[MODEL])
-        head, first = ("Scenario", metrics[figures[0]].label, *(f"Change of {metrics[f].label}" for f in figures)), figures[0]
+        head, first = (
+            ("Scenario", metrics[figures[0]].label, *(f"Change of {metrics[f].label}" for f in figures)),
+            figures[0],
+        )
         rows: list[tuple[str | Estimate, ...]] = []
         for outcome in done:
             assert outcome.comparison is not None
             change = outcome.comparison.differences[BEFORE]
-            rows.append((outcome.scenario.label, outcome.comparison.estimates[MODEL][first], *(change[f] for f in figures)))
+            rows.append(
+                (outcome.scenario.label, outcome.comparison.estimates[MODEL][first], *(change[f] for f in figures))
+            )
         pieces.append(Table(f"{name}: altered inputs", head, tuple(rows), signed=head[2:]))
     if one.prevalences:
         figures = list(one.prevalences[0].figures)
         head = ("Prevalence", *(metrics[f].label for f in figures), *(f"Change of {metrics[f].label}" for f in figures))
-        moved = tuple(
+        moved: tuple[tuple[str | Estimate, ...], ...] = tuple(
             (at.label, *(at.figures[f] for f in figures), *(at.changes[f] for f in figures)) for at in one.prevalences
         )
         pieces.append(Table(f"{name}: another prevalence", head, moved, signed=head[1 + len(figures) :]))
@@ -53,8 +58,9 @@ def _pieces(name: str, one: Stressed, metrics: Mapping[str, Metric]) -> list[Pie
         shown = [group for group in one.groups.groups if group.estimates]
         figures = list(shown[0].estimates)
         head = ("Group", *(metrics[f].label for f in figures))
-        cells = tuple(
-            (f"{group.column}: {group.name} ({group.rows} rows)", *(group.estimates[f] for f in figures)) for group in shown
+        cells: tuple[tuple[str | Estimate, ...], ...] = tuple(
+            (f"{group.column}: {group.name} ({group.rows} rows)", *(group.estimates[f] for f in figures))
+            for group in shown
         )
         pieces.append(Table(f"{name}: by period and site", head, cells))
     refused = [f"{outcome.scenario.label}: {outcome.note}" for outcome in one.outcomes if outcome.comparison is None]
