@@ -15,7 +15,7 @@ from medloom import packed
 from medloom.cohort import stored
 from medloom.evaluation import baseline
 from medloom.modalities import table as table_room
-from medloom.modalities.table import summary
+from medloom.modalities.table import tallies
 from medloom.run import fit
 from medloom.study import Study, make
 
@@ -24,7 +24,7 @@ PEAK = r"""
 import re, sys
 import numpy as np
 from medloom.modalities import table
-from medloom.modalities.table import summary
+from medloom.modalities.table import tallies
 from medloom.cohort import stored
 from medloom.packed import Packed
 from medloom.prepare import prepare, read
@@ -32,7 +32,7 @@ from medloom.study import make
 from medloom import packed
 from pathlib import Path
 stored.HELD_BYTES = table.BOUND_BYTES = packed.RELEASED_BYTES = 1 << int(sys.argv[3])
-summary._CELLS = 200_000
+tallies._CELLS = 200_000
 study = make({
     "name": "flat", "cohort": {"table": sys.argv[1], "patient": "patient"},
     "inputs": {"x": {"modality": "table", "known_before_index": True}},
@@ -76,8 +76,8 @@ def shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "BLOCK_CELLS", 500)
     monkeypatch.setattr(table_room, "BOUND_BYTES", 0)
     monkeypatch.setattr(packed, "RELEASED_BYTES", 0)
-    monkeypatch.setattr(summary, "_CELLS", 1_000)
-    monkeypatch.setattr(summary, "_WAITING", 10)
+    monkeypatch.setattr(tallies, "_CELLS", 1_000)
+    monkeypatch.setattr(tallies, "_WAITING", 10)
     monkeypatch.setattr(baseline, "BLOCK_CELLS", 1_000)
 
 
