@@ -191,7 +191,16 @@ def _in_steps(part: TrainPart, steps: int) -> TrainPart:
 
 def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
     comparisons = compared(final.prepared.study, tasks, judged)
-    return Story(final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits)
+    return Story(
+        final.prepared,
+        final.team,
+        final.tasks,
+        comparisons,
+        judged.measured,
+        judged.patient,
+        final.histories,
+        crossed=splits,
+    )
 
 
 def _trusted(story: Story, judged: Judged, tried: Altered) -> Story:
@@ -244,7 +253,9 @@ def evaluate(
     judged = judged_beside(held, feed, judged, rows)
     prepared = Prepared.elsewhere(study, cohort, there.marks, feed)
     comparisons = compared(study, feed.tasks, judged)
-    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(there.problems))
+    story = Story(
+        prepared, held.team, held.tasks, comparisons, judged.measured, judged.patient, None, len(there.problems)
+    )
     story = _trusted(story, judged, altered(prepared, held.team, held.tasks))
     story = replace(story, drift=drift(held.inputs, known(feed, rows)))
     judged.table.write_parquet(target.path / "predictions.parquet")

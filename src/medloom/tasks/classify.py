@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from medloom.batch import Field, Gives, Output
     from medloom.cohort.table import Cohort
 
+MOST_NAMED = 20
+"""Classes or labels up to which each one has figures of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassSummary:
@@ -399,7 +402,8 @@ class Classify(Task):
     def metrics(self) -> Mapping[str, Metric]:
         from medloom.tasks import _class_figures, _ordinal_figures, _set_figures
 
-        figures = _class_figures.metrics(self.kind)
+        named = self.classes if len(self.classes) <= MOST_NAMED else ()
+        figures = _class_figures.metrics(self.kind, self.threshold, named)
         if self.options.conformal is not None:
             figures = {**figures, **_set_figures.metrics()}
         return _ordinal_figures.metrics(figures) if self.options.order else figures
