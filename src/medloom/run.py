@@ -27,10 +27,10 @@ from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
 from medloom.report.page import write as write_report
 from medloom.rundir import RunFolder, write_text
-from medloom.study import Study
-from medloom.study import read as read_study
 from medloom.stress import Altered, altered, stressed
 from medloom.stress import pooled as pooled_stress
+from medloom.study import Study
+from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
 from medloom.task import Task
 from medloom.training import distributed

@@ -57,7 +57,7 @@ class MedloomClassifier(ClassifierMixin, TableEstimator):
         random_state: Any = 0,
         class_weights: Literal["none", "balanced"] = "none",
         threshold: float | Literal["youden", "accuracy"] = 0.5,
-        calibration: Literal["temperature", "none"] = "temperature",
+        calibration: Literal["temperature", "platt", "isotonic", "none"] = "temperature",
     ) -> None:
         super().__init__(
             columns, encoder, hidden, dropout, epochs, learning_rate, batch, valid, calibrate, test, patient, out,
