@@ -67,7 +67,7 @@ class Survive(Task):
 
     Times of exactly 0 are kept: an event at 0 belongs to the first interval, a row censored at 0 teaches nothing.
     Competing events, where the study names any, are one more cause that may end an interval. `shift` is what rows of
-    another place add to the log-odds of each cause's hazards.
+    another place add to the log-odds of each cause's hazards, interval by interval.
     """
 
     Options: ClassVar[type[SurviveOptions]] = SurviveOptions
@@ -86,7 +86,7 @@ class Survive(Task):
     calibrated: bool = False
     competing: int = 0
     competing_hazards: tuple[float, ...] = ()
-    shift: tuple[float, ...] = ()
+    shift: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def columns(cls, options: SurviveOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -235,10 +235,11 @@ class Survive(Task):
         return replace(self, temperature=found, calibrated=True)
 
     def recalibrate(self, outputs: Sequence[tuple[Output, Field]]) -> Self:
-        """The baseline hazard of another place: one shift of the log-odds of each cause's hazards, by likelihood.
+        """The baseline hazard of another place: a shift of the log-odds of each cause's hazards, by likelihood.
 
-        Who is at more risk than whom stays as it was. Raises DataError where fewer than twenty local rows have the event;
-        a cause with fewer keeps its hazards. Source: van Houwelingen, "Validation, calibration, revision and combination
+        Each stretch of time between two horizons has a shift of its own where twenty events lie in it, and is joined to the
+        next one otherwise. Raises DataError where fewer than twenty local rows have the event; a competing cause with
+        fewer keeps its hazards. Source: van Houwelingen, "Validation, calibration, revision and combination
         of prognostic survival models", Statistics in Medicine 19, 2000.
         """
         from scipy.optimize import minimize_scalar
@@ -256,25 +257,29 @@ class Survive(Task):
                 f"{self.options.event}: found {int(times[0])} events among the local rows; expected at least "
                 f"{FEWEST_LOCAL}. Gather more rows, or use the bundle as it is"
             )
-        shift = np.zeros(len(times))
-        for _ in range(3 if len(shift) > 1 else 1):
-            for cause in np.flatnonzero(times >= FEWEST_LOCAL):
+        shift = np.zeros(logits.shape[1:])
+        cuts = [self.edges.index(horizon) + 1 for horizon in self.horizons]
+        for start, stop in stretches(ended[:, 0].sum(axis=0), cuts, FEWEST_LOCAL):
+            here = slice(start, stop)
+            for cause in [*np.flatnonzero(times >= FEWEST_LOCAL)] * (3 if len(times) > 1 else 1):
+                own = np.arange(len(times)) == cause
 
-                def loss(value: float, cause: int = int(cause)) -> float:
-                    moved = np.where(np.arange(len(shift)) == cause, value, shift)
-                    return float(causes_loss(self._moved(logits, moved), ended, outlived))
+                def loss(value: float, here: slice = here, own: np.ndarray = own) -> float:
+                    by = np.where(own[:, None], value, shift[:, here])
+                    return float(causes_loss(self._moved(logits[:, :, here], by), ended[:, :, here], outlived[:, here]))
 
-                shift[cause] = minimize_scalar(loss, bounds=(-8, 8), method="bounded", options={"xatol": 1e-6}).x
-        before = np.array(self.shift) if self.shift else np.zeros(len(shift))
-        return replace(self, shift=tuple(float(value) for value in before + shift))
+                found = minimize_scalar(loss, bounds=(-8, 8), method="bounded", options={"xatol": 1e-6})
+                shift[cause, here] = found.x
+        before = np.array(self.shift) if self.shift else np.zeros(shift.shape)
+        return replace(self, shift=tuple(tuple(map(float, row)) for row in before + shift))
 
-    def _moved(self, logits: np.ndarray, shift: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Log-odds with a shift for each cause; of proportional hazards it is that of the log hazards."""
+    def _moved(self, logits: np.ndarray, shift: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+        """Log-odds with a shift for each cause and interval; of proportional hazards it is that of the log hazards."""
         from medloom.tasks._hazards import log_rates, odds_of_rates
 
         if not len(shift):
             return logits
-        by = np.array(shift)[:, None]
+        by = np.array(shift)
         return logits + by if self.options.hazards == "free" else np.asarray(odds_of_rates(log_rates(logits) + by))
 
     def _stretched(self, logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -342,6 +347,10 @@ class Survive(Task):
         figures = _competing_figures if self.competing_hazards else _survival_figures
         return figures.plots(self.options.time, self.edges, self._named, measured)
 
+    def _told_shift(self) -> str:
+        values = [value for place, value in enumerate(self.shift[0]) if not place or value != self.shift[0][place - 1]]
+        return f"log-odds of the event's hazard {', '.join(f'{value:+.3f}' for value in values)} over time"
+
     def question(self) -> str:
         names = ", ".join(map(horizon_name, self.horizons))
         first = ", and before any competing event" if self.competing_hazards else ""
@@ -358,8 +367,23 @@ class Survive(Task):
             "intervals of time": f"{len(self.edges)}, up to {horizon_name(self.edges[-1])}",
             "horizons": ", ".join(map(horizon_name, self.horizons)),
             "temperature": f"{self.temperature:.3f}" if self.calibrated else "not calibrated",
-            **({"recalibrated to local rows": ", ".join(f"{s:+.3f}" for s in self.shift)} if self.shift else {}),
+            **({"recalibrated to local rows": self._told_shift()} if self.shift else {}),
         }
+
+
+def stretches(events: np.ndarray, cuts: Sequence[int], fewest: int) -> list[tuple[int, int]]:
+    """Intervals (first, beyond the last) between the cuts, joined until each holds `fewest` events; the last takes what
+
+    is left over.
+    """
+    found, start = [], 0
+    for stop in sorted({*cuts, len(events)}):
+        if events[start:stop].sum() >= fewest:
+            found.append((start, stop))
+            start = stop
+    if start < len(events) and found:
+        found[-1] = (found[-1][0], len(events))
+    return found or [(0, len(events))]
 
 
 def _together(summaries: Sequence[FollowedSummary]) -> tuple[np.ndarray, np.ndarray]:
