@@ -55,7 +55,9 @@ def of_study(seed: int, by: str | None) -> list[list[float]]:
     """Coverage and size of sets on the test rows, of the majority and of the minority."""
     with tempfile.TemporaryDirectory() as folder:
         done = fit(study(seed, by), Path(folder) / "run", data=table(seed))
-        truth = table(seed).select(pl.col("patient").cast(pl.String).alias("row"), pl.col("outcome").alias("truth"), "minority")
+        truth = table(seed).select(
+            pl.col("patient").cast(pl.String).alias("row"), pl.col("outcome").alias("truth"), "minority"
+        )
         judged = done.predictions.join(truth, on="row")
     named = [row.split("; ") for row in judged["outcome_set"].to_list()]
     held = np.array([answer in sets for answer, sets in zip(judged["truth"].to_list(), named, strict=True)])
