@@ -31,6 +31,7 @@ STOREYS = (
     ("report",),
     ("rundir",),
     ("judging",),
+    ("learning",),
     ("run",),
     ("cli", "serve", "federate", "monitor"),
     ("__init__", "__main__"),

@@ -17,13 +17,20 @@ from medloom.bundle import Bundle, OnProblem, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.evaluation.result import metrics_json, target_result
+from medloom.evaluation.sample_size import sample_sizes
 from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
+from medloom.learning import learning_curve
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, whole_fold, with_answers
 from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
+from medloom.report.compose import answered as said_of_standards
 from medloom.report.page import write as write_report
+from medloom.report.standards import computed as standards
+from medloom.report.standards.authors import NAME as AUTHORS
+from medloom.report.standards.authors import Texts, template
+from medloom.report.standards.authors import texts as read_texts
 from medloom.rundir import RunFolder, write_text
 from medloom.study import Study
 from medloom.study import read as read_study
@@ -72,8 +79,10 @@ def fit(
     asked = study if isinstance(study, Study) else read_study(study, overrides)
     resolved, cohort, marks = read_data(asked, data, tables)
     folder = RunFolder(out)
+    texts = read_texts(resolved.folder, folder.path)
     folder.claim(_identity(resolved, cohort), dump_toml(with_folders(resolved)))
     if folder.finished:
+        _rewrite(folder.path, texts)
         return _opened(folder.path)
     store = folder.work / "packed"
     sources = packed(resolved, cohort, store)
@@ -96,6 +105,9 @@ def fit(
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
         story = _story(final, judged, final.tasks)
+    if resolved.evaluate.learning_curve:
+        story = replace(story, curve=learning_curve(final, story.comparisons, prepared, folder, observe))
+    story = replace(story, texts=texts)
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:
@@ -176,11 +188,12 @@ def evaluate(
     rows = np.arange(len(cohort))
     feed = with_answers(feed, study, marks, rows)
     target = RunFolder(out)
+    texts = read_texts(target.path, target.path)
     target.claim(_identity(study, cohort), dump_toml(with_folders(study)))
     judged = judge(held.team, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
     comparisons = compared(study, feed.tasks, judged)
-    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found))
+    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found), texts=texts)
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()
@@ -214,11 +227,30 @@ def _write_results(story: Story, folder: Path) -> None:
         n: target_result(one, story.tasks[n].metrics(), story.team.shares.get(n))
         for n, one in story.comparisons.items()
     }
-    write_text(
-        folder / "metrics.json",
-        metrics_json(targets, story.prepared.proof, story.counts(), [step.plain() for step in story.flow()]),
-    )
-    write_report(compose(story), folder / "report.html")
+    flow, more = [step.plain() for step in story.flow()], _more(story)
+    write_text(folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts(), flow, more))
+    content = compose(story)
+    write_report(content, folder / "report.html")
+    write_text(folder / standards.FILE, standards.dump(said_of_standards(story, content)))
+    if not (folder / AUTHORS).exists():
+        write_text(folder / AUTHORS, template())
+    _rewrite(folder, story.texts)
+
+
+def _more(story: Story) -> dict[str, Any]:
+    """What parts of the evaluation found, by their key of `metrics.json`."""
+    sizes: dict[str, list[Any]] = {}
+    for one in sample_sizes(story.prepared):
+        sizes.setdefault(one.target, []).append(one.plain())
+    curve = {name: [one.plain(name) for one in story.curve] for name in story.comparisons if story.curve}
+    return {**({"sample_size": sizes} if sizes else {}), **({"learning_curve": curve} if curve else {})}
+
+
+def _rewrite(folder: Path, texts: Texts) -> None:
+    """The model card and the lists of standards, with what the authors have written by now."""
+    computed = standards.load(folder)
+    for name, text in standards.files(computed, texts).items() if computed else ():
+        write_text(folder / name, text)
 
 
 def _opened(folder: Path) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -15,10 +15,16 @@ from medloom import __version__, find
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.intervals import Comparison
+from medloom.evaluation.learning import Reached
 from medloom.evaluation.result import WITHOUT, target_result
+from medloom.evaluation.sample_size import sample_sizes
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
+from medloom.report.sections import learning_curve, sample_size, standards
+from medloom.report.standards.authors import Texts
+from medloom.report.standards.computed import Computed
+from medloom.report.standards.known import Known
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Task
 
@@ -44,6 +50,10 @@ class Story:
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
+    curve: tuple[Reached, ...] = ()
+    """A learning curve, where one was asked for."""
+    texts: Texts = Texts()
+    """What the authors wrote."""
 
     @property
     def trained(self) -> bool:
@@ -91,7 +101,23 @@ class Story:
 
 
 def compose(story: Story) -> Content:
-    """The content of the report."""
+    """The content of the report, with the sections of all parts of the evaluation."""
+    plain = _plain(story)
+    evaluate, sizes = story.prepared.study.evaluate, sample_sizes(story.prepared)
+    found = (
+        sample_size.section(sizes, evaluate.expected_r_squared),
+        learning_curve.section(story.curve, plain.answers),
+    )
+    told = replace(plain, sections=tuple(section for section in found if section is not None))
+    return replace(told, sections=(*told.sections, *standards.sections(answered(story, told), story.texts)))
+
+
+def answered(story: Story, content: Content) -> Computed:
+    """What the run says of the standards, led to the places that the content has."""
+    return Computed.of(Known(story, content, sample_sizes(story.prepared), content.anchors))
+
+
+def _plain(story: Story) -> Content:
     study, counts = story.prepared.study, story.counts()
     proof = story.prepared.proof["folds"][0] if story.crossed else story.prepared.proof
     times = proof["index_time"]

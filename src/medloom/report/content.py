@@ -176,3 +176,16 @@ class Content:
     level: float = 0.95
     resamples: int = 1000
     sections: tuple[Section, ...] = ()
+
+    @property
+    def anchors(self) -> dict[str, str]:
+        """The places of the page that others may lead to, with their titles."""
+        return {
+            "answers": "The answer",
+            **({"warnings": "Warnings"} if self.warnings else {}),
+            "patients": "Who the patients are",
+            **({"target-1-figures": "All figures"} if self.answers else {}),
+            **{section.key: section.title for section in self.sections},
+            "method": "How it was made",
+            "again": "How to make it again",
+        }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from html import escape
+from typing import Literal, Self
 
 from medloom.evaluation.intervals import Estimate
 from medloom.task import Plot
@@ -12,6 +13,22 @@ from medloom.task import Plot
 Chapter = Literal["patients", "figures", "trust", "explanation", "method"]
 """Where a section stands: who the patients are, how good the answers are, why they may be believed or not, why they are
 what they are, how it was made."""
+
+
+class Link(str):
+    """A cell of a table that leads to another place of the report; where nothing can be led to, it is its text."""
+
+    __slots__ = ("anchor",)
+    anchor: str
+
+    def __new__(cls, text: str, anchor: str) -> Self:
+        link = super().__new__(cls, text)
+        link.anchor = anchor
+        return link
+
+    def __html__(self) -> str:
+        """How a page draws it."""
+        return f'<a href="#{escape(self.anchor)}">{escape(str(self))}</a>'
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from medloom.batch import Field, Gives, Output
     from medloom.cohort.table import Cohort
+    from medloom.statistics.sample_size import Needed
 
 HAPPENED = ("1", "true", "yes")
 CENSORED = ("0", "false", "no")
@@ -263,6 +264,18 @@ class Survive(Task):
         from medloom.tasks import _survival_figures
 
         return _survival_figures.plots(self.options.time, self.edges, {_name(h): h for h in self.horizons}, measured)
+
+    def sample_size(
+        self, marks: Marks, rows: np.ndarray, parameters: int, explained: float
+    ) -> Mapping[str, tuple[Needed, int | None]]:
+        """At the first horizon, with the mean follow-up of the rows."""
+        from medloom.statistics.sample_size import of_rate
+
+        time, happened = marks.values[rows, 0], marks.values[rows, 1] == 1
+        followed, events = float(time.mean()) if len(time) else 0.0, int(happened.sum())
+        if not followed or not events or events == len(time):
+            return {}
+        return {"event": (of_rate(parameters, events / len(time), followed, self.horizons[0], explained), events)}
 
     def question(self) -> str:
         names = ", ".join(map(_name, self.horizons))
