@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -52,7 +52,7 @@ class Story:
     """The folds of a cross-validation, whose test rows are what the figures are of."""
     curve: tuple[Reached, ...] = ()
     """A learning curve, where one was asked for."""
-    texts: Texts = Texts()
+    texts: Texts = field(default_factory=Texts)
     """What the authors wrote."""
 
     @property

@@ -41,6 +41,6 @@ def _listed(standard: str, name: str, answers: tuple[Answered, ...]) -> Section:
         where = Link(one.links[0][1], one.links[0][0]) if one.links else "–"
         verdict = ((one.verdict or "–"),) if verdicts else ()
         rows.append((one.item.key, one.item.text, *verdict, one.state, said, where))
-    note = f"{CITED[standard]}; the words are ours. {NOTES[standard]} {len(answers)} items: {counted(answers)}."  # type: ignore[index]
+    note = f"{CITED[standard]}; the words are ours. {NOTES[standard]} {len(answers)} items: {counted(answers)}."
     table = Table(f"{name}, item by item.", head, tuple(rows))
     return Section(standard, "method", name, (Paragraph(note), table), folded=True)

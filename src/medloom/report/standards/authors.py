@@ -70,14 +70,14 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
 
 
 def _mistakes(raw: Mapping[str, Any]) -> Iterator[str]:
-    known = get_args(Standard)
-    for name, part in raw.items():
-        if name not in known:
-            yield f"unknown section [{name}]; {near(name, known)}"
-        elif not isinstance(part, Mapping):
-            yield f"{name} is a value; expected a section [{name}]"
-        else:
+    known: tuple[Standard, ...] = get_args(Standard)
+    yield from (f"unknown section [{name}]; {near(name, known)}" for name in raw if name not in known)
+    for name in known:
+        part = raw.get(name, {})
+        if isinstance(part, Mapping):
             yield from (f"{name}.{fault}" for fault in _faults(name, part))
+        else:
+            yield f"{name} is a value; expected a section [{name}]"
 
 
 def _faults(standard: Standard, part: Mapping[str, Any]) -> Iterator[str]:

@@ -154,7 +154,7 @@ class Known:
         out = f" Criteria left out {self.left_out:,} rows whose value they need is missing." if self.left_out else ""
         return (
             "No row is left out for a missing predictor: that it is missing is told to the model, and nothing is filled in "
-            f"before.{out} {self.answers_missing}"
+            f"before the split.{out} {self.answers_missing}"
         )
 
     @property
