@@ -1,4 +1,4 @@
-"""Writes docs/reference/study.md from the pydantic models and docs/reference/contracts.md from the two contracts.
+"""Writes docs/reference/study.md from the pydantic models, contracts.md from the two contracts, and estimators.md.
 
 `make docs` runs it; `python docs/generate.py FOLDER` writes into another folder, for the test that compares.
 """
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from medloom import find
+from medloom import estimators, find
 from medloom.modality import Modality
 from medloom.study import Study
 from medloom.task import Task
@@ -40,6 +40,14 @@ CONTRACTS = """\
 
 What a modality and a task have to give. *Required* methods are abstract; the others have a default that fits most.
 [Extending](../explanation/extending.md) shows how they come together.
+"""
+
+
+ESTIMATORS = """\
+# Estimators
+
+For notebooks: `from medloom.estimators import MedloomClassifier`. They follow scikit-learn, and what they fitted is an
+ordinary bundle. [From a data frame to a report](../tutorials/notebook.md) goes through them.
 """
 
 
@@ -165,14 +173,30 @@ def contracts_page() -> str:
     return "\n".join(parts)
 
 
+def estimators_page() -> str:
+    """Every estimator: what it is, its parameters with their defaults, and its methods."""
+    parts = [WRITTEN, ESTIMATORS]
+    for name in estimators.__all__:
+        estimator = getattr(estimators, name)
+        parts += [f"## `{name}`\n", inspect.getdoc(estimator) or "", "", "| parameter | default |", "| --- | --- |"]
+        parts += [f"| `{one.name}` | `{one.default!r}` |" for one in inspect.signature(estimator).parameters.values()]
+        parts += ["", "| method | gives |", "| --- | --- |"]
+        for method, member in vars(estimator).items():
+            if inspect.isfunction(member) and not method.startswith("_"):
+                parts.append(f"| `{method}({arguments(member)})` | {cell(first_line(member))} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
 def arguments(function: Any) -> str:
     """Names of the arguments, without self and cls."""
     return ", ".join(name for name in inspect.signature(function).parameters if name not in {"self", "cls"})
 
 
 def main(folder: Path = HERE / "reference") -> None:
-    """Writes the two pages, where they changed."""
-    for name, text in (("study.md", study_page()), ("contracts.md", contracts_page())):
+    """Writes the pages, where they changed."""
+    pages = {"study.md": study_page(), "contracts.md": contracts_page(), "estimators.md": estimators_page()}
+    for name, text in pages.items():
         path = folder / name
         text = text.rstrip() + "\n"
         if not path.exists() or path.read_text(encoding="utf-8") != text:

@@ -90,6 +90,149 @@ def breast_cancer(patients: int, random: np.random.Generator) -> pl.DataFrame:
     )
 
 
+DIABETES = {"age": 0.04, "bmi": 0.10, "waist_cm": 0.03, "glucose_mg_dl": 0.06, "family_history": 0.7, "activity": -0.35}
+"""Log odds of diabetes within five years: a year, a kg/m², a cm, a mg/dL, yes, a level of activity."""
+HEART = {"age": 0.03, "male": 0.9, "typical": 1.6, "angina": 1.0, "st_depression_mm": 0.55, "max_heart_rate": -0.025}
+"""Log odds of narrowed coronary arteries: a year, male, typical chest pain, angina on exercise, a mm, a beat a minute."""
+SURGERY = {
+    "infection": {"asa": 0.5, "bmi": 0.06, "albumin": -0.08, "minutes": 0.006, "emergency": 0.5},
+    "bleeding": {"asa": 0.3, "haemoglobin": -0.03, "minutes": 0.007, "emergency": 0.7},
+    "kidney_injury": {"asa": 0.5, "age": 0.03, "creatinine": 0.018, "emergency": 0.6},
+}
+"""Log odds of each complication: an ASA class, a kg/m², g/L, a planned minute, g/L, a year, a µmol/L, an emergency."""
+
+
+def happened(
+    effects: dict[str, float], values: dict[str, np.ndarray], share: float, random: np.random.Generator
+) -> np.ndarray:
+    """0 and 1 from a logistic risk with these effects, moved so that its median is `share`."""
+    risk = sum(effect * values[name] for name, effect in effects.items())
+    risk = risk - np.median(risk) + np.log(share / (1 - share))
+    return (random.random(len(risk)) < 1 / (1 + np.exp(-risk))).astype(int)
+
+
+def with_gaps(values: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """The numbers, some of them not measured."""
+    return np.where(random.random(len(values)) < share, np.nan, values)
+
+
+def check_up(people: int, random: np.random.Generator) -> pl.DataFrame:
+    """A check-up of people without diabetes, and who had it within five years."""
+    age = random.integers(35, 80, people)
+    bmi = random.normal(27.5, 4.5, people).clip(17, 50).round(1)
+    waist = (40 + 2 * bmi + random.normal(0, 7, people)).round()
+    glucose = random.normal(96, 10, people).clip(60, 125).round()
+    family, activity = random.random(people) < 0.3, random.integers(0, 4, people)
+    values = {"age": age, "bmi": bmi, "waist_cm": waist, "glucose_mg_dl": glucose, "family_history": family}
+    return pl.DataFrame(
+        {
+            "person": range(1, people + 1),
+            "age": age,
+            "sex": random.choice(["female", "male"], people),
+            "bmi": bmi,
+            "waist_cm": with_gaps(waist, 0.1, random),
+            "glucose_mg_dl": with_gaps(glucose, 0.05, random),
+            "systolic": (100 + 0.5 * age + random.normal(0, 14, people)).round(),
+            "family_history": np.where(family, "yes", "no"),
+            "activity": np.array(["none", "some", "weekly", "daily"])[activity],
+            "diabetes": happened(DIABETES, {**values, "activity": activity}, 0.1, random),
+        }
+    )
+
+
+def chest_pain(patients: int, random: np.random.Generator) -> pl.DataFrame:
+    """Chest pain at four hospitals that examine differently sick patients, and what angiography showed."""
+    hospital = random.integers(0, 4, patients)
+    age = (random.normal(54, 9, patients) + 2 * hospital).clip(29, 80).round()
+    male = random.random(patients) < 0.65
+    kind = random.choice(4, patients, p=[0.4, 0.28, 0.2, 0.12])
+    angina = random.random(patients) < np.where(kind == 0, 0.5, 0.2)
+    rate = (208 - 0.7 * age + random.normal(-8, 18, patients)).clip(70, 205).round()
+    depression = np.maximum(0, random.normal(0.9, 1.1, patients)).round(1)
+    values = {"age": age, "male": male, "typical": kind == 0, "angina": angina, "st_depression_mm": depression}
+    return pl.DataFrame(
+        {
+            "patient": range(1, patients + 1),
+            "hospital": np.array(["north", "east", "south", "west"])[hospital],
+            "age": age,
+            "sex": np.where(male, "male", "female"),
+            "chest_pain": np.array(["typical", "atypical", "non-anginal", "none"])[kind],
+            "resting_systolic": random.normal(132, 17, patients).round(),
+            "cholesterol": with_gaps(random.normal(6.3, 1.2, patients).clip(2.5, 14).round(2), 0.1, random),
+            "max_heart_rate": rate,
+            "angina": np.where(angina, "yes", "no"),
+            "st_depression_mm": with_gaps(depression, 0.05, random),
+            "disease": np.where(happened(HEART, {**values, "max_heart_rate": rate}, 0.45, random), "present", "absent"),
+        }
+    )
+
+
+def operations(count: int, random: np.random.Generator) -> pl.DataFrame:
+    """What is known before an operation, some patients having several, and three complications after it."""
+    asa, emergency = random.choice([1, 2, 3, 4], count, p=[0.15, 0.45, 0.32, 0.08]), random.random(count) < 0.2
+    code = random.choice(["JDF10", "JFB30", "KAC00", "NFB49", "NGB40"], count)
+    base = {"JDF10": 110, "JFB30": 180, "KAC00": 150, "NFB49": 90, "NGB40": 100}
+    values = {
+        "asa": asa,
+        "emergency": emergency,
+        "age": random.normal(62, 14, count).clip(18, 95).round(),
+        "bmi": random.normal(27, 5, count).clip(16, 55).round(1),
+        "minutes": (np.array([base[one] for one in code]) * random.lognormal(0, 0.25, count)).round(),
+        "haemoglobin": (random.normal(138, 15, count) - 5 * (asa > 2)).clip(60, 185).round(),
+        "creatinine": (random.lognormal(4.35, 0.25, count) + 12 * (asa > 2)).round(),
+        "albumin": (random.normal(41, 4, count) - 2 * (asa > 2)).clip(18, 52).round(),
+    }
+    measured = {
+        name: with_gaps(values[name], 0.25 if name == "albumin" else 0.05, random)
+        for name in ("haemoglobin", "creatinine", "albumin")
+    }
+    day = np.sort(random.integers(0, 1400, count))
+    return pl.DataFrame(
+        {
+            "operation": range(1, count + 1),
+            "patient": random.integers(1, count * 9 // 10, count),
+            "day": (np.datetime64("2020-01-01") + day).astype(str),
+            "asa": np.array(["I", "II", "III", "IV"])[asa - 1],
+            "emergency": np.where(emergency, "yes", "no"),
+            "procedure": code,
+            **{name: values[name] for name in ("age", "bmi", "minutes")},
+            **measured,
+            **{name: happened(effects, values, 0.1, random) for name, effects in SURGERY.items()},
+        }
+    )
+
+
+def encounters(stays: int, random: np.random.Generator) -> pl.DataFrame:
+    """Stays of patients who come again, with codes of diagnoses and drugs; whether the next stay followed in 30 days."""
+    patient = np.sort(random.integers(0, stays // 3, stays))
+    frailty = random.normal(size=stays // 3)[patient]
+    groups = ["E11.9", "E11.65", "I50.1", "I50.9", "J44.1", "N18.3", "F32.9", "S72.0"]
+    harm = np.array([0.0, 0.2, 0.9, 0.8, 0.6, 0.5, 0.1, -0.4])
+    main = random.integers(0, len(groups), stays)
+    drugs = np.array(["A10BA02", "C09AA05", "C07AB02", "C03CA01", "N02BE01", "N06AB06"])
+    count = random.poisson(2 + 0.5 * np.exp(0.5 * frailty))
+    again = random.random(stays) < 1 / (1 + np.exp(1.8 - 0.9 * frailty - harm[main] - 0.1 * count))
+    last_of_patient = np.append(patient[1:] != patient[:-1], True)
+    gap = np.where(again & ~last_of_patient, random.integers(2, 30, stays), random.integers(31, 400, stays))
+    days = random.integers(1, 12, stays)
+    passed = np.concatenate([[0], np.cumsum(days + gap)[:-1]])
+    since_first = passed - passed[np.searchsorted(patient, patient)]
+    discharge = np.datetime64("2015-01-01") + since_first + days
+    return pl.DataFrame(
+        {
+            "encounter": range(1, stays + 1),
+            "patient": patient,
+            "discharge": discharge.astype(str),
+            "age": (65 + 8 * frailty + random.normal(0, 6, stays)).round(),
+            "days": days,
+            "diag_1": [groups[place] for place in main],
+            "diag_2": [groups[place] if place < len(groups) else None for place in random.integers(0, 12, stays)],
+            "drugs": [";".join(random.choice(drugs, min(n, 5), replace=False)) for n in count],
+            "readmitted_30": again.astype(int),
+        }
+    )
+
+
 def pictures(count: int, folder: Path, random: np.random.Generator) -> pl.DataFrame:
     """Grey pictures of tissue, two a patient, some with a bright round lesion; and masks of the lesion."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +261,14 @@ def main(folder: Path, scale: float = 1.0) -> None:
     stay, events = intensive_care(int(3000 * scale), random)
     stay.write_csv(folder / "stays.csv")
     events.fill_nan(None).write_csv(folder / "events.csv")
+    encounters(int(4000 * scale), np.random.default_rng(11)).write_csv(folder / "encounters.csv")
     breast_cancer(int(1500 * scale), random).write_csv(folder / "breast-cancer.csv")
+    for name, make, rows in (
+        ("check-ups", check_up, 2500),
+        ("chest-pain", chest_pain, 1200),
+        ("operations", operations, 3000),
+    ):
+        make(int(rows * scale), np.random.default_rng(11)).fill_nan(None).write_csv(folder / f"{name}.csv")
     pictures(int(240 * scale), folder / "pictures", random).write_csv(folder / "pictures.csv")
 
 

@@ -132,6 +132,32 @@ def table_transformer(folder: Path) -> Study:
     return _study(folder, {"labs": labs}, {"labels": {"task": "classify", "columns": ["died", "sepsis"]}})
 
 
+def table_codes(folder: Path) -> Study:
+    """Codes in a list and in several columns, words as mean answers, earlier rows, some of the numbers kept."""
+    cohort = _cohort(240, 8)
+    random = np.random.default_rng(9)
+    drugs = np.array(["A10BA02", "C09AA05", "C07AB02", "N02BE01"])
+    codes = np.array(["250.00", "250.43", "428.0", "V45.1", "401.9", None])
+    cohort.with_columns(
+        pl.Series("day", random.integers(0, 200, len(cohort))),
+        pl.Series("drugs", [";".join(random.choice(drugs, n)) for n in random.integers(0, 5, len(cohort))]),
+        pl.Series("d1", random.choice(codes, len(cohort)).tolist(), dtype=pl.String),
+        pl.Series("d2", random.choice(codes, len(cohort)).tolist(), dtype=pl.String),
+    ).write_csv(folder / "cohort.csv")
+    columns = {
+        "lactate": {"kind": "numeric"}, "age": {"kind": "numeric"}, "stays": {"kind": "numeric"}, "last": {"kind": "numeric"},
+        "ward": {"kind": "category", "encoding": "both"}, "drugs": {"kind": "code", "system": "atc", "separator": ";"},
+        "dx": {"kind": "code", "system": "icd9", "columns": ["d1", "d2"], "primary": "d1", "encoding": "both"},
+    }  # fmt: skip
+    labs = {
+        "modality": "table", "known_before_index": True, "encoder": "mlp", "hidden": [16, 8], "columns": columns,
+        "select": {"by": "variance", "keep": 3},
+    }  # fmt: skip
+    history = {"aggregate": {"stays": "count()", "last": "last(lactate)"}}
+    targets = {"death": {"task": "classify", "column": "died"}, "severity": {"task": "classify", "column": "severity"}}
+    return _study(folder, {"labs": labs}, targets, cohort={**COHORT, "at": "day", "history": history})
+
+
 def events_binary(folder: Path) -> Study:
     """A long table of events, several index times a patient, beside a table."""
     cohort = _cohort(160, 2)
@@ -255,6 +281,52 @@ def survive_table(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, targets)
 
 
+def _followed(rows: int, seed: int) -> pl.DataFrame:
+    """Stays with a time in days until death (1), discharge (2) or the end of follow-up (0)."""
+    frame = _cohort(rows, seed)
+    random = np.random.default_rng(seed + 1)
+    risk = 0.8 * frame["lactate"].fill_null(2.4).to_numpy() + 0.8 * (frame["ward"] == "surgical").to_numpy()
+    dies, home, leaves = random.exponential(60 * np.exp(1 - risk)), random.exponential(25, rows), random.exponential(60, rows)  # fmt: skip
+    days = np.minimum(np.minimum(dies, home), leaves)
+    fate = np.where(leaves == days, 0, np.where(dies == days, 1, 2))
+    return frame.with_columns(days=pl.Series(np.ceil(days)), fate=pl.Series(fate))
+
+
+def survive_proportional(folder: Path) -> Study:
+    """Proportional hazards of an ensemble, with numbers embedded by quantiles."""
+    _followed(240, 11).write_csv(folder / "cohort.csv")
+    labs = {**TABLE, "encoder": "tabm", "members": 3, "numeric": "piecewise", "bins": 4}
+    followed = {"task": "survive", "time": "days", "event": "fate", "censored_values": [0, 2]}
+    return _study(folder, {"labs": labs}, {"death": {**followed, "hazards": "proportional", "bins": 8}})
+
+
+def survive_competing(folder: Path) -> Study:
+    """Death in hospital where discharge comes first for many; hazards free, and proportional."""
+    _followed(300, 13).write_csv(folder / "cohort.csv")
+    followed = {"task": "survive", "time": "days", "event": "fate", "competing_values": [2], "bins": 6}
+    targets = {"death": followed, "early": {**followed, "horizons": [5, 10], "hazards": "proportional"}}
+    return _study(folder, {"labs": TABLE}, targets)
+
+
+def classify_ordered(folder: Path) -> Study:
+    """Classes with an order, plain and weighted."""
+    _cohort(240, 15).write_csv(folder / "cohort.csv")
+    severity = {"task": "classify", "column": "severity", "order": ["mild", "moderate", "severe"]}
+    return _study(folder, {"labs": TABLE}, {"severity": severity, "again": {**severity, "class_weights": "balanced"}})
+
+
+def classify_focal_noise(folder: Path) -> Study:
+    """Focal loss and label noise, of two classes, of three and of labels with gaps."""
+    _cohort(240, 17).write_csv(folder / "cohort.csv")
+    noisy = {"task": "classify", "loss": "focal", "label_noise": 0.1}
+    targets = {
+        "death": {**noisy, "column": "died", "class_weights": "balanced"},
+        "severity": {**noisy, "column": "severity", "focal_gamma": 1.0},
+        "labels": {**noisy, "columns": ["died", "sepsis"]},
+    }
+    return _study(folder, {"labs": TABLE}, targets)
+
+
 def table_folds(folder: Path) -> Study:
     """Cross-validation, and a network trained on all rows afterwards."""
     _cohort(120, 5).write_csv(folder / "cohort.csv")
@@ -267,12 +339,17 @@ _MADE = (
     table_stacked,
     table_several,
     table_ensemble,
+    table_codes,
     table_transformer,
     events_binary,
     image_segment_2d,
     image_segment_3d,
     regress_numbers,
     survive_table,
+    survive_proportional,
+    survive_competing,
+    classify_ordered,
+    classify_focal_noise,
     table_folds,
 )
 CASES: dict[str, Callable[[Path], Study]] = {made.__name__: made for made in _MADE}

@@ -291,3 +291,40 @@ def test_too_few_calibration_rows_for_an_interval_are_told_and_not_a_crash(tmp_p
     assert run.predictions["y"].is_finite().all() and run.predictions["y_low"].is_nan().all()
     assert run.metrics["targets"]["y"]["model"]["coverage"]["value"] is None
     assert "too few calibration rows for 99 %" in run.report.read_text()
+
+
+def _two_sites(folder, part: str, **more) -> Study:
+    """Site "b" judges; `part` says where it holds one answer only."""
+    frame = _cohort(160).with_columns(
+        patient=pl.col("stay"), site=pl.when(pl.int_range(pl.len()) % 4 == 0).then(pl.lit("b")).otherwise(pl.lit("a")),
+        days=1 + pl.int_range(pl.len()) % 17,
+    )  # fmt: skip
+    frame = frame.with_columns(died=pl.when(pl.col("site") == part).then(0).otherwise(pl.col("died")))
+    cohort = {"table": "cohort.csv", "row": "stay", "patient": "patient", "site": "site"}
+    split = {"by": "site", "test_sites": ["b"], "valid": 0.1, "calibrate": 0.1}
+    return _table(frame, folder, cohort=cohort, split=split, **more)
+
+
+def test_a_site_with_one_class_is_told_where_it_judges_and_refused_where_it_teaches(tmp_path):
+    run = fit(_two_sites(tmp_path, "b"), tmp_path / "run")
+    figures = run.metrics["targets"]["death"]["model"]
+    assert figures["auroc"]["value"] is None and figures["brier"]["value"] is not None
+    _refused(_two_sites(tmp_path, "a"), "'died': only the class '0' in the training rows")
+
+
+def test_a_site_without_an_event_is_told_where_it_judges_and_refused_where_it_teaches(tmp_path):
+    death = {"death": {"task": "survive", "time": "days", "event": "died", "bins": 4}}
+    run = fit(_two_sites(tmp_path, "b", targets=death), tmp_path / "run")
+    figures = run.metrics["targets"]["death"]["model"]
+    assert figures["harrell_concordance"]["value"] is None
+    assert figures["harrell_concordance"]["note"].startswith("cannot be estimated")
+    _refused(_two_sites(tmp_path, "a", targets=death), "training rows are censored; expected events after time 0")
+
+
+def test_a_competing_event_that_nobody_named_is_refused(tmp_path):
+    frame = _cohort(60).with_columns(days=pl.int_range(pl.len()) + 1, died=pl.int_range(pl.len()) % 4)
+    named = {"task": "survive", "time": "days", "event": "died"}
+    _refused(_table(frame, tmp_path, {"death": named}), "30 rows hold codes .*'2', '3'.*name them in event_values, competing_values")  # fmt: skip
+    _refused(_table(frame, tmp_path, {"death": {**named, "competing_values": [2]}}), "15 rows hold codes .*\\('3'\\)")
+    prepared = prepare(*read(_table(frame, tmp_path, {"death": {**named, "competing_values": [2, 3]}})))
+    assert prepared.feed.tasks["death"].competing > 0

@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from medloom.run import fit
 from medloom.study import read
@@ -16,15 +20,20 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("examples")
-    for study in EXAMPLES.glob("*.toml"):
-        shutil.copy(study, path)
+def make_data() -> Any:
     spec = importlib.util.spec_from_file_location("make_data", EXAMPLES / "make_data.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.main(path / "data", 0.15)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("examples")
+    for study in EXAMPLES.glob("*.toml"):
+        shutil.copy(study, path)
+    make_data.main(path / "data", 0.15)
     return path
 
 
@@ -47,3 +56,35 @@ def test_the_plain_recipe_is_the_network_it_says(folder: Path, tmp_path: Path) -
     assert counts["test"]["rows"] == 60 and counts["train"]["rows"] == 240
     assert study.train.optimizer == "rmsprop" and study.train.batch == 32
     assert "accuracy" in run.metrics["targets"]["heart_disease"]["model"]
+
+
+@pytest.mark.parametrize("outcome", ["diabetes", "disease", "infection", "bleeding", "kidney_injury"])
+def test_made_up_risks_are_those_that_are_written_down(make_data: Any, outcome: str) -> None:
+    """A logistic regression finds the written log odds again, each within four standard errors of a Wald interval."""
+    random = np.random.default_rng(5)
+    make = {"diabetes": make_data.check_up, "disease": make_data.chest_pain}.get(outcome, make_data.operations)
+    frame = make(20_000, random).fill_nan(None)
+    levels = {"none": 0, "some": 1, "weekly": 2, "daily": 3, "I": 1, "II": 2, "III": 3, "IV": 4}
+    yes = pl.lit("yes")
+    derived = {
+        "diabetes": {
+            "family_history": pl.col("family_history") == yes,
+            "activity": pl.col("activity").replace_strict(levels, default=None),
+        },
+        "disease": {
+            "male": pl.col("sex") == pl.lit("male"),
+            "typical": pl.col("chest_pain") == pl.lit("typical"),
+            "angina": pl.col("angina") == yes,
+        },
+    }.get(outcome, {"asa": pl.col("asa").replace_strict(levels, default=None), "emergency": pl.col("emergency") == yes})
+    effects = {"diabetes": make_data.DIABETES, "disease": make_data.HEART}.get(outcome) or make_data.SURGERY[outcome]
+    truth = pl.col(outcome).cast(pl.String).is_in(["1", "present"]).alias("truth")
+    known = frame.select(truth, *(derived.get(n, pl.col(n)).cast(pl.Float64).alias(n) for n in effects)).drop_nulls()
+    x = known.drop("truth").to_numpy()
+    scale = x.std(axis=0)
+    z = (x - x.mean(axis=0)) / scale
+    found = LogisticRegression(C=np.inf).fit(z, known["truth"].to_numpy())
+    p = found.predict_proba(z)[:, 1]
+    design = np.column_stack([np.ones(len(z)), z])
+    error = np.sqrt(np.diag(np.linalg.inv(design.T @ (design * (p * (1 - p))[:, None]))))[1:] / scale
+    assert (np.abs(found.coef_[0] / scale - np.array(list(effects.values()))) < 4 * error).all()

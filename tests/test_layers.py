@@ -13,27 +13,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
-    ("errors",),
+    ("errors", "cards"),
     ("find", "expression"),
     ("mistakes",),
     ("parts",),
     ("study",),
     ("study_text",),
     ("batch", "packed", "tally", "draw", "fitted", "masked"),
+    ("fingerprint",),
     ("modality",),
     ("task",),
     ("cohort", "statistics"),
     ("modalities", "tasks"),
     ("feed",),
     ("answers", "model", "prepare"),
-    ("explain", "evaluation", "training"),
+    ("audit", "explain", "evaluation", "training"),
     ("bundle",),
     ("report",),
     ("rundir",),
     ("judging",),
     ("learning",),
     ("run",),
-    ("cli", "serve", "federate", "monitor"),
+    ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),
 )
 HEIGHT = {room: height for height, storey in enumerate(STOREYS) for room in storey}

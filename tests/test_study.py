@@ -135,7 +135,7 @@ def test_what_has_no_default_is_asked_for(section: str) -> None:
         ({"split": {"by": "column"}}, "split", "needs it"),
         ({"split": {"column": "fold"}}, "split", "goes with"),
         ({"split": {"test": 0.5, "valid": 0.3, "calibrate": 0.2}}, "split", "leave under 5 %"),
-        ({"split": {"test": 0.0}}, "split", "no patients to judge by"),
+        ({"split": {"by": "time", "test": 0.0}}, "split", "test = 0 goes with"),
         ({"train": {"steps": 10, "epochs": 2}}, "train", "found steps and epochs; expected only one"),
         ({"train": {"learning_rate": 0}}, "train", "must be above 0"),
         ({"train": {"batch": "big"}}, "train.batch", "found 'big'"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
@@ -45,6 +46,16 @@ class Field:
             extra={name: tensor[start:stop] for name, tensor in self.extra.items()},
         )
 
+    def to(self, device: torch.device) -> Field:
+        """The field on a device."""
+        return Field(
+            self.value.to(device),
+            self.present.to(device),
+            None if self.valid is None else self.valid.to(device),
+            {name: tensor.to(device) for name, tensor in self.extra.items()},
+            None if self.index is None else self.index.to(device),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -65,6 +76,17 @@ class Batch:
             {name: part.rows(start, stop) for name, part in self.targets.items()},
             self.rows[start:stop],
             self.weight[start:stop],
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; itself on the CPU, where batches are made."""
+        if device.type == "cpu":
+            return self
+        return Batch(
+            {name: part.to(device) for name, part in self.inputs.items()},
+            {name: part.to(device) for name, part in self.targets.items()},
+            self.rows.to(device),
+            self.weight.to(device),
         )
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from medloom import find, fitted
 from medloom.answers import Answers
-from medloom.cohort import joins
+from medloom.cohort import history, joins
 from medloom.cohort.files import as_frame, read_blocks
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import BundleError, DataError, StudyError, some
@@ -71,20 +71,29 @@ class Bundle:
         `tables` are frames for inputs that have a table of their own; relative paths begin at `folder`.
         """
         named = {name: as_frame(table) for name, table in (tables or {}).items()}
+        frame, text = as_frame(data), text_columns(self.study)
+        earlier = history.read_earlier(self.study.cohort, Path(folder), tables or {}, text, needed=False)
+        frame = history.with_history(self.study.cohort, frame, earlier, new=False)
         named |= joins.read_tables(self.study.cohort, Path(folder), named, text_columns(self.study), needed=False)
-        return self._answer(as_frame(data), problems, named, Path(folder), 1, None)
+        return self._answer(frame, problems, named, Path(folder), 1, None)
 
     def stream(
         self, path: str | Path, *, problems: OnProblem = "refuse", folder: Path | None = None, masks: Path | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Answers for a table file of any size, block after block. Dense answers are written to the folder `masks`."""
+        """Answers for a table file of any size, block after block. Dense answers are written to the folder `masks`.
+
+        Of a history, the columns it needs are read of all rows first, so that earlier rows of other blocks count.
+        """
         path = Path(path)
         part = self.study.cohort
         ids = {name for name in (part.row, part.patient, part.site) if name}
         text = frozenset(ids | text_columns(self.study))
         tables = joins.read_tables(part, folder or path.parent, {}, text, needed=False)
+        earlier = history.read_earlier(part, folder or path.parent, {}, text, needed=False)
+        past = history.of_file(part, path, text, earlier)
         first = 1
         for block in read_blocks(path, STREAM_ROWS, text):
+            block = block if past is None else block.hstack(past[first - 1 : first - 1 + len(block)])
             yield self._answer(block, problems, tables, folder or path.parent, first, masks)
             first += len(block)
 
@@ -114,6 +123,12 @@ class Bundle:
                 words[problem.row].append(problem.text)
             answer = answer.with_columns(pl.Series("problems", ["; ".join(w) or None for w in words], pl.String))
         return answer
+
+    def _repr_html_(self) -> str:
+        """The bundle's card for a notebook."""
+        from medloom.cards import bundle_card
+
+        return bundle_card(self.card, self.study.name)
 
     def feed(self, cohort: Cohort, problems: OnProblem = "refuse") -> tuple[Feed, list[Problem]]:
         """The cohort's rows through read, pack, point and bind; with all that does not fit."""

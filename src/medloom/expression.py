@@ -15,7 +15,8 @@ Value = float | str | bool
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 DEEPEST = 40
 """Parentheses and negations inside one another."""
-FUNCTIONS = ("count", "max", "mean", "min", "sum", "first", "last")
+FUNCTIONS = ("count", "max", "mean", "min", "sum", "first", "last", "since")
+WITHOUT_COLUMN = ("count", "since")
 ORDERED = ("first", "last")
 TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -92,7 +93,7 @@ Condition = Compare | In | IsNull | Not | Both | Either
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One number or text from many rows. `by` is the column that orders them for `first` and `last`."""
+    """One number or text from many rows; `since` is the time from the newest of them. `by` is the column that orders them for `first` and `last`."""
 
     function: str
     column: str | None
@@ -251,7 +252,9 @@ class _Parser:
         function = self._take().text
         self._expect("(")
         column = None if self._is(")") else self._column()
-        if column is None and function != "count":
+        if column is not None and function == "since":
+            raise self._wrong("since() goes without a column")
+        if column is None and function not in WITHOUT_COLUMN:
             raise self._wrong(f"{function} needs a column, as in {function}(crp)")
         self._expect(")")
         by = None

@@ -14,14 +14,18 @@ from jaxtyping import Int
 from medloom import find
 from medloom.batch import Batch, Field
 from medloom.cohort.table import Cohort
-from medloom.draw import Draw
-from medloom.modality import Marks, Modality, View
+from medloom.draw import Draw, generator
+from medloom.errors import DataError
+from medloom.modality import Marks, Modality, Outcomes, View
 from medloom.packed import Source, open_packed
 from medloom.parts import InputPart
 from medloom.task import Task
 
 COVER_BLOCK = 4_096
 """Rows predicted at a time; inputs with windows take fewer (see `Feed.cover`)."""
+
+ANSWER_PARTS = 5
+"""Parts of the training rows, each of which learns from the answers of the others (see `with_outcomes`)."""
 
 
 def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path | None = None) -> Source:
@@ -41,12 +45,28 @@ def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path |
     if store is not None and (store / "meta.json").exists():
         packed = open_packed(store)
     else:
-        blocks = (
-            kind.read(options, cohort.take(first[i : i + kind.read_block]))
-            for i in range(0, len(first), kind.read_block)
+        packed = kind.pack(
+            options, (kind.read(options, block) for block in _blocks(kind, options, cohort, first)), store
         )
-        packed = kind.pack(options, blocks, store)
     return kind.point(options, packed, cohort, unit)
+
+
+def _blocks(
+    kind: type[Modality], options: InputPart, cohort: Cohort, first: Int[np.ndarray, " units"]
+) -> Iterator[Cohort]:
+    """The first rows of all units, in blocks. In the order of the table they are read on the way through it.
+
+    Units of several rows each come in the order of their keys: their columns are held in memory.
+    """
+    names = kind.columns(options) or cohort.frame.columns
+    if options.at is not None:
+        names = [*dict.fromkeys([*names, options.at])]
+    if (np.diff(first) > 0).all():
+        yield from cohort.blocks(first, kind.read_block, names)
+        return
+    held = cohort.holding(names)
+    for start in range(0, len(first), kind.read_block):
+        yield held.take(first[start : start + kind.read_block])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,8 @@ class Feed:
     def plain(self, rows: Int[np.ndarray, " rows"]) -> np.ndarray:
         """Simple numbers of all inputs side by side, for the baselines."""
         parts = [m.plain(self.sources[n], rows) for n, m in self.modalities.items()]
+        for source in self.sources.values():
+            source.packed.release()
         return np.concatenate(parts, axis=1).astype(np.float64)
 
     def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"]) -> Batch:
@@ -114,6 +136,8 @@ class Feed:
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])
+        for source in self.sources.values():
+            source.packed.release()
         return Batch(inputs, targets, torch.from_numpy(rows), torch.ones(len(rows)))
 
 
@@ -125,7 +149,46 @@ def fit_inputs(
     for name, options in parts.items():
         kind = find.modality(options.modality)
         fitted[name] = kind.fit(options, [kind.summarise(options, sources[name], rows)])
+        sources[name].packed.release()
     return fitted
+
+
+def with_outcomes(
+    parts: Mapping[str, InputPart],
+    sources: Mapping[str, Source],
+    targets: Mapping[str, Any],
+    marks: Mapping[str, Marks],
+    rows: Int[np.ndarray, " rows"],
+    seed: int,
+) -> dict[str, Source]:
+    """The sources, with the answers of these rows for those inputs that learn from them (docs/adr/0012).
+
+    Raises DataError where an input asks and no target has answers that are numbers.
+    """
+    asking = [n for n, part in parts.items() if find.modality(part.modality).learns_from_answers(part)]
+    if not asking:
+        return dict(sources)
+    found = [find.task(targets[name].task).outcomes(targets[name], one) for name, one in marks.items()]
+    known = [values[rows] for values in found if values is not None]
+    if not known:
+        raise DataError(
+            f"inputs.{asking[0]}: learns from answers, and no target of the study has answers that are numbers"
+        )
+    ends = np.cumsum([values.shape[1] for values in known]).tolist()
+    spans = tuple(zip([0, *ends[:-1]], ends, strict=True))
+    values = np.concatenate(known, axis=1)
+    told = dict(sources)
+    for name in asking:
+        fold = _parts_of(sources[name].patient[rows], seed)
+        told[name] = replace(sources[name], bound={"outcomes": Outcomes(rows, values, fold, spans)})
+    return told
+
+
+def _parts_of(patient: Int[np.ndarray, " rows"], seed: int) -> Int[np.ndarray, " rows"]:
+    """A part for each row, at random, the same for all rows of a patient."""
+    distinct, place = np.unique(patient, return_inverse=True)
+    order = generator(seed, "parts of training rows").permutation(len(distinct))
+    return order[place] % ANSWER_PARTS
 
 
 def fit_tasks(parts: Mapping[str, Any], marks: Mapping[str, Marks], rows: Int[np.ndarray, " rows"]) -> dict[str, Task]:
@@ -143,6 +206,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     named: Sequence[str | None] = (cohort.row, cohort.patient, cohort.at, cohort.site, study.split.column)
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
+    times += cohort.history.known_at.values() if cohort.history else []
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 

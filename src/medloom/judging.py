@@ -27,6 +27,7 @@ from medloom.prepare import Prepared
 from medloom.rundir import TrainingFolder
 from medloom.study import Study
 from medloom.task import Measured, Member, Task
+from medloom.training import distributed
 from medloom.training.loop import Event, Watch, train
 from medloom.training.plan import Plan, make_plan
 from medloom.training.state import Progress
@@ -62,7 +63,7 @@ class Judged:
 def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch: Watch) -> Trained:
     """Trains all members on the fold's rows, networks from the folder's checkpoints on where there are any.
 
-    Shares of members and calibration are of the calibration rows.
+    Shares of members and calibration are of the calibration rows. Of several ranks, the first one alone sees to them.
     """
     study, feed, fold = prepared.study, prepared.feed, prepared.fold
     count, joins = study.model.networks, study.model.simple
@@ -78,6 +79,9 @@ def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch
         histories.append(progress.history)
         kept.append(progress.best_step if best else progress.step)
         steps = plan.steps
+    last = int(np.median(kept or [0]))
+    if not distributed.current().leads:
+        return Trained(prepared, Team(tuple(networks)), feed.tasks, {}, {}, tuple(histories), last, steps)
     watch(Event("baselines", 0, 0))
     simple = fit_baselines(
         feed, fold.train, fold.valid, study.seed, lambda _, name: study.evaluate.baselines or name in joins
@@ -88,7 +92,7 @@ def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch
     }
     team = Team(tuple(networks), members)
     team, tasks, without = _calibrated(team, feed, fold.calibrate)
-    return Trained(prepared, team, tasks, without, simple, tuple(histories), int(np.median(kept or [0])), steps)
+    return Trained(prepared, team, tasks, without, simple, tuple(histories), last, steps)
 
 
 def _network(
@@ -99,17 +103,36 @@ def _network(
     seed = seed_of(study.seed, "member", place) if place else study.seed
     network = assemble(feed.modalities, feed.tasks, study.model, seed)
     train_rows, valid_rows = (_with_any_answer(feed, rows) for rows in (fold.train, fold.valid))
-    plan = folder.plan()
-    if plan is None:
-        weights = {name: target.loss_weight for name, target in study.targets.items()}
-        plan = make_plan(part, network, feed, train_rows, seed, weights)
-        folder.keep_plan(plan)
+    weights = {name: target.loss_weight for name, target in study.targets.items()}
+    plan = distributed.current().in_turn(_planned, folder, part, network, feed, train_rows, seed, weights)
     progress = train(network, feed, (train_rows, valid_rows), part, plan, folder.checkpoint, watch)
     return network, progress, plan
 
 
+def _planned(
+    folder: TrainingFolder,
+    part: TrainPart,
+    network: Network,
+    feed: Feed,
+    rows: Int[np.ndarray, " train"],
+    seed: int,
+    weights: Mapping[str, float],
+) -> Plan:
+    """The plan that the training began with; made and kept where it begins now."""
+    plan = folder.plan()
+    if plan is None:
+        plan = make_plan(part, network, feed, rows, seed, weights, distributed.current())
+        folder.keep_plan(plan)
+    return plan
+
+
 def judge_one(trained: Trained, masks: Path) -> Judged:
-    """The test rows of the fold, judged once: by the team, by the team less each member, and by the baselines."""
+    """The test rows of the fold, judged once: by the team, by the team less each member, and by the baselines.
+
+    Of several ranks, the first one judges, and the others get nothing.
+    """
+    if not distributed.current().leads:
+        return Judged({}, {})
     prepared = trained.prepared
     feed, fold = prepared.feed, prepared.fold
     calibrated = replace(feed, tasks=trained.tasks)

@@ -58,6 +58,21 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What the answers of training rows are, as numbers: for an input that learns from them before the network does.
+
+    `values` are class indicators, numbers or events, NaN where unknown; of each target, all are together in `spans`.
+    `fold` parts the rows so that no patient is in two parts: what is made of an answer must not come back to a row of
+    its own part.
+    """
+
+    rows: Int[np.ndarray, " rows"]
+    values: Float[np.ndarray, "rows outcomes"]
+    fold: Int[np.ndarray, " rows"]
+    spans: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Lifted:
     """Values at raw positions: one array a row, `[channels, *raw shape]`."""
 
@@ -125,6 +140,11 @@ class Modality(ABC):
         """Rows → units, cut at the index time of each row."""
 
     @classmethod
+    def learns_from_answers(cls, options: InputPart) -> bool:
+        """Whether `fit` asks for the answers of training rows: they then lie in `source.bound["outcomes"]`."""
+        return False
+
+    @classmethod
     @abstractmethod
     def summarise(cls, options: InputPart, source: Source, rows: Int[np.ndarray, " rows"]) -> Any:
         """A `Summary` of these rows, from the packed values: called with training rows only."""
@@ -155,6 +175,15 @@ class Modality(ABC):
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Simple numbers of each row for the baselines; NaN where missing."""
 
+    def fingerprint(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
+        """Features in which rows that are almost the same lie close together, of about equal spread; for the audit.
+
+        The plain numbers as their place among these rows, unless a modality knows better.
+        """
+        from medloom.fingerprint import ranked
+
+        return ranked(self.plain(source, rows))
+
     @abstractmethod
     def encoder(self) -> nn.Module:
         """A module `forward(Field) -> Encoded` with an attribute `gives: Gives`."""
@@ -165,6 +194,10 @@ class Modality(ABC):
 
     def describe(self) -> Mapping[str, str]:
         """Fitted facts a reader wants to see (how many columns, codes), as text."""
+        return {}
+
+    def learnt(self, encoder: nn.Module) -> Mapping[str, str]:
+        """What the trained encoder of this input chose that a reader wants to see, as text."""
         return {}
 
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:

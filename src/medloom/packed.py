@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+RELEASED_BYTES = 256 << 20
+"""Mapped arrays above this size count as memory of the process only while they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,13 @@ class Packed:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
+    def release(self) -> None:
+        """Takes what was read of large mapped files out of this process's memory; the system keeps it while it can."""
+        for array in self.arrays.values():
+            mapped = getattr(array, "_mmap", None)
+            if mapped is not None and array.nbytes > RELEASED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -32,7 +43,7 @@ class Source:
 
     `unit` 0 is the empty unit: the row has no such input. `start`/`stop` cut a unit's values at the row's index
     time; `newest` is the time of the newest value left, which proves that nothing at or after it is read.
-    `bound` holds what a fitted modality looked up once.
+    `bound` holds what a fitted modality looked up once; before that, what it asked for (see `Outcomes`).
     """
 
     packed: Packed

@@ -77,10 +77,49 @@ class JoinPart(Strict):
             raise PydanticCustomError("join", "on names no column")
         for name, text in self.aggregate.items():
             found = expression.summary(text)
+            if found.function == "since":
+                raise PydanticCustomError("join", "{why}", {"why": f"{name}: since() goes with cohort.history"})
             if found.function in expression.ORDERED and found.by is None and self.before is None:
                 raise PydanticCustomError(
                     "join", "{why}", {"why": f"{name}: {text} needs an order, as in {text} by date; or give before"}
                 )
+        return self
+
+
+class HistoryPart(Strict):
+    """Columns made of a patient's earlier rows: those with an index time before the row's own."""
+
+    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+        min_length=1,
+        description='new column = "count()", "last(lactate)", "mean(died)", "since()" (time from the newest earlier row); also first, max, min, sum; first and last go by the index time',
+    )
+    known_after: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {},
+        description="column = how long after its row's index time it is known (days where that is a date, else in its unit); an answer needs this or known_at",
+    )
+    known_at: dict[str, str] = Field({}, description="column = column with the time at which it is known")
+    table: str | None = Field(
+        None,
+        description="file with more earlier rows, relative to the study file; in Python also tables={'history': frame}",
+    )
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        summaries = {name: expression.summary(text) for name, text in self.aggregate.items()}
+        ordered = [name for name, one in summaries.items() if one.by is not None]
+        if ordered:
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"{ordered[0]}: a history goes by the index time; take by out"}
+            )
+        twice = sorted(set(self.known_after) & set(self.known_at))
+        if twice:
+            raise PydanticCustomError("join", "{why}", {"why": f"{twice[0]!r} stands in known_after and in known_at"})
+        read = {one.column for one in summaries.values()}
+        unread = sorted({*self.known_after, *self.known_at} - read)
+        if unread:
+            raise PydanticCustomError(
+                "join", "{why}", {"why": f"no summary reads {unread[0]!r}, of which a time is given"}
+            )
         return self
 
 
@@ -109,6 +148,7 @@ class CohortPart(Strict):
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
     join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
+    history: HistoryPart | None = Field(None, description="columns made of the same patient's earlier rows")
     include: tuple[CriterionPart, ...] = Field(
         (), description="criteria that a row must meet, in order; missing values do not meet them"
     )
@@ -132,6 +172,10 @@ class CohortPart(Strict):
             raise PydanticCustomError(
                 "join",
                 "connection is neither sqlite:///file.db nor env:NAME; an address with a password belongs in NAME",
+            )
+        if self.history is not None and (self.at is None or self.patient is None):
+            raise PydanticCustomError(
+                "join", "history reads earlier rows of the same patient: give cohort.at and cohort.patient"
             )
         timed = [name for name, one in self.join.items() if one.before is not None]
         if timed and self.at is None:
@@ -178,7 +222,11 @@ class SplitPart(Strict):
     test_sites: tuple[str, ...] = Field(
         (), description='for by = "site": the sites that judge; left out: a share of the sites (test), drawn at random'
     )
-    test: Share = Field(0.2, description="share of patients (of sites) that judge; with folds, 1 in folds judges")
+    test: Share = Field(
+        0.2,
+        description="share of patients (of sites) that judge; with folds, 1 in folds judges; 0, by patient: nobody judges and "
+        "there are no figures",
+    )
     valid: Share = Field(0.1, description="share of patients that stop the training")
     calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
     stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
@@ -207,9 +255,22 @@ class SplitPart(Strict):
         judging = 1 / self.folds if self.folds > 1 else self.test
         if judging + self.valid + self.calibrate >= 0.95:
             raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
-        if self.by != "column" and self.test == 0:
-            raise PydanticCustomError("test", "test = 0 leaves no patients to judge by; give a share such as 0.2")
+        if self.by in ("time", "site") and self.test == 0 and not self.test_sites:
+            raise PydanticCustomError("test", 'test = 0 goes with by = "patient"; give a share such as 0.2')
         return self
+
+    @property
+    def judges(self) -> bool:
+        """Whether rows are held out to judge."""
+        return self.folds > 1 or self.test > 0 or self.by in ("column", "site")
+
+    def words(self) -> str:
+        """How rows are held out, in a few words."""
+        if self.by == "column":
+            return f"as column {self.column!r} says"
+        if self.folds > 1:
+            return f"cross-validation in {self.folds} folds by {self.by}"
+        return f"{self.test:.0%} judge, by {self.by}" if self.judges else "nobody judges"
 
     @property
     def refits(self) -> bool:
@@ -286,6 +347,19 @@ class TrainPart(Strict):
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="threads that compute; auto: one, or all cores for networks on grids"
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the network computes; auto: a GPU where torch finds one, else the CPU"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="numbers that products are computed in; auto: bfloat16 on a GPU that has it, else float32. Weights "
+        "are float32 always",
+    )
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto",
+        description="rows computed at a time, which bounds memory; the step stays that of the whole batch. auto: all of "
+        "the batch, or as many images as hold four million voxels",
+    )
     checkpoint_seconds: float = Field(30.0, gt=0, description="time between checkpoints to resume from")
 
     @model_validator(mode="after")
@@ -302,12 +376,38 @@ class TrainPart(Strict):
         return self
 
 
+class SubgroupPart(Strict):
+    """Bands of a number, such as the age."""
+
+    column: str = Field(description="column of the table that holds the number")
+    cuts: tuple[float, ...] | None = Field(
+        None, min_length=1, max_length=19, description="rising borders of the bands; a value at a border is above it"
+    )
+    quantiles: int | None = Field(None, ge=2, le=20, description="or so many bands with about equal numbers of rows")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.cuts is None) == (self.quantiles is None):
+            raise PydanticCustomError("subgroup", "expected either cuts or quantiles")
+        if self.cuts is not None and any(b <= a for a, b in zip(self.cuts, self.cuts[1:], strict=False)):
+            raise PydanticCustomError("subgroup", "cuts must rise, such as [50, 70]")
+        return self
+
+
 class EvaluatePart(Strict):
-    """How figures get their intervals."""
+    """How figures get their intervals, and in which groups of patients they are looked at."""
 
     resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples of whole patients")
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
     baselines: bool = Field(True, description="train the simple models on the same rows")
+    subgroups: tuple[str | SubgroupPart, ...] = Field(
+        (),
+        max_length=20,
+        description='columns whose groups are judged apart: "sex", { column = "age", cuts = [50, 70] }, "site", "missing inputs"',
+    )
+    subgroup_patients: int = Field(
+        20, ge=10, description="patients that a group needs; figures of smaller ones are not shown"
+    )
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"
     )

@@ -15,14 +15,17 @@ from jaxtyping import Int
 
 from medloom import find
 from medloom.cohort.split import Fold, split, whole
+from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.errors import DataError
-from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns
+from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns, with_outcomes
 from medloom.modality import Marks
 from medloom.packed import Source
 from medloom.parts import InputPart
 from medloom.study import Study
 from medloom.task import Task
+
+FINGERPRINT_ROWS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,9 @@ def fitted(
     """One fold of what was read and packed, fitted on its training rows. Raises StudyError or DataError."""
     proof = dict(fold.check(cohort, study.split.by))
     proof["index_time"] = {name: time_proof(part, sources[name], cohort) for name, part in study.inputs.items()}
-    modalities = fit_inputs(study.inputs, sources, fold.train)
-    feed = Feed(modalities, sources, fitted_tasks(study, marks, fold)).bound()
+    told = with_outcomes(study.inputs, sources, study.targets, marks, fold.train, study.seed)
+    modalities = fit_inputs(study.inputs, told, fold.train)
+    feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound()
     feed = with_answers(feed, study, marks, fold.rows(), store)
     return Prepared(study, cohort, marks, fold, proof, feed)
 
@@ -180,18 +184,22 @@ def time_proof(part: InputPart, source: Source, cohort: Cohort) -> str:
 
 def fingerprint(cohort: Cohort) -> str:
     """A digest of the cohort's table, to tell whether the data changed since a run began."""
-    hashes = cohort.frame.hash_rows(seed=0).to_numpy()
-    return hashlib.sha256(hashes.tobytes() + "\x1f".join(cohort.frame.columns).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for block in blocks(cohort.frame, FINGERPRINT_ROWS):
+        digest.update(block.hash_rows(seed=0).to_numpy().tobytes())
+    digest.update("\x1f".join(cohort.frame.columns).encode())
+    return digest.hexdigest()
 
 
 def fold_table(cohort: Cohort, folds: Sequence[Fold]) -> pl.DataFrame:
     """Row ids with the part each is in, "left out" where it is in none; with several folds, once for each of them."""
     tables = []
     for fold in folds:
-        part = np.full(len(cohort), "left out", dtype=object)
-        for name, rows in fold.parts().items():
-            part[rows] = name
-        table = pl.DataFrame({"row": cohort.row, "part": pl.Series(part.tolist(), dtype=pl.String)})
+        code = np.zeros(len(cohort), np.uint8)
+        for place, rows in enumerate(fold.parts().values(), 1):
+            code[rows] = place
+        part = pl.Series(["left out", *fold.parts()]).gather(pl.Series(code))
+        table = pl.DataFrame({"row": cohort.row, "part": part})
         numbers = {"fold": fold.number, "repeat": fold.repeat} if len(folds) > 1 else {}
         tables.append(table.with_columns(pl.lit(value, pl.Int32).alias(name) for name, value in numbers.items()))
     return pl.concat(tables)

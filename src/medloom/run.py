@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 
 from medloom import find
+from medloom.audit.examine import examine
+from medloom.audit.finding import Audit
 from medloom.bundle import Bundle, OnProblem, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
@@ -22,10 +24,9 @@ from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
 from medloom.learning import learning_curve
 from medloom.parts import TrainPart
-from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, whole_fold, with_answers
+from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
 from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
-from medloom.report.compose import answered as said_of_standards
 from medloom.report.page import write as write_report
 from medloom.report.standards import computed as standards
 from medloom.report.standards.authors import NAME as AUTHORS
@@ -36,6 +37,8 @@ from medloom.study import Study
 from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
 from medloom.task import Task
+from medloom.training import distributed
+from medloom.training.distributed import Ranks
 from medloom.training.loop import Event, Watch
 
 
@@ -57,9 +60,21 @@ class Run:
         return load(self.folder / "bundle")
 
     @property
+    def audit(self) -> Mapping[str, Any]:
+        """What the leakage audit found, as in `audit.json`; nothing where other data were judged."""
+        path = self.folder / "audit.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"findings": []}
+
+    @property
     def predictions(self) -> pl.DataFrame:
         """Answers for the rows that were judged."""
         return pl.read_parquet(self.folder / "predictions.parquet")
+
+    def _repr_html_(self) -> str:
+        """The figures for a notebook."""
+        from medloom.report.notebook import run_card
+
+        return run_card(self.metrics, self.folder)
 
 
 def fit(
@@ -77,37 +92,51 @@ def fit(
     for inputs that have a table of their own. Raises StudyError, DataError, and Interrupted after Ctrl-C.
     """
     asked = study if isinstance(study, Study) else read_study(study, overrides)
-    resolved, cohort, marks = read_data(asked, data, tables)
-    folder = RunFolder(out)
+    with distributed.joined(asked.train) as ranks:
+        return _fit(asked, out, data, tables, watch if ranks.leads else lambda event: None, ranks)
+
+
+def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | None, watch: Watch, ranks: Ranks) -> Run:
+    resolved, cohort, marks = read_data(study, data, tables)
+    folder, identity = RunFolder(out), _identity(resolved, cohort)
     texts = read_texts(resolved.folder, folder.path)
-    folder.claim(_identity(resolved, cohort), dump_toml(with_folders(resolved)))
+    ranks.check_same(identity)
+    ranks.by_lead(folder.claim, identity, dump_toml(with_folders(resolved)))
     if folder.finished:
-        _rewrite(folder.path, texts)
+        ranks.by_lead(_rewrite, folder.path, texts)
         return _opened(folder.path)
     store = folder.work / "packed"
-    sources = packed(resolved, cohort, store)
+    sources = ranks.in_turn(packed, resolved, cohort, store)
     splits = folds(resolved, cohort, marks)
-    fold_table(cohort, splits).write_parquet(folder.path / "split.parquet")
+    ranks.by_lead(fold_table(cohort, splits).write_parquet, folder.path / "split.parquet")
 
     def prepared(fold: Fold) -> Prepared:
-        return fitted(resolved, cohort, marks, fold, sources, store)
+        return ranks.in_turn(fitted, resolved, cohort, marks, fold, sources, store)
 
     def observe(event: Event) -> None:
-        folder.log(event)
+        if ranks.leads:
+            folder.log(event)
         watch(event)
 
+    first = prepared(splits[0])
+    found = examine(first) if ranks.leads else None
+    if found is not None:
+        write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:
         final, judged, story = _crossed(
             resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe
         )
     else:
-        final = train_one(prepared(splits[0]), resolved.train, folder.training(), observe)
+        final = train_one(first, resolved.train, folder.training(), observe)
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
         story = _story(final, judged, final.tasks)
     if resolved.evaluate.learning_curve:
         story = replace(story, curve=learning_curve(final, story.comparisons, prepared, folder, observe))
-    story = replace(story, texts=texts)
+    if not ranks.leads:
+        ranks.wait()
+        return _opened(folder.path)
+    story = replace(story, audit=found, texts=texts)
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:
@@ -115,6 +144,7 @@ def fit(
             folder.path / "bundle"
         )
     folder.finish()
+    ranks.wait()
     return _opened(folder.path)
 
 
@@ -165,6 +195,22 @@ def _in_steps(part: TrainPart, steps: int) -> TrainPart:
 def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
     comparisons = compared(final.prepared.study, tasks, judged)
     return Story(final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits)
+
+
+def audit(
+    study: Study | str | Path,
+    *,
+    data: Any = None,
+    tables: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    row_ids: bool = False,
+) -> Audit:
+    """Looks for leaks in a study's data; no network is trained. `row_ids` allows five row ids a finding.
+
+    Raises StudyError or DataError, as `fit` does.
+    """
+    asked = study if isinstance(study, Study) else read_study(study, overrides)
+    return examine(prepare(*read_data(asked, data, tables)), row_ids)
 
 
 def evaluate(
@@ -224,14 +270,15 @@ def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
 
 def _write_results(story: Story, folder: Path) -> None:
     targets = {
-        n: target_result(one, story.tasks[n].metrics(), story.team.shares.get(n))
-        for n, one in story.comparisons.items()
+        name: target_result(one, story.tasks[name].metrics(), story.labels(name), story.team.shares.get(name))
+        for name, one in story.comparisons.items()
     }
     flow, more = [step.plain() for step in story.flow()], _more(story)
     write_text(folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts(), flow, more))
     content = compose(story)
     write_report(content, folder / "report.html")
-    write_text(folder / standards.FILE, standards.dump(said_of_standards(story, content)))
+    assert content.said is not None
+    write_text(folder / standards.FILE, standards.dump(content.said))
     if not (folder / AUTHORS).exists():
         write_text(folder / AUTHORS, template())
     _rewrite(folder, story.texts)

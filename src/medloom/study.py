@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from medloom import find
+from medloom import expression, find
 from medloom.errors import StudyError
 from medloom.mistakes import BETWEEN_KEYS, is_branch, problems
 from medloom.parts import CohortPart, EvaluatePart, InputPart, ModelPart, Name, SplitPart, Strict, TargetPart, TrainPart
@@ -65,7 +65,13 @@ class Study(Strict):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        problems = [*self._undeclared_times(), *self._wrong_grounds(), *self._unsplittable(), *self._strangers()]
+        problems = [
+            *self._undeclared_times(),
+            *self._wrong_grounds(),
+            *self._unsplittable(),
+            *self._strangers(),
+            *self._early_answers(),
+        ]
         if problems:
             raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
         return self
@@ -78,6 +84,21 @@ class Study(Strict):
             if not proved and not part.known_before_index:
                 way = "give cohort.at, or declare" if part.proves_time else 'give at = "<column>", or declare'
                 yield ("inputs", name), f"nothing says when these values were known: {way} known_before_index = true"
+
+    def _early_answers(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Answers of earlier rows that may not be known yet at the index time."""
+        history = self.cohort.history
+        if history is None:
+            return
+        answers = {column for part in self.targets.values() for column in find.task(part.task).columns(part)}
+        for name, text in history.aggregate.items():
+            column = expression.summary(text).column
+            if column in answers - {*history.known_after, *history.known_at}:
+                way = f'give known_after = {{ {column} = <time> }} or known_at = {{ {column} = "<column>" }}'
+                why = (
+                    f"reads the answer {column!r} of earlier rows, which may not be known yet at the index time: {way}"
+                )
+                yield ("cohort", "history", "aggregate", name), why
 
     def _unsplittable(self) -> Iterable[tuple[tuple[str, ...], str]]:
         for by, column in (("time", "at"), ("site", "site")):
@@ -118,6 +139,15 @@ class Study(Strict):
         copy = self.model_copy()
         copy._folder = folder
         return copy
+
+    def _repr_html_(self) -> str:
+        """The study for a notebook, in a few lines."""
+        from medloom.cards import card
+
+        inputs = {f"input {name}": part.modality for name, part in self.inputs.items()}
+        targets = {f"target {name}": part.task for name, part in self.targets.items()}
+        who = f"patient in column {self.cohort.patient!r}" if self.cohort.patient else "every row is another patient"
+        return card("Study", self.name, facts={"rows": who, **inputs, **targets, "split": self.split.words()})
 
     def dense_targets(self) -> dict[str, str]:
         """Targets that are laid on an input: target name → input name."""

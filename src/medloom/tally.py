@@ -42,10 +42,12 @@ def add(parts: Iterable[Tally]) -> Tally:
     listed = list(parts)
     if not listed:
         return np.zeros(0, np.float32), np.zeros(0, np.int64)
-    distinct, place = np.unique(np.concatenate([values for values, _ in listed]), return_inverse=True)
-    total = np.zeros(len(distinct), np.int64)
-    np.add.at(total, place, np.concatenate([number for _, number in listed]))
-    return distinct, total
+    values, number = (np.concatenate(side) for side in zip(*listed, strict=True))
+    # Each part ascends, and a stable sort only merges what is sorted.
+    order = np.argsort(values, kind="stable")
+    values, number = values[order], number[order]
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))[: len(values)]
+    return values[first], np.add.reduceat(number, first) if len(first) else number
 
 
 def quantile(values: Float[np.ndarray, " _"], number: Int[np.ndarray, " _"], share: float) -> float:

@@ -44,11 +44,22 @@ class Prediction(ABC):
         return None
 
 
+Bounds = tuple[float, float, float]
+"""Value, low and high. NaN where there is none; an infinite end where the data do not bound the figure on that side."""
+MetricGroup = Literal[
+    "overall", "discrimination", "calibration", "decisions", "usefulness", "error", "intervals", "each"
+]
+"""What a figure is about, for the layout of a report. "each": one figure a class, a label or a horizon."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One figure. `of(measured, weight)` takes weights "resamples rows" and gives one value a resample.
 
     A resample in which the figure cannot be estimated (no positive row) gives NaN. Rows with a NaN truth do not count.
+
+    `interval(measured, patient, level)` and `difference(measured, other, patient, level)` are the figure's own
+    intervals, where a closed form covers better than resamples or costs less; without them patients are resampled.
     """
 
     name: str
@@ -56,6 +67,9 @@ class Metric:
     higher_is_better: bool
     label: str
     note: str = ""
+    group: MetricGroup = "overall"
+    interval: Callable[[Measured, Int[np.ndarray, " rows"], float], Bounds] | None = None
+    difference: Callable[[Measured, Measured, Int[np.ndarray, " rows"], float], Bounds] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +177,11 @@ class Task(ABC):
     def tally(cls, options: TargetPart, marks: Marks, rows: Int[np.ndarray, " rows"]) -> Mapping[str, int]:
         """Counts of known answers among these rows, by what they are (events by class), for the split's table."""
         return {"known": int(np.asarray(marks.present)[rows].sum())}
+
+    @classmethod
+    def outcomes(cls, options: TargetPart, marks: Marks) -> Float[np.ndarray, "rows outcomes"] | None:
+        """The answers as numbers, NaN where unknown, for inputs that learn from them; None where no number says it."""
+        return None
 
     @classmethod
     @abstractmethod

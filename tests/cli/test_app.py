@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -133,3 +134,26 @@ def test_the_demos_end_with_figures_beside_baselines_and_a_report(tmp_path):
         assert figure in done.stdout and "logistic" in done.stdout
         report = next(line for line in done.stdout.splitlines() if line.startswith("Report: ")).removeprefix("Report: ")
         assert Path(report).read_text(encoding="utf-8").lower().startswith("<!doctype html>")
+
+
+def test_audit_lists_findings_and_fails_only_when_it_is_strict(tmp_path: Path) -> None:
+    import numpy as np
+
+    from tests.audit.tables import honest
+
+    honest(200).write_csv(tmp_path / "clean.csv")
+    honest(200).with_columns(plan=pl.Series(np.where(honest(200)["died"] == 1, "a", "b"))).write_csv(
+        tmp_path / "leaky.csv"
+    )
+    for name in ("clean", "leaky"):
+        (tmp_path / f"{name}.toml").write_text(
+            f'name = "{name}"\ncohort = {{ table = "{name}.csv", independent_rows = true }}\n'
+            'inputs.table = { modality = "table", known_before_index = true }\n'
+            'targets.death = { task = "classify", column = "died" }\n'
+        )
+    clean = medloom("audit", "clean.toml", "--strict", folder=tmp_path)
+    assert clean.returncode == 0 and "no findings" in clean.stdout
+    leaky = medloom("audit", "leaky.toml", folder=tmp_path)
+    assert leaky.returncode == 0 and "plan" in leaky.stdout
+    strict = medloom("audit", "leaky.toml", "--strict", "--json", folder=tmp_path)
+    assert strict.returncode == 1 and json.loads(strict.stdout)["findings"][0]["kind"] == "copy-of-target"

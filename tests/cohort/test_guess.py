@@ -49,6 +49,24 @@ def test_numbers_and_words() -> None:
     assert kind_of(list(range(8)) * 20, "number_of_visits") == "numeric"
 
 
+def test_columns_of_codes() -> None:
+    icd10 = RANDOM.choice(["E11.9", "I50.1", "J44.1", "N18.3", "Z99.2", "S72.0"], ROWS)
+    atc = RANDOM.choice(["A10BA02", "C09AA05", "C07AB02", "N02BE01", "B01AC06"], ROWS)
+    lists = [";".join(RANDOM.choice(atc, n)) for n in RANDOM.integers(1, 5, ROWS)]
+    result = guessed(
+        x=icd10.tolist(), drugs=[text or "?" for text in lists], y=atc.tolist(),
+        diag_1=RANDOM.choice(["250", "428", "V57", "E888", "414.01", "38"], ROWS).tolist(),
+        bed=RANDOM.choice(["A10", "A11", "B12", "C01", "D02"], ROWS).tolist(),
+    )  # fmt: skip
+    found = {name: one(result, name).codes for name in ("x", "drugs", "y", "diag_1", "bed")}
+    assert {name: (codes.system, codes.separator) for name, codes in found.items() if codes} == {
+        "x": ("icd10", None), "drugs": ("atc", ";"), "y": ("atc", None), "diag_1": ("icd9", None),
+    }  # fmt: skip
+    columns = tomllib.loads(result.study_toml("codes"))["inputs"]["table"]["columns"]
+    assert columns["drugs"] == {"kind": "code", "system": "atc", "separator": ";"}
+    assert study.make(tomllib.loads(result.study_toml("codes"))).inputs["table"].columns["x"].system == "icd10"
+
+
 def test_constants() -> None:
     assert (
         kind_of(["a"] * 30)

@@ -15,7 +15,7 @@ from medloom import find, fitted
 from medloom.batch import Batch, Field
 from medloom.bundle import load
 from medloom.draw import Draw
-from medloom.feed import fit_inputs, fit_tasks
+from medloom.feed import fit_inputs, fit_tasks, with_outcomes
 from medloom.modality import Lifted
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
@@ -48,10 +48,11 @@ def test_law_1_state_is_of_training_rows_alone(case):
     from medloom.feed import pack
 
     sources = {n: pack(find.modality(p.modality), p, cohort.take(rows)) for n, p in study.inputs.items()}
+    short = {n: replace(m, values=m.values[rows], present=np.asarray(m.present)[rows]) for n, m in marks.items()}
+    sources = with_outcomes(study.inputs, sources, study.targets, short, np.arange(len(rows)), study.seed)
     alone = fit_inputs(study.inputs, sources, np.arange(len(rows)))
     for name, modality in prepared.feed.modalities.items():
         assert fitted.same(alone[name], modality)
-    short = {n: replace(m, values=m.values[rows], present=np.asarray(m.present)[rows]) for n, m in marks.items()}
     for name, task in fit_tasks(study.targets, short, np.arange(len(rows))).items():
         assert fitted.same(task, prepared.feed.tasks[name])
 

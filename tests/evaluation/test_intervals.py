@@ -2,10 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from medloom import statistics
 from medloom.evaluation import intervals
-from medloom.evaluation.intervals import Estimate, compare, difference, figures, patient_weights
+from medloom.evaluation.intervals import (
+    Estimate,
+    closed,
+    compare,
+    difference,
+    figures,
+    left_out_weights,
+    patient_weights,
+)
 from medloom.statistics._rows import mean
 from medloom.task import Metric
 
@@ -124,3 +133,63 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
         found = figures(MEAN, {"value": value}, patients, resamples=300, level=0.9, seed=trial)["mean"]
         covered += found.low <= 0 <= found.high
     assert 0.83 <= covered / 200 <= 0.95
+
+
+def skewed(seed: int, rows: int = 40) -> np.ndarray:
+    return np.random.default_rng(seed).exponential(size=rows) ** 2
+
+
+def test_bca_is_that_of_scipy() -> None:
+    value = skewed(0)
+    found = figures(MEAN, {"value": value}, np.arange(40), resamples=20_000)["mean"]
+    theirs = bootstrap(
+        (value,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1), vectorized=True
+    ).confidence_interval
+    plain = bootstrap(
+        (value,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1), vectorized=True
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert found.low == pytest.approx(theirs.low, abs=0.02 * width)
+    assert found.high == pytest.approx(theirs.high, abs=0.03 * width)
+    assert found.high > plain.high + 0.05 * width  # The tail is longer above, and so is the interval.
+
+
+def test_the_acceleration_is_that_of_a_mean() -> None:
+    # Efron 1987, equation 6.5 for a mean: a sixth of the skewness over the root of the number of patients.
+    value = skewed(1, 90)
+    without = np.concatenate([MEAN["mean"].of({"value": value}, w) for w in left_out_weights(np.arange(90), 0)])
+    centred = value - value.mean()
+    expected = (centred**3).mean() / (centred**2).mean() ** 1.5 / (6 * np.sqrt(90))
+    assert intervals._acceleration(without) == pytest.approx(expected, rel=1e-6)
+
+
+def test_many_patients_are_left_out_by_groups_that_say_the_same() -> None:
+    value = skewed(2, 5000)
+    blocks = list(left_out_weights(np.arange(5000), 0))
+    weight = np.concatenate(blocks)
+    assert weight.shape == (intervals.LEFT_OUT, 5000)
+    np.testing.assert_array_equal(weight.sum(axis=0), intervals.LEFT_OUT - 1)
+    without = MEAN["mean"].of({"value": value}, weight)
+    centred = value - value.mean()
+    expected = (centred**3).mean() / (centred**2).mean() ** 1.5 / (6 * np.sqrt(5000))
+    assert intervals._acceleration(without) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_figures_own_interval_and_difference_are_taken() -> None:
+    own = Metric(
+        "mean",
+        MEAN["mean"].of,
+        True,
+        "Mean",
+        interval=lambda m, patient, level: (1.0, level - 1.0, 2.0),
+        difference=lambda m, other, patient, level: (0.5, float("-inf"), 1.0),
+    )
+    entry, patient = {"value": np.arange(30.0)}, np.arange(30)
+    found = compare({"mean": own}, {"model": entry, "other": entry}, patient, level=0.75)
+    assert found.estimates["other"]["mean"] == Estimate(1.0, -0.25, 2.0)
+    lost = found.differences["other"]["mean"]
+    assert (lost.value, lost.low, lost.high) == (0.5, None, None)
+    assert lost.note == "no interval: the 30 patients do not bound the figure below"
+    assert closed((float("nan"), 0.0, 1.0), 30).note.startswith("cannot be estimated")
+    assert closed((1.0, 0.0, 2.0), 1).note.startswith("no interval: 1 patient")
+    assert closed((1.0, 0.0, 2.0), 5).note == "only 5 patients: the interval is rough"

@@ -18,7 +18,7 @@ from medloom.modalities.table.column import Column
 from medloom.modalities.table.encoders.numeric import Periodic, Piecewise
 from medloom.modalities.table.encoders.tabm import SharedLinear
 from medloom.modalities.table.encoders.transformer import Attention
-from medloom.modalities.table.summary import bin_edges
+from medloom.modalities.table.scaling import bin_edges
 from medloom.parts import ModelPart
 from tests.modalities.table_rows import cohort_of, encoder_of, field_of, fitted_on, options_of
 

@@ -278,7 +278,8 @@ def test_figures_and_plots_of_a_perfect_answer() -> None:
     measured = {"truth": truth, "value": truth, "low": truth, "high": truth, "quantile": np.stack([truth, truth], 1)}
     weight = np.ones((1, 20))
     found = {name: metric.of(measured, weight)[0] for name, metric in task.metrics().items()}
-    assert found == {"rmse": 0, "mae": 0, "r2": 1, "bias": 0, "pinball": 0, "coverage": 1, "interval_width": 0}
+    ideal = {"rmse": 0, "mae": 0, "r2": 1, "bias": 0, "pinball": 0, "coverage": 1, "interval_width": 0}
+    assert found == {**ideal, "calibration_slope": 1, "lower_limit": 0, "upper_limit": 0}
     assert [next(iter(fitted([0, 1], loss=loss).metrics())) for loss in ("absolute", "poisson")] == ["mae", "deviance"]
     observed, errors = task.plots({"model": measured})
     assert observed.curves[0].x == observed.curves[0].y and observed.diagonal

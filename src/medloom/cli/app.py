@@ -79,6 +79,22 @@ def plan(study: StudyFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def audit(
+    study: StudyFile,
+    overrides: Overrides = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit code 1 where a finding is severe")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
+    ids: Annotated[bool, typer.Option("--ids", help="name at most five row ids a finding")] = False,
+) -> None:
+    """Look for leaks in the data: copies of the answer, of rows, of patients. Nothing is trained."""
+    from medloom.cli.describe import audited
+    from medloom.study import read
+
+    if audited(read(study, overrides or []), as_json, ids) and strict:
+        sys.exit(1)
+
+
+@app.command()
 def fit(
     study: StudyFile,
     overrides: Overrides = None,

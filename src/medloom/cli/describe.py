@@ -37,10 +37,21 @@ def checked_data(study: Study) -> Study:
     return resolved
 
 
+def audited(study: Study, as_json: bool, ids: bool) -> bool:
+    """Prints what the leakage audit found; returns whether any of it is severe."""
+    from medloom.run import audit
+
+    found = audit(study, row_ids=ids)
+    print(json.dumps(found.plain(), indent=2) if as_json else "\n".join(found.lines()))
+    return bool(found.severe)
+
+
 def planned(study: Study) -> None:
     """Parameters, steps, memory and time, measured on this machine with a few steps on a copy."""
     from medloom.model.assembly import assemble, parameters
     from medloom.prepare import prepare, read
+    from medloom.training.distributed import ALONE
+    from medloom.training.place import choose
     from medloom.training.plan import make_plan, seconds_a_step
 
     prepared = prepare(*read(study))
@@ -49,7 +60,7 @@ def planned(study: Study) -> None:
     network = assemble(feed.modalities, feed.tasks, resolved.model, resolved.seed)
     weights = {name: part.loss_weight for name, part in resolved.targets.items()}
     plan = make_plan(resolved.train, network, feed, fold.train, resolved.seed, weights)
-    seconds = seconds_a_step(plan, network, feed, fold.train)
+    seconds = seconds_a_step(plan, network, feed, fold.train, resolved.train)
     packed = sum(source.packed.nbytes for source in feed.sources.values())
     count = several * parameters(network)
     print(f"rows        {', '.join(f'{name} {len(rows)}' for name, rows in fold.parts().items())}")
@@ -60,6 +71,9 @@ def planned(study: Study) -> None:
     print(
         f"steps       {plan.steps:,} of {plan.batch} rows ({plan.steps * plan.batch / len(fold.train):.0f} epochs), at most"
     )
+    rate = f"{plan.learning_rate:g}{' (auto)' if resolved.train.learning_rate == 'auto' else ''}"
+    print(f"learning    {resolved.train.optimizer}, {resolved.train.schedule}, learning rate {rate}")
+    print(f"computing   {choose(resolved.train, ALONE)}, {plan.micro_batch or plan.batch} rows at a time")
     print(
         f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,18 +20,25 @@ def fit_watched(study: Study, out: Path) -> Run:
         with _progress(study.name) as watch:
             run = fit(study, out, watch=watch)
     except Interrupted as stop:
-        print(
-            f"Stopped after step {stop.step} of {stop.steps}; run the same command again to go on from there.",
-            file=sys.stderr,
-        )
+        if _leads():
+            print(
+                f"Stopped after step {stop.step} of {stop.steps}; run the same command again to go on from there.",
+                file=sys.stderr,
+            )
         sys.exit(130)
-    print_figures(run)
+    if _leads():
+        print_figures(run)
     return run
+
+
+def _leads() -> bool:
+    """Whether this process speaks for all that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
 def _progress(name: str) -> Iterator[Callable[[Event], None]]:
-    if not sys.stdout.isatty():
+    if not (_leads() and sys.stdout.isatty()):
         yield _plain
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -98,6 +106,13 @@ def print_figures(run: Run) -> None:
         difference = target["difference"]
         if difference["baseline"] is not None:
             print(f"  difference to {difference['baseline'].replace('_', ' ')}: {_interval(difference[headline])}")
+    if not run.metrics["targets"]:
+        print("\nNo row with a known answer judged, so there are no figures")
+    found = [one for one in run.audit["findings"] if one["severity"] != "note"]
+    for one in found[:5]:
+        print(f"\nleak? {one['called']} ({one['severity']}): {one['found']}")
+    if len(found) > 5:
+        print(f"\nand {len(found) - 5} more in audit.json")
     print(f"\nReport: {run.report.resolve()}")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from medloom import expression
+from medloom.cohort.stored import Table
 from medloom.errors import DataError
 from medloom.expression import Both, Column, Compare, Condition, Either, In, IsNull, Not, Value
 from medloom.find import near
@@ -38,14 +39,15 @@ def text_columns(part: CohortPart) -> frozenset[str]:
     return frozenset(name for one in conditions for name in expression.text_columns(one))
 
 
-def flow(part: CohortPart, frame: pl.DataFrame) -> tuple[pl.Series, tuple[Step, ...]]:
+def flow(part: CohortPart, frame: Table) -> tuple[pl.Series, tuple[Step, ...]]:
     """Which rows of the table are in the study, and every step on the way. Raises one DataError with all mistakes.
 
     Inclusion comes before exclusion. A row is left out by an inclusion that it does not meet, also where missing
     values leave that open, and by an exclusion that it meets for certain.
     """
     held = pl.repeat(True, len(frame), eager=True)
-    steps = [Step("in the table", "", len(frame), _patients(part, frame, held))]
+    patient = frame[part.patient] if part.patient in frame.columns else None
+    steps = [Step("in the table", "", len(frame), _patients(patient, held))]
     mistakes: list[str] = []
     for kind, criteria in (("include", part.include), ("exclude", part.exclude)):
         for one in criteria:
@@ -59,7 +61,7 @@ def flow(part: CohortPart, frame: pl.DataFrame) -> tuple[pl.Series, tuple[Step, 
             held = held & keeps
             why = f"{'not ' if kind == 'include' else ''}({one.where})"
             steps.append(
-                Step(one.name, why, int(held.sum()), _patients(part, frame, held), int(left.sum()), int(unknown.sum()))
+                Step(one.name, why, int(held.sum()), _patients(patient, held), int(left.sum()), int(unknown.sum()))
             )
     if mistakes:
         raise DataError("\n".join(mistakes))
@@ -69,13 +71,11 @@ def flow(part: CohortPart, frame: pl.DataFrame) -> tuple[pl.Series, tuple[Step, 
     return held, tuple(steps)
 
 
-def _patients(part: CohortPart, frame: pl.DataFrame, held: pl.Series) -> int:
-    if part.patient is None or part.patient not in frame.columns:
-        return int(held.sum())
-    return frame[part.patient].filter(held).n_unique()
+def _patients(patient: pl.Series | None, held: pl.Series) -> int:
+    return int(held.sum()) if patient is None else patient.filter(held).n_unique()
 
 
-def _polars(of: Condition, frame: pl.DataFrame) -> pl.Expr:
+def _polars(of: Condition, frame: Table) -> pl.Expr:
     match of:
         case Not(inner):
             return ~_polars(inner, frame)
@@ -100,13 +100,13 @@ def _polars(of: Condition, frame: pl.DataFrame) -> pl.Expr:
     raise TypeError(f"not a condition: {of!r}")
 
 
-def _column(name: str, frame: pl.DataFrame) -> pl.Expr:
+def _column(name: str, frame: Table) -> pl.Expr:
     if name not in frame.columns:
         raise DataError(f"no column {name!r} in the table; {near(name, frame.columns)}")
     return pl.col(name).fill_nan(None) if frame.schema[name].is_float() else pl.col(name)
 
 
-def _kind(name: str, frame: pl.DataFrame) -> str:
+def _kind(name: str, frame: Table) -> str:
     _column(name, frame)
     kind = frame.schema[name]
     if kind.is_numeric():
@@ -116,7 +116,7 @@ def _kind(name: str, frame: pl.DataFrame) -> str:
     return "true and false" if kind == pl.Boolean else "text"
 
 
-def _literal(value: Value, name: str, frame: pl.DataFrame) -> object:
+def _literal(value: Value, name: str, frame: Table) -> object:
     """The value as the column's own kind; a text as a time where the column holds times."""
     kind = _kind(name, frame)
     fits = {"numbers": float, "times": str, "true and false": bool, "text": str}[kind]

@@ -33,7 +33,7 @@ def header(path: Path) -> list[str]:
     """Column names of a table file."""
     separator = _check(path)
     if separator is None:
-        return _guarded(lambda: list(_lazy(path).collect_schema()), path)
+        return guarded(lambda: list(scan(path).collect_schema()), path)
     return _csv_header(path, separator)
 
 
@@ -41,13 +41,33 @@ def read_table(path: Path, text: frozenset[str] = frozenset()) -> pl.DataFrame:
     """The whole table; columns named in `text` stay text, as they stand in the file. Raises DataError."""
     separator = _check(path)
     if separator is None:
-        frame = _guarded(lambda: _lazy(path).collect(), path)
+        frame = guarded(lambda: scan(path).collect(), path)
     else:
-        names = _csv_header(path, separator)
-        schema = {name: pl.String for name in names if name in text}
-        frame = _guarded(lambda: _scan_csv(path, separator, schema, None).collect(), path)
-        _refuse_short_rows(frame, path, separator)
+        frame = guarded(lambda: scan_text(path, text).collect(), path)
+        refuse_short_rows(frame, path)
     return _checked(frame, str(path))
+
+
+def is_text(path: Path) -> bool:
+    """Whether a table file is text, so that each reading of it parses all of it. Raises DataError for no table file."""
+    return _check(path) is not None
+
+
+def scan_text(path: Path, text: frozenset[str]) -> pl.LazyFrame:
+    """A text table with the types of all its rows; columns named in `text` stay text. Wants `refuse_short_rows` after."""
+    separator = str(_check(path))
+    schema = {name: pl.String for name in _csv_header(path, separator) if name in text}
+    return _scan_csv(path, separator, schema, None)
+
+
+def read_columns(path: Path, names: list[str], text: frozenset[str]) -> pl.DataFrame:
+    """These columns of the table, all rows of them, and nothing else in memory."""
+    separator = _check(path)
+    if separator is None:
+        return guarded(lambda: scan(path).select(names).collect(), path)
+    schema = dict.fromkeys(_csv_header(path, separator), pl.String)
+    frame = guarded(lambda: _scan_csv(path, separator, schema, None).select(names).collect(), path)
+    return frame.with_columns(_numbers(frame[name]) for name in names if name not in text)
 
 
 def read_blocks(
@@ -59,17 +79,17 @@ def read_blocks(
     """
     separator = _check(path)
     if separator is None:
-        lazy = _lazy(path)
+        lazy = scan(path)
     else:
         names = _csv_header(path, separator)
         lazy = _scan_csv(path, separator, dict.fromkeys(names, pl.String), 0)
     empty, unchecked = True, separator is not None
-    for block in _guarded_blocks(lambda: lazy.collect_batches(chunk_size=rows, maintain_order=True), path):
+    for block in guarded_blocks(lambda: lazy.collect_batches(chunk_size=rows, maintain_order=True), path):
         for start in range(0, len(block), rows):
             part = block[start : start + rows]
             if separator is not None:
                 if unchecked and _may_be_short(part):
-                    _refuse_short_rows(part, path, separator)
+                    refuse_short_rows(part, path)
                     unchecked = False
                 part = part.with_columns(_numbers(part[name]) for name in part.columns if name not in text)
             empty = False
@@ -148,7 +168,8 @@ def _check(path: Path) -> str | None:
     return SUFFIXES[_suffix(path)]
 
 
-def _lazy(path: Path) -> pl.LazyFrame:
+def scan(path: Path) -> pl.LazyFrame:
+    """A table file that is not text."""
     if _suffix(path) in formats.SUFFIXES:
         return formats.read(path).lazy()
     return pl.scan_parquet(path) if _suffix(path) in {".parquet", ".pq"} else pl.scan_ipc(path)
@@ -180,14 +201,16 @@ def _csv_header(path: Path, separator: str) -> list[str]:
     return names
 
 
-def _guarded(read: Callable[[], T], path: Path) -> T:
+def guarded(read: Callable[[], T], path: Path) -> T:
+    """What `read` gives; what polars says of a broken file as a DataError."""
     try:
         return read()
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         raise _broken(path, error) from error
 
 
-def _guarded_blocks(read: Callable[[], Iterator[pl.DataFrame]], path: Path) -> Iterator[pl.DataFrame]:
+def guarded_blocks(read: Callable[[], Iterator[pl.DataFrame]], path: Path) -> Iterator[pl.DataFrame]:
+    """The blocks that `read` gives, likewise."""
     try:
         yield from read()
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -237,10 +260,10 @@ def _may_be_short(frame: pl.DataFrame) -> bool:
     return frame.width > 1 and len(frame) > 0 and frame.to_series(frame.width - 1).null_count() > 0
 
 
-def _refuse_short_rows(frame: pl.DataFrame, path: Path, separator: str) -> None:
+def refuse_short_rows(frame: pl.DataFrame, path: Path) -> None:
     """polars fills short rows with nulls: where the last column has nulls, count the fields of each line."""
     if _may_be_short(frame):
-        ragged = _ragged_line(path, separator)
+        ragged = _ragged_line(path, str(_check(path)))
         if ragged is not None:
             raise ragged
 

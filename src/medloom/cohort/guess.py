@@ -284,8 +284,11 @@ def _positive(answers: pl.Series, classes: pl.Series) -> str:
 
 
 def _column(column: ColumnGuess) -> str:
-    kind = column.kind if column.kind in ("numeric", "category") else "category"
+    kind = column.kind if column.kind in ("numeric", "category", "code") else "category"
     missing = f", missing = {_list(column.missing)}" if column.missing else ""
+    if column.codes is not None:
+        separator = f", separator = {_quoted(column.codes.separator)}" if column.codes.separator else ""
+        missing = f", system = {_quoted(column.codes.system)}{separator}{missing}"
     line = f"{_key(column.name)} = {{ kind = {_quoted(kind)}{missing} }}      # {_comment(column.reason)}"
     return line if column.used else f"# {line} Left out ({column.kind})."
 

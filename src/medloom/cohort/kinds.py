@@ -8,11 +8,13 @@ from typing import Literal
 
 import polars as pl
 
+from medloom.cohort.code_columns import Codes, codes_of
+from medloom.cohort.codes import NAMES
 from medloom.cohort.table import canonical
 from medloom.cohort.times import read_times
 from medloom.errors import DataError
 
-Kind = Literal["numeric", "category", "id", "date", "free text", "constant", "target copy", "target"]
+Kind = Literal["numeric", "category", "code", "id", "date", "free text", "constant", "target copy", "target"]
 
 BLANKS = frozenset({"?", "??", "-", "--", ".", "na", "n/a", "n.a.", "#n/a", "nan", "null"})
 """Words that mean missing in any column, in lower case."""
@@ -66,6 +68,7 @@ class ColumnGuess:
     used: bool = False
     missing: tuple[str | float, ...] = ()
     warnings: tuple[str, ...] = ()
+    codes: Codes | None = None
 
 
 def words_of(name: str) -> frozenset[str]:
@@ -101,6 +104,8 @@ def _text(name: str, text: pl.Series) -> ColumnGuess:
         return _constant(name, text)
     if _is_date(rest):
         return _date(name, rest)
+    if (codes := codes_of(words_of(name), rest)) is not None:
+        return _codes(name, text, codes)
     number = rest.cast(pl.Float64, strict=False)
     numbers = number.is_not_null()
     grouped = rest.str.contains(_THOUSANDS)
@@ -163,8 +168,10 @@ def _sentinels(number: pl.Series) -> tuple[float, ...]:
     found: list[float] = []
     for value in sorted(set(SENTINELS), key=abs, reverse=True):
         same = number == value
+        if int(same.sum()) < SENTINEL_TIMES:
+            continue
         rest = number.filter(~same & ~number.is_in([*found, value]))
-        if int(same.sum()) < SENTINEL_TIMES or rest.n_unique() < 3:
+        if rest.n_unique() < 3:
             continue
         low, high = float(str(rest.min())), float(str(rest.max()))
         outside = max(value - high, low - value)
@@ -210,6 +217,16 @@ def _words(name: str, text: pl.Series) -> ColumnGuess:
     if blanks:
         warnings = (*warnings, f"column {name!r}: {', '.join(map(repr, blanks))} taken to mean missing; check")
     return ColumnGuess(name, "category", f"{distinct - len(blanks)} different words.", True, blanks, warnings)
+
+
+def _codes(name: str, text: pl.Series, codes: Codes) -> ColumnGuess:
+    several = f", several in a cell by {codes.separator!r}" if codes.separator else ""
+    blanks = tuple(text.filter(text.str.to_lowercase().is_in(list(WORDS))).unique().sort().to_list())
+    reason = f"{NAMES[codes.system]} codes{several}."
+    warning = (
+        f"column {name!r}: values that are no {NAMES[codes.system]} codes, if there are any, are refused; mend them"
+    )
+    return ColumnGuess(name, "code", reason, True, blanks, (warning,), codes)
 
 
 def _constant(name: str, text: pl.Series) -> ColumnGuess:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from medloom.cohort import criteria, joins
-from medloom.cohort.files import as_frame, read_table
+from medloom.cohort import criteria, history, joins
+from medloom.cohort.files import as_frame
 from medloom.cohort.files import canonical as canonical
 from medloom.cohort.formats import read_query
+from medloom.cohort.stored import Table, blocks, in_memory, open_table
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
 from medloom.find import near
@@ -25,12 +26,13 @@ from medloom.parts import CohortPart
 class Cohort:
     """Rows of a study. `row` are their ids as text; `patient` are codes, equal for rows of one patient.
 
+    `frame` is the table: a frame, or a file too large to be held, of which columns and blocks are read when asked for.
     `at` is the index time (seconds since 1970, or the number given), None where the study has none. `folder` is
     where files named by the study begin, `files` where paths that stand in the table begin; `tables` are frames passed
     in Python for inputs that have a table of their own. `flow` says how the rows became these.
     """
 
-    frame: pl.DataFrame
+    frame: Table
     row: pl.Series
     patient_id: pl.Series
     patient: Int[np.ndarray, " rows"]
@@ -46,10 +48,26 @@ class Cohort:
         return len(self.frame)
 
     def take(self, rows: Int[np.ndarray, " some"]) -> Cohort:
-        """The cohort of these rows, in this order."""
+        """The cohort of these rows, in this order, in memory."""
+        return self._of(in_memory(self.frame)[rows], rows)
+
+    def blocks(self, rows: Int[np.ndarray, " some"], size: int, names: Sequence[str] | None = None) -> Iterator[Cohort]:
+        """The cohorts of these rows, whose positions ascend, a block of the table at a time; of these columns, or all."""
+        start = 0
+        for block in blocks(self.frame, size, names):
+            here = rows[slice(*np.searchsorted(rows, (start, start + len(block))))]
+            if len(here):
+                yield self._of(block if len(here) == len(block) else block[here - start], here)
+            start += len(block)
+
+    def holding(self, names: Sequence[str]) -> Cohort:
+        """The same rows with these columns alone, in memory."""
+        return replace(self, frame=self.frame.select(list(names)))
+
+    def _of(self, frame: pl.DataFrame, rows: Int[np.ndarray, " some"]) -> Cohort:
         return replace(
             self,
-            frame=self.frame[rows],
+            frame=frame,
             row=self.row.gather(rows),
             patient_id=self.patient_id.gather(rows),
             patient=self.patient[rows],
@@ -78,25 +96,32 @@ def read_cohort(
     """
     ids = frozenset(name for name in (part.row, part.patient, part.site) if name)
     text = text | ids | criteria.text_columns(part) | {key for one in part.join.values() for key in one.keys}
+    table: Table
     if data is None and part.query is not None:
-        frame, files = as_frame(read_query(part.query, str(part.connection), folder)), folder
+        table, files = as_frame(read_query(part.query, str(part.connection), folder)), folder
     elif data is None or isinstance(data, (str, Path)):
         if data is None and part.table is None:
             raise DataError("the study names no cohort.table; give one, or pass a frame as data")
         path = Path(data) if data is not None else folder / str(part.table)
-        frame, files = read_table(path, text), path.parent
+        table, files = open_table(path, text), path.parent
     else:
-        frame, files = as_frame(data), folder
-    named = {name: as_frame(table) for name, table in (tables or {}).items() if not isinstance(table, (str, Path))}
-    frame = joins.joined(part, frame, joins.read_tables(part, folder, tables or {}, text, data is None), data is None)
-    held, flow = criteria.flow(part, frame)
-    numbers = pl.int_range(1, len(frame) + 1, eager=True).filter(held)
-    return replace(make_cohort(part, frame.filter(held), folder, named, numbers), files=files, flow=flow)
+        table, files = as_frame(data), folder
+    named = {name: as_frame(given) for name, given in (tables or {}).items() if not isinstance(given, (str, Path))}
+    if part.history is not None:
+        earlier = history.read_earlier(part, folder, tables or {}, text, data is None)
+        table = history.with_history(part, in_memory(table), earlier, data is None)
+    if part.join:
+        others = joins.read_tables(part, folder, tables or {}, text, data is None)
+        table = joins.joined(part, in_memory(table), others, data is None)
+    held, flow = criteria.flow(part, table)
+    numbers = pl.int_range(1, len(table) + 1, eager=True).filter(held)
+    kept = table if held.all() else table.filter(held)
+    return replace(make_cohort(part, kept, folder, named, numbers), files=files, flow=flow)
 
 
 def make_cohort(
     part: CohortPart,
-    frame: pl.DataFrame,
+    frame: Table,
     folder: Path,
     tables: Mapping[str, pl.DataFrame],
     numbers: pl.Series | int = 1,
@@ -133,7 +158,7 @@ def make_cohort(
     )
 
 
-def _columns_exist(part: CohortPart, frame: pl.DataFrame) -> None:
+def _columns_exist(part: CohortPart, frame: Table) -> None:
     wanted = {"row": part.row, "patient": part.patient, "at": part.at, "site": part.site}
     missing = {key: name for key, name in wanted.items() if name is not None and name not in frame.columns}
     if missing:
@@ -145,7 +170,7 @@ def _columns_exist(part: CohortPart, frame: pl.DataFrame) -> None:
         )
 
 
-def _row_ids(part: CohortPart, frame: pl.DataFrame, numbers: pl.Series) -> pl.Series:
+def _row_ids(part: CohortPart, frame: Table, numbers: pl.Series) -> pl.Series:
     if part.row is None:
         return numbers.cast(pl.String).alias("row")
     row = canonical(frame[part.row])

@@ -11,9 +11,17 @@ from jaxtyping import Int
 from threadpoolctl import threadpool_limits
 
 from medloom.batch import Batch
+from medloom.draw import generator
 from medloom.feed import Feed
 from medloom.modality import Lifted
 from medloom.task import Baseline, Block, Measured, Task
+
+MOST_ROWS, LEAST_ROWS = 100_000, 5_000
+"""Rows that a baseline learns from: at most, and however many features there are."""
+CELLS = 50_000_000
+"""Plain numbers (rows × features) that a baseline learns from, at most; but always those of `LEAST_ROWS`."""
+BLOCK_CELLS = 10_000_000
+"""Plain numbers that are judged at a time."""
 
 
 def answered(feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " some"]:
@@ -23,12 +31,27 @@ def answered(feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Int[np.
     return rows[np.asarray(feed.marks[target].present)[rows]]
 
 
+def taught(feed: Feed, target: str, rows: Int[np.ndarray, " rows"], seed: int) -> Int[np.ndarray, " some"]:
+    """Those of the rows that baselines learn from: all whose answer is known, or a seeded sample of very many.
+
+    A dense target is gone through in blocks and has all of them.
+    """
+    rows = answered(feed, target, rows)
+    if target in feed.laid or len(rows) <= LEAST_ROWS:
+        return rows
+    most = min(MOST_ROWS, max(LEAST_ROWS, CELLS // feed.plain(rows[:1]).shape[1]))
+    if len(rows) <= most:
+        return rows
+    return np.sort(generator(seed, "rows of baselines", target).choice(rows, most, replace=False))
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """Rows of one target as baselines see them; may be gone through many times.
 
-    A dense target comes in blocks with the images and masks themselves. For any other target all rows are one block
-    of plain numbers, without a copy, and `batch.inputs` is empty: nothing heavy is read for a table of numbers.
+    A dense target comes in blocks with the images and masks themselves. For any other target a few million plain
+    numbers are one block, without a copy, and `batch.inputs` is empty: nothing heavy is read for a table of numbers.
+    Rows that are held are read once; others, which are gone through once by each baseline, are not kept.
     """
 
     feed: Feed
@@ -38,20 +61,36 @@ class Blocks:
 
     @classmethod
     def of(cls, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Blocks:
-        """The blocks of those rows whose answer is known."""
-        rows = answered(feed, target, rows)
-        if target in feed.laid or not len(rows):
-            return cls(feed, target, rows)
-        field = feed.tasks[target].target(feed.marks[target], rows)
-        batch = Batch({}, {target: field}, torch.from_numpy(rows), torch.ones(len(rows)))
-        return cls(feed, target, rows, (Block(feed.plain(rows), batch, field),))
+        """The blocks of those rows whose answer is known; held where they are few."""
+        found = cls(feed, target, answered(feed, target, rows))
+        if target in feed.laid or not len(found.rows) or len(found.rows) > found._step():
+            return found
+        return cls.learnt(feed, target, found.rows)
+
+    @classmethod
+    def learnt(cls, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Blocks:
+        """The rows that `taught` gives, as one block that is held."""
+        found = cls(feed, target, rows)
+        return found if target in feed.laid or not len(rows) else cls(feed, target, rows, (found._block(rows),))
 
     def __iter__(self) -> Iterator[Block]:
-        if self.target not in self.feed.laid:
+        if self.held:
             yield from self.held
-            return
-        for _, _, batch in self.feed.cover(self.rows):
-            yield Block(self.feed.plain(batch.rows.numpy()), batch, batch.targets[self.target])
+        elif self.target in self.feed.laid:
+            for _, _, batch in self.feed.cover(self.rows):
+                yield Block(self.feed.plain(batch.rows.numpy()), batch, batch.targets[self.target])
+        elif len(self.rows):
+            step = self._step()
+            for start in range(0, len(self.rows), step):
+                yield self._block(self.rows[start : start + step])
+
+    def _step(self) -> int:
+        return max(1, BLOCK_CELLS // self.feed.plain(self.rows[:1]).shape[1])
+
+    def _block(self, rows: Int[np.ndarray, " some"]) -> Block:
+        field = self.feed.tasks[self.target].target(self.feed.marks[self.target], rows)
+        batch = Batch({}, {self.target: field}, torch.from_numpy(rows), torch.ones(len(rows)))
+        return Block(self.feed.plain(rows), batch, field)
 
 
 Fitted = Mapping[str, Mapping[str, Baseline]]
@@ -66,14 +105,16 @@ def fit_baselines(
     wanted: Callable[[str, str], bool] = lambda target, name: True,
     threads: int = 1,
 ) -> dict[str, dict[str, Baseline]]:
-    """Every baseline of every task that is `wanted`, trained. Targets without a known answer in `train` are left out."""
+    """Every baseline of every task that is `wanted`, trained. Targets without a known answer in `train` are left out.
+
+    Of very many training or validation rows a sample is learnt from (`taught`).
+    """
     fitted: dict[str, dict[str, Baseline]] = {}
     for target, task in feed.tasks.items():
         asked = {name: one for name, one in task.baselines(seed).items() if wanted(target, name)}
-        known = answered(feed, target, train)
-        if not len(known) or not asked:
+        teach, choose = (Blocks.learnt(feed, target, taught(feed, target, rows, seed)) for rows in (train, valid))
+        if not len(teach.rows) or not asked:
             continue
-        teach, choose = Blocks.of(feed, target, known), Blocks.of(feed, target, valid)
         with threadpool_limits(limits=threads):
             for baseline in asked.values():
                 baseline.fit(teach, choose)

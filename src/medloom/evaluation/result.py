@@ -33,14 +33,17 @@ def best_baseline(comparison: Comparison, metrics: Mapping[str, Metric]) -> str 
 
 
 def target_result(
-    comparison: Comparison, metrics: Mapping[str, Metric], shares: Mapping[str, float] | None = None
+    comparison: Comparison,
+    metrics: Mapping[str, Metric],
+    labels: Mapping[str, str] | None = None,
+    shares: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """One target's entry of `metrics.json`: model, baselines, the difference from the best one, and from each.
 
-    Where several members answer together, `members` has each one's share and what it adds: the model's figures less
-    those of the model without it.
+    `labels` are what the baselines are called, by name. Where several members answer together, `members` has each one's
+    share and what it adds: the model's figures less those of the model without it.
     """
-    best = best_baseline(comparison, metrics)
+    best, headline = best_baseline(comparison, metrics), next(iter(metrics))
     members = {
         name.removeprefix(WITHOUT): {
             "share": (shares or {}).get(name.removeprefix(WITHOUT)),
@@ -56,7 +59,10 @@ def target_result(
         "difference": {"baseline": best, **(_plain(comparison.differences[best]) if best is not None else {})},
         "differences": {name: _plain(of) for name, of in comparison.differences.items() if is_baseline(name)},
         **({"members": members} if members else {}),
-        "headline": next(iter(metrics)),
+        "headline": headline,
+        "label": metrics[headline].label,
+        "higher_is_better": metrics[headline].higher_is_better,
+        "labels": dict(labels or {}),
         "rows": comparison.rows,
         "patients": comparison.patients,
         "resamples": comparison.resamples,

@@ -86,9 +86,15 @@ def _forward(networks: Sequence[Network], feed: Feed, batch: Batch) -> dict[str,
 
 
 def _of_one(network: Network, feed: Feed, batch: Batch) -> dict[str, Output]:
-    if feed.windowed is None or len(batch) <= VIEWS_AT_ONCE:
-        return network(batch.inputs)
-    parts = [network(batch.slice(i, i + VIEWS_AT_ONCE).inputs) for i in range(0, len(batch), VIEWS_AT_ONCE)]
+    """Computed where the network is; answers come back to the CPU, where they are lifted, calibrated and decoded."""
+    device = next(network.parameters()).device
+    size = len(batch) if feed.windowed is None else min(len(batch), VIEWS_AT_ONCE)
+    parts = []
+    for start in range(0, len(batch), size):
+        answers = network(batch.slice(start, start + size).to(device).inputs)
+        parts.append({name: {key: t.cpu() for key, t in output.items()} for name, output in answers.items()})
+    if len(parts) == 1:
+        return parts[0]
     return {name: {key: torch.cat([p[name][key] for p in parts]) for key in parts[0][name]} for name in parts[0]}
 
 

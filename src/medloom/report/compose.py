@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -12,19 +12,18 @@ from typing import Any
 import numpy as np
 
 from medloom import __version__, find
+from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
-from medloom.evaluation.intervals import Comparison
+from medloom.evaluation.baseline import answered, taught
+from medloom.evaluation.intervals import MODEL, Comparison
 from medloom.evaluation.learning import Reached
 from medloom.evaluation.result import WITHOUT, target_result
-from medloom.evaluation.sample_size import sample_sizes
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
-from medloom.report.sections import learning_curve, sample_size, standards
+from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
-from medloom.report.standards.computed import Computed
-from medloom.report.standards.known import Known
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Task
 
@@ -50,6 +49,7 @@ class Story:
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
+    audit: Audit | None = None
     curve: tuple[Reached, ...] = ()
     """A learning curve, where one was asked for."""
     texts: Texts = field(default_factory=Texts)
@@ -74,14 +74,25 @@ class Story:
         """Rows, patients, and answers of each part by what they are."""
         cohort = self.prepared.cohort
         parts = {
-            name: {"rows": len(rows), "patients": len(np.unique(cohort.patient[rows]))}
+            name: {"rows": len(rows), "patients": _distinct(cohort.patient[rows])}
             for name, rows in self.parts().items()
         }
         answers = {
             target: {part: dict(self.tally(target, rows)) for part, rows in self.parts().items()}
             for target in self.tasks
         }
-        return {"rows": len(cohort), "patients": len(np.unique(cohort.patient)), "parts": parts, "answers": answers}
+        counts = {"rows": len(cohort), "patients": _distinct(cohort.patient), "parts": parts, "answers": answers}
+        sampled = self.sampled()
+        return counts | ({"baselines": sampled} if sampled else {})
+
+    def sampled(self) -> dict[str, dict[str, int]]:
+        """Targets whose baselines learnt from a sample of the training rows: from how many, of how many."""
+        study, feed = self.prepared.study, self.prepared.feed
+        if not study.evaluate.baselines or not self.trained:
+            return {}
+        train = self.crossed[0].train if self.crossed else self.prepared.fold.train
+        rows = {n: (len(taught(feed, n, train, study.seed)), len(answered(feed, n, train))) for n in self.tasks}
+        return {name: {"learnt_from": some, "of": known} for name, (some, known) in rows.items() if some < known}
 
     def flow(self) -> tuple[Step, ...]:
         """How the rows of the table became those of the parts."""
@@ -90,9 +101,16 @@ class Story:
         left_out = {} if self.crossed else self.prepared.fold.left_out
         for why, rows in left_out.items():
             held[rows] = False
-            patients = len(np.unique(cohort.patient[held]))
+            patients = _distinct(cohort.patient[held])
             steps += [Step("split", why, int(held.sum()), patients, len(rows))] * bool(len(rows))
         return tuple(steps)
+
+    def labels(self, target: str) -> dict[str, str]:
+        """What the target's model, its members and the baselines are called, by name."""
+        count = len(self.team.networks)
+        networks = NETWORK.capitalize() if count == 1 else f"{count} networks"
+        labels = {NETWORK: networks, **{name: one.label for name, one in self.tasks[target].baselines(0).items()}}
+        return {MODEL: " + ".join(labels[member] for member in self.team.members(target)), **labels}
 
     def tally(self, target: str, rows: np.ndarray) -> Mapping[str, int]:
         """Known answers of these rows by what they are."""
@@ -100,21 +118,13 @@ class Story:
         return find.task(options.task).tally(options, self.prepared.marks[target], rows)
 
 
+def _distinct(patient: np.ndarray) -> int:
+    return int(np.count_nonzero(np.bincount(patient)))
+
+
 def compose(story: Story) -> Content:
     """The content of the report, with the sections of all parts of the evaluation."""
-    plain = _plain(story)
-    evaluate, sizes = story.prepared.study.evaluate, sample_sizes(story.prepared)
-    found = (
-        sample_size.section(sizes, evaluate.expected_r_squared),
-        learning_curve.section(story.curve, plain.answers),
-    )
-    told = replace(plain, sections=tuple(section for section in found if section is not None))
-    return replace(told, sections=(*told.sections, *standards.sections(answered(story, told), story.texts)))
-
-
-def answered(story: Story, content: Content) -> Computed:
-    """What the run says of the standards, led to the places that the content has."""
-    return Computed.of(Known(story, content, sample_sizes(story.prepared), content.anchors))
+    return collected(story, _plain(story))
 
 
 def _plain(story: Story) -> Content:
@@ -145,7 +155,8 @@ def _plain(story: Story) -> Content:
             ),
         ),
         inputs=tuple(
-            Input(n, study.inputs[n].modality, m.describe()) for n, m in story.prepared.feed.modalities.items()
+            Input(n, study.inputs[n].modality, {**m.describe(), **_learnt(story, n)})
+            for n, m in story.prepared.feed.modalities.items()
         ),
         training=_training(story),
         study_toml=dump_toml(without_folders(study)),
@@ -156,6 +167,7 @@ def _plain(story: Story) -> Content:
         made=datetime.now(UTC).strftime("%Y-%m-%d"),
         level=study.evaluate.level,
         resamples=study.evaluate.resamples,
+        audit=story.audit,
     )
 
 
@@ -171,7 +183,7 @@ def card(story: Story) -> dict[str, Any]:
         "members": {name: list(story.team.members(name)) for name in story.tasks},
         "counts": story.counts(),
         "figures": {
-            n: target_result(c, story.tasks[n].metrics(), story.team.shares.get(n))
+            n: target_result(c, story.tasks[n].metrics(), story.labels(n), story.team.shares.get(n))
             for n, c in story.comparisons.items()
         },
         "split": {"by": proof["by"], "patients_in_two_parts": proof["patients_in_two_parts"]},
@@ -179,6 +191,14 @@ def card(story: Story) -> dict[str, Any]:
         "index_time": dict(proof["index_time"]),
         "environment": environment(),
     }
+
+
+def _learnt(story: Story, name: str) -> Mapping[str, str]:
+    """What the first network's encoder of an input chose."""
+    if not story.team.networks:
+        return {}
+    encoder = story.team.networks[0].encoders[f"input_{name}"]
+    return story.prepared.feed.modalities[name].learnt(encoder)
 
 
 def environment() -> dict[str, str]:
@@ -199,6 +219,8 @@ def _judged(story: Story) -> str:
             f"The figures come from cross-validation ({_split(story).split(';')[0]}): rows were judged by networks that "
             "had not seen their patient. The network of this bundle was trained on all rows afterwards."
         )
+    if not story.prepared.study.split.judges:
+        return "No row judged this network (split.test = 0): nothing is known of how good it is on new patients."
     return "The figures are of this network, on rows it has not seen."
 
 
@@ -212,12 +234,14 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
             f"{rows}{counts['patients']:,} patients{where}; each of the {judged['patients']:,} patients "
             f"({judged['rows']:,} rows) that the figures are of was judged by networks that had not seen this patient."
         )
+    if not story.prepared.study.split.judges and story.trained:
+        return f"{rows}{counts['patients']:,} patients{where}; nobody was held out, so there are no figures."
     return f"{rows}{counts['patients']:,} patients{where}; the figures are of the {judged['patients']:,} patients ({judged['rows']:,} rows) that were held out."
 
 
 def _answer(story: Story, name: str) -> Answer:
     task = story.tasks[name]
-    labels = {NETWORK: _networks(story), **{key: one.label for key, one in task.baselines(0).items()}}
+    labels = story.labels(name)
     return Answer.of(
         name,
         task.question(),
@@ -226,14 +250,9 @@ def _answer(story: Story, name: str) -> Answer:
         labels,
         task.plots({e: m for e, m in story.measured[name].items() if not e.startswith(WITHOUT)}),
         task.describe(),
-        " + ".join(labels[member] for member in story.team.members(name)),
+        labels[MODEL],
         story.team.shares.get(name),
     )
-
-
-def _networks(story: Story) -> str:
-    count = len(story.team.networks)
-    return NETWORK.capitalize() if count == 1 else f"{count} networks"
 
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
@@ -279,6 +298,9 @@ def _warnings(story: Story) -> list[str]:
         if rare:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)
+    if story.trained and not study.split.judges:
+        found.append("No row judges (split.test = 0): nothing is known of how good this network is on new patients.")
+        absent = set()
     found += [f"{name}: no held-out row has a known answer, so nothing can be said of it." for name in sorted(absent)]
     if story.trained and not len(fold.calibrate):
         found.append(
@@ -290,6 +312,11 @@ def _warnings(story: Story) -> list[str]:
         found.append(
             "That every row is another patient is declared, not checked; if it is wrong, the figures are too good."
         )
+    found += [
+        f"{name}: the baselines learnt from {one['learnt_from']:,} of {one['of']:,} training rows, drawn at random; they "
+        "judge the same rows as the model."
+        for name, one in story.sampled().items()
+    ]
     if story.problems:
         found.append(
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."

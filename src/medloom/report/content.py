@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
 from medloom.report.section import Section
+from medloom.report.standards.said import Computed
 from medloom.task import Metric, Plot
 
 NETWORK = "Network"
@@ -176,6 +178,10 @@ class Content:
     level: float = 0.95
     resamples: int = 1000
     sections: tuple[Section, ...] = ()
+    said: Computed | None = None
+    """What the run says of reporting standards."""
+    audit: Audit | None = None
+    """What the leakage audit found; None where other data were judged. Its findings hold no row id."""
 
     @property
     def anchors(self) -> dict[str, str]:

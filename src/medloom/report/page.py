@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -70,6 +71,26 @@ class Told:
 
 def render(content: Content) -> str:
     """The whole page as text."""
+    training = content.training
+    page = (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            content=content,
+            sections=[_section(place, answer, content.level) for place, answer in enumerate(content.answers, 1)],
+            training=None if training is None else draw(training_plot(training), "training"),
+            purposes=PURPOSES,
+            part_names=NAMES,
+            told_by_chapter=_told(content),
+            event_names=list(dict.fromkeys(name for part in content.parts for name in part.events)),
+        )
+    )
+    return page + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    """The template's surroundings; compiled once a process."""
     environment = Environment(
         loader=PackageLoader("medloom.report", "."),
         autoescape=True,
@@ -79,17 +100,7 @@ def render(content: Content) -> str:
     )
     environment.filters.update(number=number, percent=percent, svg=Markup)
     environment.globals.update(oriented=oriented)
-    training = content.training
-    page = environment.get_template("page.html.jinja").render(
-        content=content,
-        sections=[_section(place, answer, content.level) for place, answer in enumerate(content.answers, 1)],
-        training=None if training is None else draw(training_plot(training), "training"),
-        purposes=PURPOSES,
-        part_names=NAMES,
-        told_by_chapter=_told(content),
-        event_names=list(dict.fromkeys(name for part in content.parts for name in part.events)),
-    )
-    return page + "\n"
+    return environment
 
 
 def write(content: Content, path: Path) -> None:

@@ -16,6 +16,8 @@ NEAREST = 1e-7
 """Probabilities are held this far from 0 and 1 before the logit: about the step of float32 below 1."""
 ITERATIONS = 60
 TOLERANCE = 1e-9
+SMALLEST_SPREAD = 1e-12
+"""Logits that vary less than this are one logit, to which no slope belongs."""
 LONGEST_STEP = 4.0
 """In logits (for the slope: per standard deviation), so that no step ends where every probability is 0 or 1."""
 
@@ -34,11 +36,11 @@ def slope(
         return np.full(len(weight), np.nan)
     truth, logit, weight = prepared
     spread = logit.std()
-    if spread < 1e-12:
+    if spread < SMALLEST_SPREAD:
         return np.full(len(weight), np.nan)
     # On standardised logits both parameters have one scale, which keeps Newton's steps well conditioned.
     design = np.stack([np.ones_like(logit), (logit - logit.mean()) / spread])
-    return _maximum_likelihood(truth, design, np.zeros_like(logit), weight)[:, 1] / spread
+    return maximum_likelihood(truth, design, np.zeros_like(logit), weight)[:, 1] / spread
 
 
 def intercept(
@@ -54,7 +56,7 @@ def intercept(
     if prepared is None:
         return np.full(len(weight), np.nan)
     truth, logit, weight = prepared
-    return _maximum_likelihood(truth, np.ones((1, len(logit))), logit, weight)[:, 0]
+    return maximum_likelihood(truth, np.ones((1, len(logit))), logit, weight)[:, 0]
 
 
 def _prepared(
@@ -65,11 +67,16 @@ def _prepared(
     truth, probability, weight = take(known(truth), truth, probability, weight)
     if not len(truth) or np.isnan(probability).any():
         return None
+    return (truth == 1).astype(np.float64), logits(probability), weight
+
+
+def logits(probability: Shaped[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
+    """Log-odds, held finite."""
     held = np.clip(np.asarray(probability, np.float64), NEAREST, 1 - NEAREST)
-    return (truth == 1).astype(np.float64), np.log(held) - np.log1p(-held), weight
+    return np.log(held) - np.log1p(-held)
 
 
-def _maximum_likelihood(
+def maximum_likelihood(
     truth: Float[np.ndarray, " rows"],
     design: Float[np.ndarray, "parameters rows"],
     offset: Float[np.ndarray, " rows"],

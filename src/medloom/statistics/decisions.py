@@ -88,6 +88,75 @@ def f1(
     return divide(2 * (weight @ (positive * called)), weight @ (positive + called))
 
 
+def mcc(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Matthews' correlation of decision and truth, of two classes; NaN where one of the two does not vary.
+
+    Source: Matthews, "Comparison of the predicted and observed secondary structure of T4 phage lysozyme", BBA 405, 1975.
+    """
+    truth, decision, weight = take(known(truth), truth, decision, weight)
+    positive, called = (truth == 1).astype(np.float64), (decision == 1).astype(np.float64)
+    total = weight.sum(axis=1)
+    share, named, both = (divide(weight @ part, total) for part in (positive, called, positive * called))
+    spread = share * (1 - share) * named * (1 - named)
+    varies = spread > 1e-24
+    return np.where(varies, (both - share * named) / np.sqrt(np.where(varies, spread, 1.0)), np.nan)
+
+
+def positive_likelihood_ratio(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Sensitivity over one minus specificity: what a positive call does to the odds. NaN without a false positive."""
+    return divide(sensitivity(truth, decision, weight), 1 - specificity(truth, decision, weight))
+
+
+def negative_likelihood_ratio(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """One minus sensitivity over specificity: what a negative call does to the odds. NaN where the specificity is 0."""
+    return divide(1 - sensitivity(truth, decision, weight), specificity(truth, decision, weight))
+
+
+def number_needed_to_evaluate(
+    truth: Shaped[np.ndarray, " rows"],
+    decision: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Rows that are called positive for each that is: one over the positive predictive value.
+
+    Source: Romero-Brufau et al., "Why the C-statistic is not informative to evaluate early warning scores", Critical
+    Care 19, 2015.
+    """
+    found = ppv(truth, decision, weight)
+    return divide(np.ones_like(found), found)
+
+
+def prevalence(
+    truth: Shaped[np.ndarray, " rows"], weight: Float[np.ndarray, "resamples rows"]
+) -> Float[np.ndarray, " resamples"]:
+    """Share of positive rows among those whose truth is known."""
+    truth, weight = take(known(truth), truth, weight)
+    return mean(truth == 1, weight)
+
+
+def majority_share(
+    truth: Shaped[np.ndarray, " rows"], weight: Float[np.ndarray, "resamples rows"]
+) -> Float[np.ndarray, " resamples"]:
+    """Share of the rows in the most frequent class: the accuracy of always naming it."""
+    truth, weight = take(known(truth), truth, weight)
+    if not len(truth):
+        return np.full(len(weight), np.nan)
+    counts = np.stack([weight @ (truth == code).astype(np.float64) for code in np.unique(truth)])
+    return divide(counts.max(axis=0), weight.sum(axis=1))
+
+
 def _share(
     among: Shaped[np.ndarray, " rows"],
     counted: Shaped[np.ndarray, " rows"],

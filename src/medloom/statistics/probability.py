@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from medloom.statistics._rows import known, mean, take
+from medloom.statistics.decisions import prevalence
 
 LEAST = float(np.finfo(np.float64).eps)
 """Probabilities are held between this and one minus this, so that one certain mistake does not make the loss infinite."""
@@ -25,6 +26,22 @@ def brier(
     """
     truth, probability, weight = take(known(truth), truth, probability, weight)
     return mean((np.asarray(probability, np.float64) - truth) ** 2, weight)
+
+
+def scaled_brier(
+    truth: Shaped[np.ndarray, " rows"],
+    probability: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """One minus the Brier score over that of always giving the prevalence: 1 is perfect, 0 is no better than that.
+
+    NaN where a resample holds one class only. Source: Steyerberg et al., "Assessing the performance of prediction
+    models", Epidemiology 21, 2010.
+    """
+    share = prevalence(truth, weight)
+    reference = share * (1 - share)
+    varies = reference > 1e-15
+    return np.where(varies, 1 - brier(truth, probability, weight) / np.where(varies, reference, 1.0), np.nan)
 
 
 def log_loss(

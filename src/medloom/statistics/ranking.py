@@ -7,9 +7,11 @@ NaN where a resample cannot estimate it (no positive row, or no negative one), a
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
+from scipy.optimize import brentq
 
 from medloom.statistics._rows import divide, grouped, known, take, tied
+from medloom.statistics.clusters import NOTHING, Bounds, around, members, on_logit_scale, quantile, variance_by_class
 
 
 def auroc(
@@ -47,12 +49,19 @@ def average_precision(
     if not len(truth) or np.isnan(score).any():
         return np.full(len(weight), np.nan)
     order, starts = tied(-np.asarray(score, np.float64))
+    positive = truth[order] == 1
+    if not positive.any():
+        return np.full(len(weight), np.nan)
+    # Only groups of tied rows that hold a positive one count, and only all that is named before is needed of the rest.
+    holding = np.unique(np.searchsorted(starts, np.flatnonzero(positive), side="right") - 1)
+    last = np.append(starts[1:], len(order))[holding] - 1
     ordered = weight[:, order]
-    positive = grouped(ordered * (truth[order] == 1), starts)
-    found = np.cumsum(positive, axis=1)
-    named = np.cumsum(grouped(ordered, starts), axis=1)
+    places = np.flatnonzero(positive)
+    gained = grouped(ordered[:, places], np.searchsorted(places, starts[holding]))
+    named = np.cumsum(ordered, axis=1)[:, last]
+    found = np.cumsum(gained, axis=1)
     precision = np.divide(found, named, out=np.zeros_like(found), where=named > 0)
-    return divide(np.einsum("rg,rg->r", positive, precision), found[:, -1])
+    return divide(np.einsum("rg,rg->r", gained, precision), found[:, -1])
 
 
 def macro_auroc(
@@ -69,3 +78,96 @@ def macro_auroc(
     each = np.stack([auroc(truth == code, probability[:, code], weight) for code in range(probability.shape[1])])
     estimable = ~np.isnan(each)
     return divide(np.where(estimable, each, 0).sum(axis=0), estimable.sum(axis=0).astype(np.float64))
+
+
+def auroc_influence(
+    positive: Bool[np.ndarray, " rows"], score: Shaped[np.ndarray, " rows"]
+) -> Float[np.ndarray, " rows"]:
+    """What each row adds to the AUROC's distance from its expectation, from one sort.
+
+    Source: DeLong, DeLong & Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
+    characteristic curves", Biometrics 44, 1988, by the midranks of Sun & Xu, IEEE Signal Processing Letters 21, 2014.
+    """
+    order, starts = tied(score)
+    size = np.diff(np.append(starts, len(score)))
+    found = np.add.reduceat(positive[order].astype(np.float64), starts)
+    missed = size - found
+    below, above = np.cumsum(missed) - missed / 2, found.sum() - np.cumsum(found) + found / 2
+    placed = np.empty(len(score))
+    placed[order] = np.repeat(np.arange(len(starts)), size)
+    group = placed.astype(np.int64)
+    positives, negatives = found.sum(), missed.sum()
+    area = float((found * below).sum() / (positives * negatives))
+    return np.where(
+        positive,
+        (below[group] / negatives - area) / positives,
+        (above[group] / positives - area) / negatives,
+    )
+
+
+def auroc_interval(
+    truth: Shaped[np.ndarray, " rows"],
+    score: Shaped[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
+    level: float,
+) -> Bounds:
+    """The AUROC with DeLong's interval over patients, on the logit scale, with Student's quantile of the smaller class.
+
+    The logit keeps it inside 0 and 1, and Student's quantile with one degree of freedom less than the patients of the
+    smaller class is what makes it cover where events are few (docs/adr/0018). An area of 0 or 1 has no variance to
+    estimate; it gets the score interval of Newcombe, method 5, of as many rows as there are patients.
+    """
+    rows = known(truth)
+    truth, score, patient = truth[rows], score[rows], patient[rows]
+    positive = truth == 1
+    if not positive.any() or positive.all() or np.isnan(np.asarray(score, np.float64)).any():
+        return NOTHING
+    area = float(auroc(truth, score, np.ones((1, len(truth))))[0])
+    fewest = [members(positive, patient), members(~positive, patient)]
+    if min(fewest) < 2:
+        return (area, float("nan"), float("nan"))
+    spread = np.sqrt(variance_by_class(auroc_influence(positive, score), positive, patient))
+    if 1e-9 < area < 1 - 1e-9 and spread > 0:
+        return on_logit_scale(area, float(spread), quantile(level, min(fewest) - 1))
+    return area_of_no_variance(area, fewest[0], fewest[1], level)
+
+
+def auroc_difference(
+    truth: Shaped[np.ndarray, " rows"],
+    score: Shaped[np.ndarray, " rows"],
+    other: Shaped[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
+    level: float,
+) -> Bounds:
+    """The AUROC of a score minus that of another on the same rows: DeLong's paired interval over patients."""
+    rows = known(truth)
+    truth, score, other, patient = truth[rows], score[rows], other[rows], patient[rows]
+    positive, ones = truth == 1, np.ones((1, len(truth)))
+    unknown = np.isnan(np.asarray(score, np.float64)).any() or np.isnan(np.asarray(other, np.float64)).any()
+    if not positive.any() or positive.all() or unknown:
+        return NOTHING
+    value = float(auroc(truth, score, ones)[0] - auroc(truth, other, ones)[0])
+    fewest = min(members(positive, patient), members(~positive, patient))
+    if fewest < 2:
+        return (value, float("nan"), float("nan"))
+    influence = auroc_influence(positive, score) - auroc_influence(positive, other)
+    spread = np.sqrt(variance_by_class(influence, positive, patient))
+    low, high = around(value, float(spread), quantile(level, fewest - 1))[1:]
+    return (value, max(-1.0, low), min(1.0, high))
+
+
+def area_of_no_variance(area: float, positives: int, negatives: int, level: float) -> Bounds:
+    """The score interval of an area from its value and the two sample sizes.
+
+    Source: Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2",
+    Statistics in Medicine 25, 2006, method 5, with the variance of Hanley & McNeil, 1982.
+    """
+    z, middle = quantile(level), (positives + negatives) / 2 - 1
+
+    def beyond(true: float) -> float:
+        spread = true * (1 - true) * (1 + middle * (1 - true) / (2 - true) + middle * true / (1 + true))
+        return abs(area - true) - z * float(np.sqrt(spread / (positives * negatives)))
+
+    low = brentq(beyond, 1e-12, min(area, 1 - 1e-9)) if area > 0 and beyond(1e-12) > 0 else 0.0
+    high = brentq(beyond, max(area, 1e-9), 1 - 1e-12) if area < 1 and beyond(1 - 1e-12) > 0 else 1.0
+    return (area, float(low), float(high))

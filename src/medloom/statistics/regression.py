@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from scipy.special import xlogy
 
 from medloom.statistics._rows import divide, known, mean, take
+from medloom.statistics.clusters import NOTHING, Bounds
+from medloom.statistics.shares import share
 
 
 class BinnedCurve(NamedTuple):
@@ -69,6 +71,64 @@ def r2(
     variance = mean(centred**2, weight) - average**2
     varies = variance > 1e-12 * (centred**2).max()
     return np.where(varies, 1 - divide(mean((value - truth) ** 2, weight), variance), np.nan)
+
+
+def slope(
+    truth: Shaped[np.ndarray, " rows"],
+    value: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+) -> Float[np.ndarray, " resamples"]:
+    """Slope of the least-squares line of the truth on the prediction; 1 is ideal, below 1 predictions are too extreme.
+
+    NaN where the prediction does not vary.
+    """
+    truth, value, weight = take(known(truth), truth, value, weight)
+    truth, value = np.asarray(truth, np.float64), np.asarray(value, np.float64)
+    if not len(truth) or not np.isfinite(value).all() or value.min() == value.max():
+        return np.full(len(weight), np.nan)
+    x, y = value - value.mean(), truth - truth.mean()
+    middle, height = mean(x, weight), mean(y, weight)
+    spread = mean(x**2, weight) - middle**2
+    varies = spread > 1e-12 * (x**2).max()
+    return np.where(varies, (mean(x * y, weight) - middle * height) / np.where(varies, spread, 1.0), np.nan)
+
+
+def limit_of_agreement(
+    truth: Shaped[np.ndarray, " rows"],
+    value: Shaped[np.ndarray, " rows"],
+    weight: Float[np.ndarray, "resamples rows"],
+    side: float,
+) -> Float[np.ndarray, " resamples"]:
+    """Mean of predicted minus true, and `side` × 1.96 standard deviations of it: between −1 and 1 lie 95 % of normal errors.
+
+    NaN with fewer than two rows of weight.
+    Source: Bland & Altman, "Statistical methods for assessing agreement", Lancet 327, 1986.
+    """
+    truth, value, weight = take(known(truth), truth, value, weight)
+    error = np.asarray(value, np.float64) - np.asarray(truth, np.float64)
+    if not np.isfinite(error).all():
+        return np.full(len(weight), np.nan)
+    total, middle = weight.sum(axis=1), mean(error, weight)
+    squares = mean((error - error.mean()) ** 2, weight) if len(error) else middle
+    offset = middle - (error.mean() if len(error) else 0.0)
+    several = total > 1
+    variance = np.maximum(squares - offset**2, 0.0) * total / np.where(several, total - 1, 1.0)
+    return np.where(several, middle + side * 1.96 * np.sqrt(variance), np.nan)
+
+
+def coverage_interval(
+    truth: Shaped[np.ndarray, " rows"],
+    low: Shaped[np.ndarray, " rows"],
+    high: Shaped[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
+    level: float,
+) -> Bounds:
+    """The share of rows whose interval holds the truth, with Wilson's interval over patients."""
+    rows = known(truth)
+    truth, low, high, patient = truth[rows], low[rows], high[rows], patient[rows]
+    if not len(truth) or np.isnan(low).any() or np.isnan(high).any():
+        return NOTHING
+    return share((low <= truth) & (truth <= high), np.ones(len(truth), bool), patient, level)
 
 
 def poisson_deviance(

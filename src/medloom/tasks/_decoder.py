@@ -79,7 +79,7 @@ def entropy_and_dice(logits: Float[Tensor, "batch classes *patch"], target: Fiel
 
     Source: Milletari, Navab & Ahmadi, "V-Net", 3DV 2016 (soft Dice); the sum as in Isensee et al., Nature Methods 2021.
     """
-    classes = torch.arange(1, logits.shape[1]).view(1, -1, *[1] * (logits.ndim - 2))
+    classes = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, *[1] * (logits.ndim - 2))
     valid = torch.ones_like(target.value, dtype=logits.dtype) if target.valid is None else target.valid.to(logits.dtype)
     log_probability = F.log_softmax(logits, 1)
     entropy = -log_probability.gather(1, target.value[:, None])[:, 0]

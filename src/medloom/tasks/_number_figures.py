@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from medloom.statistics import regression
-from medloom.task import Curve, Measured, Metric, Plot
+from medloom.task import Curve, Measured, Metric, MetricGroup, Plot
 
 Named = tuple[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], bool, str, str]
 
@@ -16,7 +16,28 @@ _FIGURES: tuple[Named, ...] = (
     ("mae", regression.mae, False, "MAE", "mean absolute error, in the unit of the column"),
     ("r2", regression.r2, True, "R²", "share of the variance that is explained"),
     ("bias", regression.bias, False, "Mean error", "predicted minus observed; 0 is ideal"),
+    ("calibration_slope", regression.slope, True, "Calibration slope", "of observed on predicted; 1 is ideal"),
+    (
+        "lower_limit",
+        lambda t, v, w: regression.limit_of_agreement(t, v, w, -1.0),
+        True,
+        "Lower limit of agreement",
+        "mean error less 1.96 standard deviations (Bland and Altman)",
+    ),
+    (
+        "upper_limit",
+        lambda t, v, w: regression.limit_of_agreement(t, v, w, 1.0),
+        False,
+        "Upper limit of agreement",
+        "mean error and 1.96 standard deviations (Bland and Altman)",
+    ),
 )
+_GROUPS: dict[str, MetricGroup] = {
+    "bias": "calibration",
+    "calibration_slope": "calibration",
+    "lower_limit": "calibration",
+    "upper_limit": "calibration",
+}
 _DEVIANCE: Named = ("deviance", regression.poisson_deviance, False, "Poisson deviance", "")
 _HEADLINE = {"squared": "rmse", "absolute": "mae", "huber": "mae", "poisson": "deviance"}
 
@@ -33,6 +54,7 @@ def metrics(loss: str, levels: tuple[float, ...], coverage: float) -> Mapping[st
             False,
             "Pinball loss",
             "mean over the quantiles",
+            "intervals",
         )
     figures["coverage"] = Metric(
         "coverage",
@@ -40,6 +62,8 @@ def metrics(loss: str, levels: tuple[float, ...], coverage: float) -> Mapping[st
         True,
         "Coverage",
         f"share of rows inside their interval; {coverage:g} was asked for",
+        "intervals",
+        lambda m, patient, level: regression.coverage_interval(m["truth"], m["low"], m["high"], patient, level),
     )
     figures["interval_width"] = Metric(
         "interval_width",
@@ -47,13 +71,16 @@ def metrics(loss: str, levels: tuple[float, ...], coverage: float) -> Mapping[st
         False,
         "Interval width",
         "mean, in the unit of the column; smaller is better only where the coverage is right",
+        "intervals",
     )
     return figures
 
 
 def _metric(of: Named) -> Metric:
     name, statistic, higher, label, note = of
-    return Metric(name, lambda m, w: statistic(m["truth"], m["value"], w), higher, label, note)
+    return Metric(
+        name, lambda m, w: statistic(m["truth"], m["value"], w), higher, label, note, _GROUPS.get(name, "error")
+    )
 
 
 def plots(column: str, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from medloom.statistics import survival
+from medloom.statistics import survival, survival_calibration
 from medloom.task import Curve, Measured, Metric, Plot
 
 GROUPS = 5
@@ -24,6 +24,11 @@ def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[
             True,
             "Harrell's concordance",
             "of two rows, the one with the earlier event scores higher",
+            "discrimination",
+            lambda m, patient, level: survival.harrell_interval(m["time"], m["event"], m["score"], patient, level),
+            lambda m, other, patient, level: survival.harrell_difference(
+                m["time"], m["event"], m["score"], other["score"], patient, level
+            ),
         ),
         Metric(
             "uno_concordance",
@@ -31,6 +36,7 @@ def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[
             True,
             "Uno's concordance",
             f"of events before {last:g}; does not depend on the censoring",
+            "discrimination",
         ),
         Metric(
             "integrated_brier",
@@ -41,7 +47,8 @@ def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[
         ),
     ]
     for name, horizon in horizons.items():
-        figures += [_brier(name, horizon, edges.index(horizon)), _auroc(name, horizon, edges.index(horizon))]
+        at = edges.index(horizon)
+        figures += [_brier(name, horizon, at), _auroc(name, horizon, at), *_calibrated(name, horizon, at)]
     return {figure.name: figure for figure in figures}
 
 
@@ -62,7 +69,31 @@ def _auroc(name: str, horizon: float, at: int) -> Metric:
         True,
         f"AUROC at {name}",
         "those with the event by then against those without, weighted for censoring",
+        "discrimination",
     )
+
+
+def _calibrated(name: str, horizon: float, at: int) -> list[Metric]:
+    return [
+        Metric(
+            f"observed_over_expected_{name}",
+            lambda m, w: survival_calibration.observed_over_expected(
+                m["time"], m["event"], m["risk"][:, at], horizon, w
+            ),
+            True,
+            f"Observed over expected at {name}",
+            "risk by Kaplan and Meier over the mean predicted one; 1 is ideal",
+            "calibration",
+        ),
+        Metric(
+            f"ici_{name}",
+            lambda m, w: survival_calibration.index_at(m["time"], m["event"], m["risk"][:, at], horizon, w),
+            False,
+            f"ICI at {name}",
+            "mean distance of the predicted from the smoothed observed risk; 0 is ideal",
+            "calibration",
+        ),
+    ]
 
 
 def plots(

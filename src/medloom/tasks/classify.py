@@ -5,70 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field as Key
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
 
 from medloom.errors import DataError, StudyError, some
-from medloom.find import near
 from medloom.modality import Lifted, Marks
-from medloom.parts import TargetPart
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
+from medloom.tasks._class_options import ClassifyOptions, Kind
+from medloom.tasks._class_reading import count_classes, count_labels, natural, read_classes, read_label
 
 if TYPE_CHECKING:
-    import polars as pl
     from jaxtyping import Float
     from torch import Tensor, nn
 
     from medloom.batch import Field, Gives, Output
     from medloom.cohort.table import Cohort
     from medloom.statistics.sample_size import Needed
-
-Kind = Literal["binary", "multiclass", "multilabel"]
-POSITIVE = {"1": "0", "true": "false", "yes": "no", "y": "n", "present": "absent", "positive": "negative"}
-"""Pairs of class names in which it is plain which one is asked for."""
-MOST_CLASSES = 1000
-
-
-class ClassifyOptions(TargetPart):
-    """Options of `task = "classify"`."""
-
-    task: Literal["classify"] = "classify"
-    column: str | None = Key(None, description="column with the class of each row; empty where unknown")
-    columns: tuple[str, ...] = Key(
-        (), description="columns of 0 and 1, for several labels at once; empty where unknown"
-    )
-    positive: str | None = Key(
-        None,
-        description="of two classes the one that is asked for; needed unless they are 0/1, no/yes, false/true, absent/present or negative/positive",
-    )
-    missing: tuple[str | float, ...] = Key((), description="values that mean unknown")
-    class_weights: Literal["none", "balanced"] = Key(
-        "none", description="balanced: rare classes weigh more in the loss; probabilities stay those of the cohort"
-    )
-    threshold: Literal["youden", "accuracy"] | Annotated[float, Key(gt=0, lt=1)] = Key(
-        "youden", description="how a decision is made of a probability, set on calibration rows; or a fixed number"
-    )
-    calibration: Literal["temperature", "none"] = Key(
-        "temperature", description="temperature scaling on calibration rows"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.column is None) == (not self.columns):
-            raise PydanticCustomError("part", 'give column = "<column>", or columns = [...] for several labels at once')
-        if len(self.columns) == 1 or len(set(self.columns)) != len(self.columns):
-            raise PydanticCustomError("part", "columns needs at least two different names; for one give column")
-        if self.columns and self.positive:
-            raise PydanticCustomError("part", "positive goes with column; labels of columns are 0 and 1")
-        return self
-
-    def text_columns(self) -> tuple[str, ...]:
-        """Columns that hold answers."""
-        return self.columns or (str(self.column),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +79,9 @@ class Classify(Task):
     def read(cls, options: ClassifyOptions, cohort: Cohort) -> Marks:  # type: ignore[override]
         """Class codes of `Marks.names`, −1 unknown; for labels a matrix of 0, 1 and NaN."""
         if options.columns:
-            values = np.stack([_label(options, cohort, name) for name in options.columns], axis=1)
+            values = np.stack([read_label(options, cohort, name) for name in options.columns], axis=1)
             return Marks(values, ~np.isnan(values).all(axis=1), options.columns)
-        text = _known(options, cohort, str(options.column))
-        names = text.unique().drop_nulls().sort().to_list()
-        if len(names) > MOST_CLASSES:
-            raise DataError(
-                f"column {options.column!r} has {len(names)} different values; expected at most {MOST_CLASSES} classes. "
-                'If it holds numbers to predict, the task is task = "regress"'
-            )
-        import polars as pl
-
-        codes = np.full(len(cohort), -1, np.int64)
-        if names:
-            codes = text.replace_strict(names, list(range(len(names))), default=-1, return_dtype=pl.Int64).to_numpy()
-        return Marks(codes, codes >= 0, tuple(names))
+        return read_classes(options, cohort)
 
     @classmethod
     def strata(cls, options: ClassifyOptions, marks: Marks) -> np.ndarray | None:  # type: ignore[override]
@@ -150,13 +91,24 @@ class Classify(Task):
         return np.where(marks.present, np.minimum(np.nansum(marks.values, axis=1), 3), -1).astype(np.int64)
 
     @classmethod
+    def outcomes(cls, options: ClassifyOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
+        """1 in the class of each row and 0 in the others; of two classes the second alone; of labels each."""
+        if options.columns:
+            return np.asarray(marks.values, np.float64)
+        codes = np.asarray(marks.values)
+        first = 1 if len(marks.names) == 2 else 0
+        indicators = (codes[:, None] == np.arange(first, len(marks.names))).astype(np.float64)
+        indicators[codes < 0] = np.nan
+        return indicators
+
+    @classmethod
     def tally(cls, options: ClassifyOptions, marks: Marks, rows: np.ndarray) -> Mapping[str, int]:  # type: ignore[override]
         """Rows of each class; of labels, rows with 1."""
         values = marks.values[rows]
         if options.columns:
             return {name: int(np.nansum(values[:, i])) for i, name in enumerate(marks.names)}
         times = np.bincount(values[values >= 0], minlength=len(marks.names))
-        return dict(sorted(zip(marks.names, map(int, times), strict=True), key=lambda item: _natural(item[0])))
+        return dict(sorted(zip(marks.names, map(int, times), strict=True), key=lambda item: natural(item[0])))
 
     @classmethod
     def summarise(cls, options: ClassifyOptions, marks: Marks, rows: np.ndarray) -> ClassSummary:  # type: ignore[override]
@@ -168,8 +120,9 @@ class Classify(Task):
 
     @classmethod
     def fit(cls, options: ClassifyOptions, summaries: Sequence[ClassSummary]) -> Self:  # type: ignore[override]
+        held: list[Any] = [summary.counts for summary in summaries]
         kind, classes, counts, weights = (
-            _labels(options, summaries) if options.columns else _classes(options, summaries)
+            count_labels(options, held) if options.columns else count_classes(options, held)
         )
         outputs = len(classes) if kind == "multilabel" else 1
         fixed = options.threshold if isinstance(options.threshold, float) else 0.5
@@ -201,20 +154,26 @@ class Classify(Task):
     def head(self, gives: Mapping[str, Gives], width: int) -> nn.Module:
         from medloom.tasks._heads import PooledHead
 
+        if self.options.order:
+            from medloom.tasks._class_losses import OrderedHead
+
+            return OrderedHead(width, self.counts)
         return PooledHead(width, 1 if self.kind == "binary" else len(self.classes))
 
     def loss(self, output: Output, target: Field, inputs: Mapping[str, Field]) -> Float[Tensor, " batch"]:
-        """Cross-entropy of each row. With class weights the logits are shifted by the log weights first, so that
+        """Cross-entropy or focal loss of each row. With class weights the logits are shifted by the log weights first,
 
-        what the head returns stays a logit of the cohort's own prevalence. Source: Menon et al., "Long-tail learning
+        so that what the head returns stays a logit of the cohort's own prevalence. Source: Menon et al., "Long-tail learning
         via logit adjustment", ICLR 2021, equation 10, with the weighted loss's optimum as the shift.
         """
         import torch
         from torch.nn import functional as F
 
+        if self.options.loss == "focal" or self.options.label_noise:
+            return self._corrected_loss(output, target)
         logits = output["logits"]
         weighted = self.options.class_weights != "none"
-        weights = torch.tensor(self.weights if weighted else (), dtype=logits.dtype)
+        weights = torch.tensor(self.weights if weighted else (), dtype=logits.dtype, device=logits.device)
         if self.kind == "multiclass":
             loss = F.cross_entropy(logits + weights.log() if weighted else logits, target.value, reduction="none")
             return (loss * weights[target.value] if weighted else loss) * target.present.float()
@@ -228,6 +187,23 @@ class Classify(Task):
         if loss.shape[1] == 1:
             return loss[:, 0]
         return loss.sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
+
+    def _corrected_loss(self, output: Output, target: Field) -> Float[Tensor, " batch"]:
+        """Focal loss, and loss under label noise."""
+        import torch
+        from torch.nn import functional as F
+
+        from medloom.tasks._class_losses import class_loss, log_both
+
+        logits, several = output["logits"], self.kind == "multiclass"
+        log = F.log_softmax(logits, dim=1)[:, None] if several else log_both(logits)
+        codes = target.value[:, None] if several else target.value.long()
+        weights = None
+        if self.options.class_weights != "none":
+            weights = torch.tensor(self.weights, dtype=logits.dtype, device=logits.device).view(-1, log.shape[-1])
+        loss = class_loss(log, codes, weights, self.options.label_noise, self.options.gamma())
+        known = (target.present[:, None] if target.valid is None else target.valid).to(loss.dtype)
+        return (loss * known).sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
 
     def combine(self, outputs: Sequence[Output], shares: Float[Tensor, " members"] | None = None) -> Output:
         """Logits of the mean of the members' probabilities."""
@@ -255,7 +231,7 @@ class Classify(Task):
             if len(answer) < 10 or len(np.unique(answer)) < 2:
                 continue
             if self.options.calibration == "temperature":
-                temperature[i] = _temperature(score, answer, self.kind)
+                temperature[i] = _temperature(score, answer, self.kind, self.options.label_noise)
             if self.kind != "multiclass":
                 threshold[i] = self._threshold(score / temperature[i], answer, threshold[i])
         return replace(self, temperature=tuple(temperature), threshold=tuple(threshold), calibrated=len(truth) > 0)
@@ -301,9 +277,10 @@ class Classify(Task):
         }
 
     def metrics(self) -> Mapping[str, Metric]:
-        from medloom.tasks import _class_figures
+        from medloom.tasks import _class_figures, _ordinal_figures
 
-        return _class_figures.metrics(self.kind)
+        figures = _class_figures.metrics(self.kind)
+        return _ordinal_figures.metrics(figures) if self.options.order else figures
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
         from medloom.tasks._baselines import GradientBoosting, Logistic, Majority
@@ -342,6 +319,8 @@ class Classify(Task):
         if self.kind == "binary":
             plain = self.classes[1].lower() in ("1", "true", "yes", "y")
             return f"{self.options.column}: {'yes or no' if plain else f'{self.classes[1]} or {self.classes[0]}'}?"
+        if self.options.order:
+            return f"{self.options.column}: how far from {self.classes[0]} to {self.classes[-1]}?"
         names = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
         return (
             f"Which of these apply: {names}?"
@@ -358,92 +337,14 @@ class Classify(Task):
                 **facts,
                 "threshold": f"{self.threshold[0]:.3f} ({self.options.threshold})",
             }
+        if self.options.order:
+            facts["order"] = " < ".join(self.classes)
+        if self.options.loss == "focal":
+            facts["loss"] = f"focal, gamma {self.options.gamma():g}; probabilities are those after calibration"
+        if self.options.label_noise:
+            facts["label noise"] = f"{self.options.label_noise:g} of answers taken to be recorded wrongly"
         facts["temperature"] = ", ".join(f"{t:.3f}" for t in self.temperature) if self.calibrated else "not calibrated"
         return facts
-
-
-def _known(options: ClassifyOptions, cohort: Cohort, name: str) -> pl.Series:
-    """A target column as text, null where unknown."""
-    import polars as pl
-
-    from medloom.cohort.table import canonical
-
-    text = canonical(cohort.column(name, "target"))
-    if not options.missing:
-        return text
-    markers = [f"{marker:g}" if isinstance(marker, float) else str(marker) for marker in options.missing]
-    return pl.select(pl.when(~text.is_in(markers)).then(text)).to_series()
-
-
-def _label(options: ClassifyOptions, cohort: Cohort, name: str) -> np.ndarray:
-    """One label as 0, 1 and NaN."""
-    import polars as pl
-
-    text = _known(options, cohort, name).str.to_lowercase()
-    strange = text.filter(~text.is_in(["0", "1", "true", "false"]) & text.is_not_null())
-    if len(strange):
-        raise DataError(
-            f"column {name!r}: {len(strange)} values are neither 0 nor 1; expected a label of 0 and 1, empty where unknown"
-        )
-    number = text.replace_strict(
-        ["0", "1", "false", "true"], [0.0, 1.0, 0.0, 1.0], default=None, return_dtype=pl.Float64
-    )
-    return number.fill_null(float("nan")).to_numpy()
-
-
-def _classes(
-    options: ClassifyOptions, summaries: Sequence[ClassSummary]
-) -> tuple[Kind, tuple[str, ...], tuple[int, ...], tuple[float, ...]]:
-    total: dict[str, int] = {}
-    for summary in summaries:
-        assert isinstance(summary.counts, Mapping)
-        for name, n in summary.counts.items():
-            total[name] = total.get(name, 0) + n
-    if len(total) < 2:
-        found = f"only the class {next(iter(total))!r}" if total else "no known value"
-        raise DataError(f"column {options.column!r}: {found} in the training rows; expected at least two classes")
-    names = sorted(total, key=_natural)
-    if len(names) == 2:
-        positive = _positive(options, names)
-        names = [next(name for name in names if name != positive), positive]
-    counts = tuple(total[name] for name in names)
-    weights = tuple(sum(counts) / (len(counts) * n) for n in counts)
-    return "binary" if len(names) == 2 else "multiclass", tuple(names), counts, weights
-
-
-def _natural(name: str) -> tuple[int, float, str]:
-    """Numbers in the order of their value, then words."""
-    try:
-        return (0, float(name), name)
-    except ValueError:
-        return (1, 0.0, name)
-
-
-def _positive(options: ClassifyOptions, names: list[str]) -> str:
-    if options.positive is not None:
-        if options.positive not in names:
-            raise DataError(
-                f"positive: no training row has the class {options.positive!r}; {near(options.positive, names)}"
-            )
-        return options.positive
-    for name in names:
-        other = next(word for word in names if word != name)
-        if POSITIVE.get(name.lower()) == other.lower():
-            return name
-    raise DataError(
-        f"column {options.column!r} has the classes {names[0]!r} and {names[1]!r}; say which one is asked for: positive = {names[1]!r}"
-    )
-
-
-def _labels(
-    options: ClassifyOptions, summaries: Sequence[ClassSummary]
-) -> tuple[Kind, tuple[str, ...], tuple[int, ...], tuple[float, ...]]:
-    total = np.sum([np.array(summary.counts) for summary in summaries], axis=0)
-    for name, (zeros, ones) in zip(options.columns, total, strict=True):
-        if not zeros or not ones:
-            raise DataError(f"column {name!r}: the training rows have {zeros} zeros and {ones} ones; expected both")
-    weights = total.sum(axis=1, keepdims=True) / (2 * total)
-    return "multilabel", options.columns, tuple(int(n) for n in total[:, 1]), tuple(float(w) for w in weights.ravel())
 
 
 def _truth(target: Field) -> np.ndarray:
@@ -460,13 +361,19 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.asarray(expit(logits))
 
 
-def _temperature(score: np.ndarray, answer: np.ndarray, kind: Kind) -> float:
+def _temperature(score: np.ndarray, answer: np.ndarray, kind: Kind, noise: float) -> float:
+    """By the likelihood of what is recorded: with label noise a calibration row, too, may be recorded wrongly."""
     from scipy.special import log_softmax
 
     from medloom.tasks._calibration import temperature
 
-    if kind == "multiclass":
-        rows = np.arange(len(answer))
-        return temperature(lambda t: -log_softmax(score / t, axis=1)[rows, answer.astype(int)].mean())
-    sign = np.where(answer > 0.5, 1.0, -1.0)
-    return temperature(lambda t: np.logaddexp(0, -sign * score / t).mean())
+    if kind != "multiclass":
+        score = np.stack([np.zeros_like(score), score], axis=1)
+    rows, codes = np.arange(len(answer)), answer.astype(int)
+    other = noise / (score.shape[1] - 1)
+
+    def loss(value: float) -> float:
+        log = log_softmax(score / value, axis=1)[rows, codes]
+        return float(-(np.logaddexp(log + np.log(1 - noise - other), np.log(other)) if noise else log).mean())
+
+    return temperature(loss)

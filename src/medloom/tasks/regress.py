@@ -121,6 +121,10 @@ class Regress(Task):
         return Marks(values, ~np.isnan(values))
 
     @classmethod
+    def outcomes(cls, options: RegressOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
+        return np.asarray(marks.values, np.float64)[:, None]
+
+    @classmethod
     def strata(cls, options: RegressOptions, marks: Marks) -> np.ndarray | None:  # type: ignore[override]
         """The quarter of the known values that a row lies in."""
         values = marks.values[marks.present]
@@ -184,7 +188,7 @@ class Regress(Task):
         else:
             loss = F.huber_loss(made[:, 0], scaled, reduction="none")
         if self.options.quantiles:
-            level = torch.tensor(self.options.quantiles, dtype=made.dtype)
+            level = torch.tensor(self.options.quantiles, dtype=made.dtype, device=made.device)
             error = scaled[:, None] - made[:, 1:]
             loss = loss + torch.maximum(level * error, (level - 1) * error).mean(dim=1)
         return loss * target.present.to(made.dtype)

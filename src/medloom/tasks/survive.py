@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field as Key
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
 
-from medloom.errors import DataError, StudyError, some
+from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
-from medloom.parts import TargetPart
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
+from medloom.tasks._survive_options import SurviveOptions, chosen_horizons, events, horizon_name
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -24,45 +21,8 @@ if TYPE_CHECKING:
     from medloom.cohort.table import Cohort
     from medloom.statistics.sample_size import Needed
 
-HAPPENED = ("1", "true", "yes")
-CENSORED = ("0", "false", "no")
 FEWEST_EVENTS = 10
 """Events among the calibration rows from which on a temperature is set."""
-
-
-class SurviveOptions(TargetPart):
-    """Options of `task = "survive"`."""
-
-    task: Literal["survive"] = "survive"
-    time: str = Key(description="column with how long each row was followed, from its index time; empty where unknown")
-    event: str = Key(description="column that says whether that time ended with the event (1) or is censored (0)")
-    event_values: tuple[str | float, ...] = Key(
-        (), description="values of event that mean it happened; left out: 1, true and yes"
-    )
-    censored_values: tuple[str | float, ...] = Key(
-        (),
-        description="values of event that mean censored; left out: 0, false and no. Naming a competing event here takes those rows as if they could still have the event",
-    )
-    missing: tuple[str | float, ...] = Key((), description="values of either column that mean unknown")
-    horizons: tuple[Annotated[float, Key(gt=0)], ...] = Key(
-        (),
-        description="times, rising, by which the risk is told, in the unit of time; left out: the quartiles of the event times of the training rows",
-    )
-    bins: int = Key(
-        30, ge=2, le=500, description="intervals of time, at most; each has about as many events of training rows"
-    )
-    calibration: Literal["temperature", "none"] = Key(
-        "temperature", description="temperature scaling of the hazards on calibration rows"
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if list(self.horizons) != sorted(set(self.horizons)):
-            raise PydanticCustomError("part", "horizons needs rising times, all different")
-        both = {_word(v) for v in self.event_values} & {_word(v) for v in self.censored_values}
-        if both or self.time == self.event:
-            raise PydanticCustomError("part", "time and event, event_values and censored_values must differ")
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +36,28 @@ class FollowedSummary:
 
 @dataclass(frozen=True, slots=True)
 class RiskPrediction(Prediction):
-    """`risk` [rows, edges] by each edge of the intervals, and `score`: the risk averaged over time up to the last edge."""
+    """`risk` [rows, edges] by each edge of the intervals, and `score`: its mean over the edges.
+
+    Edges lie where the events of the training rows do, so early risks count as much as there are early events: where
+    hazards cross, a mean over time would rank rows by what few of them live to see.
+
+    With competing events the risk is the cumulative incidence of the event, and `competing` that of the others.
+    """
 
     risk: np.ndarray
     score: np.ndarray
     horizons: Mapping[str, int]
     """Names of the horizons → which edge each is."""
+    competing: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.score)
 
     def columns(self) -> Mapping[str, Any]:
-        return {**{f"risk_{name}": self.risk[:, at] for name, at in self.horizons.items()}, "score": self.score}
+        answers = {f"risk_{name}": self.risk[:, at] for name, at in self.horizons.items()}
+        if self.competing is not None:
+            answers |= {f"competing_{name}": self.competing[:, at] for name, at in self.horizons.items()}
+        return {**answers, "score": self.score}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +65,7 @@ class Survive(Task):
     """Fitted hazards: the edges of the intervals, and the hazards of all training rows together.
 
     Times of exactly 0 are kept: an event at 0 belongs to the first interval, a row censored at 0 teaches nothing.
+    Competing events, where the study names any, are one more cause that may end an interval.
     """
 
     Options: ClassVar[type[SurviveOptions]] = SurviveOptions
@@ -111,6 +82,8 @@ class Survive(Task):
     at_zero: int
     temperature: float = 1.0
     calibrated: bool = False
+    competing: int = 0
+    competing_hazards: tuple[float, ...] = ()
 
     @classmethod
     def columns(cls, options: SurviveOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -118,26 +91,35 @@ class Survive(Task):
 
     @classmethod
     def read(cls, options: SurviveOptions, cohort: Cohort) -> Marks:  # type: ignore[override]
-        """Time and event, 0 or 1, "rows 2"; NaN where unknown. Raises DataError for what cannot be."""
+        """Time and event (0 censored, 1 the event, 2 a competing one), "rows 2"; NaN where unknown.
+
+        Raises DataError for what cannot be.
+        """
         from medloom.tasks._numbers import numbers, refuse
 
         time = numbers(cohort, options.time, options.missing)
         refuse(cohort, options.time, time < 0, "are negative", "expected times from the index time on")
-        event = _events(options, cohort)
+        event = events(options, cohort)
         half = np.isnan(time) != np.isnan(event)
         found = f"stand without {options.event!r}, or are missing where it is known"
         refuse(cohort, options.time, half, found, "expected both or neither; leave both empty where one is unknown")
         return Marks(np.stack([time, event], axis=1), ~np.isnan(time))
 
     @classmethod
+    def outcomes(cls, options: SurviveOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
+        """Whether the event happened, whenever that was."""
+        return np.asarray(marks.values[:, 1:], np.float64)
+
+    @classmethod
     def strata(cls, options: SurviveOptions, marks: Marks) -> np.ndarray:  # type: ignore[override]
-        """Whether the event happened."""
+        """What ended the follow-up."""
         return np.where(marks.present, np.nan_to_num(marks.values[:, 1]), -1).astype(np.int64)
 
     @classmethod
     def tally(cls, options: SurviveOptions, marks: Marks, rows: np.ndarray) -> Mapping[str, int]:  # type: ignore[override]
         event = marks.values[rows, 1]
-        return {"event": int((event == 1).sum()), "censored": int((event == 0).sum())}
+        competing = {"competing": int((event == 2).sum())} if options.competing_values else {}
+        return {"event": int((event == 1).sum()), **competing, "censored": int((event == 0).sum())}
 
     @classmethod
     def summarise(cls, options: SurviveOptions, marks: Marks, rows: np.ndarray) -> FollowedSummary:  # type: ignore[override]
@@ -148,26 +130,32 @@ class Survive(Task):
 
     @classmethod
     def fit(cls, options: SurviveOptions, summaries: Sequence[FollowedSummary]) -> Self:  # type: ignore[override]
-        from medloom.tasks._hazards import marginal
+        from medloom.tasks._hazards import marginal_causes
 
-        counts = np.concatenate([np.array(s.counts, np.int64) for s in summaries])
-        time = np.repeat(np.concatenate([np.array(s.times, np.float64) for s in summaries]), counts)
-        event = np.repeat(np.concatenate([np.array(s.events, np.float64) for s in summaries]), counts)
-        order = np.lexsort((event, time))
-        time, event = time[order], event[order]
+        time, event = _together(summaries)
         ended = time[event == 1]
         if not len(time):
             raise DataError(f"columns {options.time!r}, {options.event!r}: no known value in the training rows")
         if not len(ended) or ended[-1] == 0:
-            found = f"all {len(time)} training rows are censored" if not len(ended) else "every event is at time 0"
+            competing = ", or ended with a competing event" if (event == 2).any() else ""
+            found = "every event is at time 0" if len(ended) else f"all {len(time)} training rows are censored{competing}"  # fmt: skip
             raise DataError(f"column {options.event!r}: {found}; expected events after time 0")
-        horizons = _horizons(options, ended, float(time[-1]))
+        horizons = chosen_horizons(options, ended, float(time[-1]))
         share = np.arange(1, options.bins + 1) / options.bins
         quantiles = np.quantile(ended, share, method="inverted_cdf")
         edges = np.unique(np.concatenate([quantiles[quantiles > 0], horizons]))
-        hazards = tuple(marginal(time, event, edges).tolist())
-        at_zero = int((time == 0).sum())
-        return cls(options, tuple(edges.tolist()), horizons, hazards, len(ended), len(time) - len(ended), at_zero)
+        hazards = marginal_causes(time, event, edges, 2 if options.competing_values else 1)
+        return cls(
+            options,
+            tuple(edges.tolist()),
+            horizons,
+            tuple(hazards[0].tolist()),
+            events=len(ended),
+            censored=int((event == 0).sum()),
+            at_zero=int((time == 0).sum()),
+            competing=int((event == 2).sum()),
+            competing_hazards=tuple(hazards[1].tolist()) if options.competing_values else (),
+        )
 
     def target(self, marks: Marks, rows: np.ndarray) -> Field:
         """Time and event: float64 [batch, 2], 0 where unknown."""
@@ -178,61 +166,95 @@ class Survive(Task):
         values = marks.values[rows]
         return Field(torch.from_numpy(np.nan_to_num(values)), torch.from_numpy(~np.isnan(values[:, 0])))
 
-    def head(self, gives: Mapping[str, Gives], width: int) -> nn.Module:
-        from medloom.tasks._hazards import HazardHead
+    @property
+    def _base(self) -> np.ndarray:
+        """Log-odds [causes, bins] of all training rows together."""
+        from medloom.tasks._hazards import log_odds
 
-        return HazardHead(width, np.array(self.hazards))
+        causes = (self.hazards, self.competing_hazards) if self.competing_hazards else (self.hazards,)
+        return log_odds(np.array(causes))
+
+    def head(self, gives: Mapping[str, Gives], width: int) -> nn.Module:
+        from medloom.tasks._hazards import HazardHead, ProportionalHead
+
+        kind = ProportionalHead if self.options.hazards == "proportional" else HazardHead
+        return kind(width, self._base)
 
     def loss(self, output: Output, target: Field, inputs: Mapping[str, Field]) -> Float[Tensor, " batch"]:
         """Negative log-likelihood of each row's follow-up, in nats."""
         import torch
 
-        from medloom.tasks._hazards import hazard_loss
+        from medloom.tasks._hazards import by_cause, cause_periods_on, hazard_loss
 
-        logits = output["logits"]
-        ended, outlived = (torch.from_numpy(part).to(logits.dtype) for part in self._periods(target))
+        logits = by_cause(output["logits"])
+        edges = torch.tensor(self.edges, dtype=torch.float64, device=logits.device)
+        time, event = target.value.double().T
+        found = cause_periods_on(time, event, edges, 1 + bool(self.competing_hazards))
+        ended, outlived = (part.to(logits.dtype) for part in found)
         return hazard_loss(logits, ended, outlived) * target.present.to(logits.dtype)
 
     def _periods(self, target: Field) -> tuple[np.ndarray, np.ndarray]:
-        from medloom.tasks._hazards import periods
+        from medloom.tasks._hazards import cause_periods
 
         followed = target.value.double().numpy()
-        return periods(followed[:, 0], followed[:, 1], np.array(self.edges))
+        return cause_periods(followed[:, 0], followed[:, 1], np.array(self.edges), 1 + bool(self.competing_hazards))
+
+    def combine(self, outputs: Sequence[Output], shares: Float[Tensor, " members"] | None = None) -> Output:
+        """Log-odds whose risks are the mean of the members' risks."""
+        import torch
+
+        from medloom.tasks._hazards import by_cause, mean_incidence
+
+        logits = torch.stack([by_cause(output["logits"]) for output in outputs])
+        if shares is None:
+            shares = torch.full((len(outputs),), 1 / len(outputs))
+        return {"logits": mean_incidence(logits, shares.to(logits)).view(outputs[0]["logits"].shape)}
 
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
-        """A temperature of the distance of each hazard's log-odds from that of all training rows, by likelihood.
+        """A temperature of the distance of each hazard from that of all training rows, by likelihood.
 
         It is left at 1 where fewer than ten calibration rows have the event.
         """
         from medloom.tasks._calibration import temperature
-        from medloom.tasks._hazards import logit, negative_log_likelihood
+        from medloom.tasks._hazards import by_cause, causes_loss
 
         parts = []
         for output, target in outputs:
             known = target.present.numpy()
-            each = (output["logits"].detach().double().numpy(), *self._periods(target))
+            each = (by_cause(output["logits"]).detach().double().numpy(), *self._periods(target))
             parts.append([part[known] for part in each])
         if self.options.calibration == "none" or not parts:
             return self
         logits, ended, outlived = (np.concatenate(each) for each in zip(*parts, strict=True))
-        if ended.sum() < FEWEST_EVENTS:
+        if ended[:, 0].sum() < FEWEST_EVENTS:
             return self
-        base = logit(np.array(self.hazards))
-        found = temperature(lambda t: negative_log_likelihood(base + (logits - base) / t, ended, outlived))
+        found = temperature(lambda t: causes_loss(self._stretched(logits, t), ended, outlived))
         return replace(self, temperature=found, calibrated=True)
+
+    def _stretched(self, logits: np.ndarray, temperature: float) -> np.ndarray:
+        """Log-odds with their distance from those of all training rows divided by a temperature.
+
+        Of proportional hazards it is the distance of the log hazards, so that they stay proportional.
+        """
+        from medloom.tasks._hazards import log_rates, odds_of_rates
+
+        base = self._base
+        if self.options.hazards == "free":
+            return np.asarray(base + (logits - base) / temperature)
+        start = log_rates(base)
+        return odds_of_rates(start + (log_rates(logits) - start) / temperature)
 
     def decode(self, output: Output | Lifted) -> RiskPrediction:
         """Risks by every edge, from calibrated hazards."""
-        from medloom.tasks._hazards import logit
+        from medloom.tasks._hazards import by_cause, incidence
 
         if isinstance(output, Lifted):
             raise StudyError("survive gives one answer a row and cannot be laid on an input")
-        base = logit(np.array(self.hazards))
-        logits = base + (output["logits"].detach().double().numpy() - base) / self.temperature
-        risk = -np.expm1(-np.cumsum(np.logaddexp(0, logits), axis=1))
-        edges = np.concatenate([[0.0], self.edges])
-        score = np.trapezoid(np.pad(risk, ((0, 0), (1, 0))), edges, axis=1) / edges[-1]
-        return RiskPrediction(risk, score, {_name(h): self.edges.index(h) for h in self.horizons})
+        logits = by_cause(output["logits"]).detach().double().numpy()
+        reached = incidence(self._stretched(logits, self.temperature))
+        risk = reached[:, 0]
+        horizons = {name: self.edges.index(horizon) for name, horizon in self._named.items()}
+        return RiskPrediction(risk, risk.mean(axis=1), horizons, reached[:, 1] if self.competing_hazards else None)
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
         """`time` and `event` with NaN where unknown, `score`, and `risk` "rows edges"."""
@@ -245,14 +267,22 @@ class Survive(Task):
             "risk": prediction.risk,
         }
 
-    def metrics(self) -> Mapping[str, Metric]:
-        from medloom.tasks import _survival_figures
+    @property
+    def _named(self) -> Mapping[str, float]:
+        return {horizon_name(horizon): horizon for horizon in self.horizons}
 
-        return _survival_figures.metrics(self.edges, {_name(h): h for h in self.horizons})
+    def metrics(self) -> Mapping[str, Metric]:
+        from medloom.tasks import _competing_figures, _survival_figures
+
+        figures = _competing_figures if self.competing_hazards else _survival_figures
+        return figures.metrics(self.edges, self._named)
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
+        from medloom.tasks import _competing_baselines
         from medloom.tasks._survive_baselines import CoxPH, GradientBoosting, KaplanMeier
 
+        if self.competing_hazards:
+            return _competing_baselines.baselines(self.edges, seed)
         edges = np.array(self.edges)
         return {
             "kaplan_meier": KaplanMeier(edges, seed),
@@ -261,9 +291,10 @@ class Survive(Task):
         }
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
-        from medloom.tasks import _survival_figures
+        from medloom.tasks import _competing_figures, _survival_figures
 
-        return _survival_figures.plots(self.options.time, self.edges, {_name(h): h for h in self.horizons}, measured)
+        figures = _competing_figures if self.competing_hazards else _survival_figures
+        return figures.plots(self.options.time, self.edges, self._named, measured)
 
     def sample_size(
         self, marks: Marks, rows: np.ndarray, parameters: int, explained: float
@@ -278,58 +309,28 @@ class Survive(Task):
         return {"event": (of_rate(parameters, events / len(time), followed, self.horizons[0], explained), events)}
 
     def question(self) -> str:
-        names = ", ".join(map(_name, self.horizons))
-        return f"{self.options.event}: how likely by {names} {self.options.time}?"
+        names = ", ".join(map(horizon_name, self.horizons))
+        first = ", and before any competing event" if self.competing_hazards else ""
+        return f"{self.options.event}: how likely by {names} {self.options.time}{first}?"
 
     def describe(self) -> Mapping[str, str]:
         zero = f", {self.at_zero} of them followed for no time" if self.at_zero else ""
+        several = bool(self.competing_hazards)
+        competing = f"{self.competing} with a competing one, " if several else ""
+        cause = ", one for each cause; risks are cumulative incidences" if several else ""
         return {
-            "training rows": f"{self.events} with the event, {self.censored} censored{zero}",
-            "intervals of time": f"{len(self.edges)}, up to {_name(self.edges[-1])}",
-            "horizons": ", ".join(map(_name, self.horizons)),
+            "training rows": f"{self.events} with the event, {competing}{self.censored} censored{zero}",
+            "hazards": f"{self.options.hazards}{cause}",
+            "intervals of time": f"{len(self.edges)}, up to {horizon_name(self.edges[-1])}",
+            "horizons": ", ".join(map(horizon_name, self.horizons)),
             "temperature": f"{self.temperature:.3f}" if self.calibrated else "not calibrated",
         }
 
 
-def _word(value: str | float) -> str:
-    return (f"{value:g}" if isinstance(value, float) else str(value)).lower()
-
-
-def _name(horizon: float) -> str:
-    return f"{horizon:.12g}"
-
-
-def _events(options: SurviveOptions, cohort: Cohort) -> np.ndarray:
-    """1 where the event happened, 0 where the row is censored, NaN where neither is known."""
-    from medloom.tasks._numbers import known
-
-    text = known(cohort, options.event, options.missing).str.to_lowercase()
-    happened = [_word(value) for value in options.event_values] or list(HAPPENED)
-    censored = [_word(value) for value in options.censored_values] or [w for w in CENSORED if w not in happened]
-    happened = [word for word in happened if word not in censored]
-    other = text.filter(~text.is_in([*happened, *censored]) & text.is_not_null())
-    if len(other):
-        codes = other.unique().sort().to_list()
-        raise DataError(
-            f"column {options.event!r}: {len(other)} rows hold codes that mean neither the event nor censored "
-            f"({some(codes)}); name them in event_values or censored_values, or leave time and event empty there"
-        )
-    result = np.full(len(cohort), np.nan)
-    result[text.is_in(happened).fill_null(False).to_numpy()] = 1.0
-    result[text.is_in(censored).fill_null(False).to_numpy()] = 0.0
-    return result
-
-
-def _horizons(options: SurviveOptions, ended: np.ndarray, followed: float) -> tuple[float, ...]:
-    """The asked horizons, or quartiles of the rising event times; each at most the longest follow-up."""
-    if options.horizons:
-        late = [horizon for horizon in options.horizons if horizon > followed]
-        if late:
-            raise DataError(
-                f"horizons: {', '.join(map(_name, late))} lies beyond the longest follow-up of the training rows; "
-                f"expected at most {_name(followed)} in column {options.time!r}"
-            )
-        return options.horizons
-    quartiles = np.unique(np.quantile(ended, [0.25, 0.5, 0.75], method="inverted_cdf"))
-    quartiles = quartiles[quartiles > 0]
-    return tuple((quartiles if len(quartiles) else ended[-1:]).tolist())
+def _together(summaries: Sequence[FollowedSummary]) -> tuple[np.ndarray, np.ndarray]:
+    """Times and events of all rows, by rising time."""
+    counts = np.concatenate([np.array(s.counts, np.int64) for s in summaries])
+    time = np.repeat(np.concatenate([np.array(s.times, np.float64) for s in summaries]), counts)
+    event = np.repeat(np.concatenate([np.array(s.events, np.float64) for s in summaries]), counts)
+    order = np.lexsort((event, time))
+    return time[order], event[order]

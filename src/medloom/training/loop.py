@@ -25,7 +25,8 @@ from medloom.feed import Feed
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
 from medloom.parts import TrainPart
-from medloom.training import state
+from medloom.training import distributed, state
+from medloom.training.place import choose
 from medloom.training.plan import Order, Plan
 from medloom.training.state import Progress
 from medloom.training.step import Stepper
@@ -65,63 +66,71 @@ def train(
 ) -> Progress:
     """Trains in place, from `checkpoint` on where it exists; leaves the weights the study asks for in the network.
 
-    Raises Interrupted after SIGINT, with a checkpoint written, and StudyError where the loss is not finite.
+    Inside `distributed.joined` all ranks train together, and rank 0 alone writes and is watched. The network is left
+    where it was trained. Raises Interrupted after SIGINT, with a checkpoint written, and StudyError where the loss is
+    not finite, or cannot be computed in the parts that were asked for.
     """
-    with threads_set(plan.threads), torch.random.fork_rng(devices=[]), _interrupt() as asked:
-        return _train(network, feed, rows, part, plan, checkpoint, watch, asked)
+    ranks = distributed.current()
+    rowwise = {name: task.rowwise for name, task in feed.tasks.items()}
+    distributed.refuse_batchwise(rowwise, ranks, plan.batch, plan.micro_batch)
+    place = choose(part, ranks)
+    threads = max(1, plan.threads // ranks.local_count)
+    with threads_set(threads), torch.random.fork_rng(devices=place.generators), _interrupt() as asked:
+        stepper = Stepper(network, feed.tasks, part, plan, place, ranks)
+        return _train(stepper, feed, rows, checkpoint, watch if ranks.leads else _unwatched, asked)
+
+
+def _unwatched(event: Event) -> None:
+    pass
 
 
 def _train(
-    network: Network,
+    stepper: Stepper,
     feed: Feed,
     rows: tuple[Int[np.ndarray, " train"], Int[np.ndarray, " valid"]],
-    part: TrainPart,
-    plan: Plan,
     checkpoint: Path | None,
     watch: Watch,
     asked: threading.Event,
 ) -> Progress:
-    stepper = Stepper(network, feed.tasks, part, plan)
+    network, part, plan, ranks = stepper.network, stepper.part, stepper.plan, stepper.ranks
     progress, best = Progress(), None
     if checkpoint is not None and checkpoint.exists():
         progress, best = state.load(checkpoint, network, stepper.optimizer)
+    exchange = stepper.join(asked) if ranks.count > 1 else None
     began = saved = time.monotonic()
     watch(Event("start", progress.step, plan.steps))
     network.train()
-    running = torch.tensor(progress.train_loss, dtype=torch.float64)
-    for batch in batches(feed, Order(rows[0], plan.batch, plan.seed), plan, part.workers, progress):
+    running = torch.tensor(progress.train_loss, dtype=torch.float64, device=stepper.place.device)
+    for batch in batches(feed, Order(rows[0], plan.batch, plan.seed), stepper, progress):
         running += stepper.step(batch, progress.step)
         progress.step += 1
         progress.train_steps += 1
         if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
             best = _score(stepper, feed, rows[1], progress, float(running), best)
             running.zero_()
-            seconds = time.monotonic() - began
-            watch(
-                Event(
-                    "score",
-                    progress.step,
-                    plan.steps,
-                    progress.history[-1]["train_loss"],
-                    progress.history[-1].get("valid_loss"),
-                    seconds,
-                )
-            )
+            watch(_scored(progress, plan, time.monotonic() - began))
         elif progress.step % 16 == 0:
             watch(Event("step", progress.step, plan.steps, seconds=time.monotonic() - began))
         due = time.monotonic() - saved > part.checkpoint_seconds
         ended = progress.stopped or progress.step == plan.steps
-        if checkpoint is not None and (due or ended or asked.is_set()):
+        stop = asked.is_set() if exchange is None else exchange.stop
+        if checkpoint is not None and ranks.leads and (due or ended or stop):
             progress.train_loss = float(running)
             state.save(checkpoint, network, best, stepper.optimizer, progress)
             saved = time.monotonic()
-        if asked.is_set() and not ended:
+        if stop and not ended:
+            ranks.wait()
             raise Interrupted(progress.step, plan.steps)
     if part.keep == "best" and best is not None:
         network.load_state_dict(best)
     network.eval()
     watch(Event("stop", progress.step, plan.steps, seconds=time.monotonic() - began))
     return progress
+
+
+def _scored(progress: Progress, plan: Plan, seconds: float) -> Event:
+    line = progress.history[-1]
+    return Event("score", progress.step, plan.steps, line["train_loss"], line.get("valid_loss"), seconds)
 
 
 def _score(
@@ -149,13 +158,21 @@ def _score(
     return best
 
 
-def batches(feed: Feed, order: Order, plan: Plan, workers: int, progress: Progress) -> Iterator[Batch]:
-    """Batches from `progress.step` on. Blocks begin at fixed steps, so that a resumed run gathers the same ones."""
+def batches(feed: Feed, order: Order, stepper: Stepper, progress: Progress) -> Iterator[Batch]:
+    """This rank's rows of each batch, from `progress.step` on, where the network is.
+
+    Blocks of batches begin at fixed steps, so that a resumed run gathers the same ones.
+    """
+    plan, workers, device = stepper.plan, stepper.part.workers, stepper.place.device
+    own = stepper.ranks.slice(plan.batch)
+    size = own.stop - own.start
 
     def gather(block: int) -> Batch:
         start = block * plan.gather
         rows, epoch = order.at(start, min(plan.gather, plan.steps - start))
-        return feed.batch(rows, Draw(plan.seed, epoch))
+        if size < plan.batch:
+            rows, epoch = (whole.reshape(-1, plan.batch)[:, own].ravel() for whole in (rows, epoch))
+        return feed.batch(rows, Draw(plan.seed, epoch)).to(device)
 
     first, last = progress.step // plan.gather, math.ceil(plan.steps / plan.gather)
     with ThreadPoolExecutor(max(1, workers), "gather") as pool:
@@ -167,8 +184,8 @@ def batches(feed: Feed, order: Order, plan: Plan, workers: int, progress: Progre
             gathered = ahead.popleft().result() if workers else gather(block)
             for step in range(block * plan.gather, min((block + 1) * plan.gather, plan.steps)):
                 if step == progress.step and not progress.stopped:
-                    offset = (step - block * plan.gather) * plan.batch
-                    yield gathered.slice(offset, offset + plan.batch)
+                    offset = (step - block * plan.gather) * size
+                    yield gathered.slice(offset, offset + size)
             if progress.stopped:
                 return
 

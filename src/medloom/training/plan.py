@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,11 +19,15 @@ from medloom.feed import Feed
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
 from medloom.parts import TrainPart
+from medloom.training.distributed import ALONE, Ranks
+from medloom.training.place import choose
 from medloom.training.step import Stepper
 
 AUTO_RATE = {"adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3}
 BLOCK_ELEMENTS = 65_536
 """Batches are gathered together until they hold about this many numbers, so that gathering small ones costs little."""
+GRID_ELEMENTS = 4_194_304
+"""Images computed at a time hold about this many numbers at most: their maps need some hundred times as much memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Plan:
     threads: int
     gather: int
     loss_weights: Mapping[str, float]
+    micro_batch: int | None = None
+    """Rows computed at a time; None: all of a batch."""
 
 
 class Order:
@@ -65,16 +71,27 @@ def make_plan(
     rows: Int[np.ndarray, " rows"],
     seed: int,
     loss_weights: Mapping[str, float],
+    ranks: Ranks = ALONE,
 ) -> Plan:
-    """Turns batch "auto", threads "auto" and minutes into numbers. Time is measured here and never again."""
+    """Turns batch "auto", threads "auto" and minutes into numbers. Time is measured here and never again.
+
+    Of several ranks, one measures steps of its own rows; what the sums between ranks take comes on top.
+    """
     batch = _auto_batch(len(rows)) if part.batch == "auto" else min(part.batch, len(rows))
     threads = part.threads if part.threads != "auto" else (os.cpu_count() or 1) if network.on_grids else 1
     elements = _elements(feed, Order(rows, batch, seed), seed)
     gather = max(1, min(64, BLOCK_ELEMENTS // max(1, elements)))
     rate = AUTO_RATE[part.optimizer] if part.learning_rate == "auto" else part.learning_rate
-    draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights))
-    steps = _steps(part, draft, network, feed, rows)
-    return Plan(seed, steps, batch, float(rate), max(1, steps // part.evaluations), threads, gather, dict(loss_weights))
+    micro_batch = _micro_batch(part, batch, elements if network.on_grids else 0, ranks)
+    draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch)
+    steps = _steps(part, draft, network, feed, rows, ranks)
+    return replace(draft, steps=steps, evaluate_every=max(1, steps // part.evaluations))
+
+
+def _micro_batch(part: TrainPart, batch: int, elements: int, ranks: Ranks) -> int | None:
+    own = math.ceil(batch / ranks.count)
+    most = GRID_ELEMENTS * batch // max(elements, 1) if part.micro_batch == "auto" else part.micro_batch
+    return max(1, most) if most < own else None
 
 
 def _auto_batch(rows: int) -> int:
@@ -87,29 +104,39 @@ def _elements(feed: Feed, order: Order, seed: int) -> int:
     return sum(field.value.numel() + sum(t.numel() for t in field.extra.values()) for field in inputs)
 
 
-def _steps(part: TrainPart, draft: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"]) -> int:
+def _steps(
+    part: TrainPart, draft: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], ranks: Ranks
+) -> int:
     if part.steps is not None:
         return part.steps
     if part.minutes is None:
         epochs = 40.0 if part.epochs is None else part.epochs
         return max(1, math.ceil(epochs * len(rows) / draft.batch))
-    return max(1, int(part.minutes * 60 / seconds_a_step(draft, network, feed, rows)))
+    return max(1, int(part.minutes * 60 / seconds_a_step(draft, network, feed, rows, part, ranks)))
 
 
 def seconds_a_step(
-    draft: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], most_seconds: float = 3.0
+    draft: Plan,
+    network: Network,
+    feed: Feed,
+    rows: Int[np.ndarray, " rows"],
+    part: TrainPart,
+    ranks: Ranks = ALONE,
+    most_seconds: float = 3.0,
 ) -> float:
     """Median seconds of a training step, measured on a copy of the network; the first step is not counted."""
+    place, own = choose(part, ranks), ranks.slice(draft.batch)
     trial = copy.deepcopy(network)
     order = Order(rows, draft.batch, draft.seed)
     times: list[float] = []
     began = time.perf_counter()
-    with threads_set(draft.threads), torch.random.fork_rng(devices=[]):
-        stepper = Stepper(trial, feed.tasks, TrainPart(), draft)
+    with threads_set(max(1, draft.threads // ranks.local_count)), torch.random.fork_rng(devices=place.generators):
+        stepper = Stepper(trial, feed.tasks, part, draft, place)
         for step in range(50):
             start = time.perf_counter()
             data, epoch = order.at(step, 1)
-            stepper.step(feed.batch(data, Draw(draft.seed, epoch)), step)
+            # Reading the loss waits for a GPU to be done.
+            float(stepper.step(feed.batch(data[own], Draw(draft.seed, epoch[own])).to(place.device), step))
             times.append(time.perf_counter() - start)
             if time.perf_counter() - began > most_seconds and len(times) > 1:
                 break

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,34 +18,73 @@ from medloom.feed import Feed
 from medloom.model.assembly import Network
 from medloom.parts import TrainPart
 from medloom.task import Task
+from medloom.training.distributed import ALONE, Exchange, Ranks
+from medloom.training.place import CPU, Place, in_float32
 
 if TYPE_CHECKING:
     from medloom.training.plan import Plan
 
 
 class Stepper:
-    """A network with its optimiser: one call of `step` is one step."""
+    """A network with its optimiser: one call of `step` is one step, of this rank's rows of a batch."""
 
-    def __init__(self, network: Network, tasks: Mapping[str, Task], part: TrainPart, plan: Plan) -> None:
-        self.network, self.tasks, self.part, self.plan = network, tasks, part, plan
+    def __init__(
+        self,
+        network: Network,
+        tasks: Mapping[str, Task],
+        part: TrainPart,
+        plan: Plan,
+        place: Place = CPU,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.network, self.tasks, self.part, self.plan = network.to(place.device), tasks, part, plan
+        self.place, self.ranks = place, ranks
+        self.exchange: Exchange | None = None
         self._trained = [p for p in network.parameters() if p.requires_grad]
         self._decayed = [p.detach() for p in self._trained if p.ndim >= 2] if part.weight_decay else []
         self.optimizer = make_optimizer(self._trained, part, plan.learning_rate)
 
+    def join(self, asked: threading.Event) -> Exchange:
+        """Steps with all ranks from now on, from rank 0's weights; whoever sets `asked` stops all of them."""
+        self.exchange = Exchange(self.ranks, self._trained, asked)
+        self.exchange.begin(list(self.network.state_dict().values()))
+        return self.exchange
+
     def step(self, batch: Batch, step: int) -> Tensor:
-        """Loss of the batch before the step, detached. Dropout is a function of (seed, step)."""
-        torch.default_generator.manual_seed(seed_of(self.plan.seed, "dropout", step))
+        """Loss of the batch before the step, detached. Dropout is a function of (seed, step), and of a rank after 0."""
+        place = (self.ranks.rank,) if self.ranks.rank else ()
+        self.place.seed(seed_of(self.plan.seed, "dropout", step, *place))
         rate = self.plan.learning_rate * rate_share(self.part.schedule, step, self.plan.steps)
         self.optimizer.param_groups[0]["lr"] = rate
         for parameter in self._trained:
             parameter.grad = None
-        loss = torch.dot(self.loss(batch), batch.weight) / self.plan.batch
-        loss.backward()
+        loss = self._backward(batch)
+        if self.exchange is not None:
+            loss = self.exchange.sum(loss)
         self._clip()
         if self._decayed:
             torch._foreach_mul_(self._decayed, 1 - rate * self.part.weight_decay)
         self.optimizer.step()
-        return loss.detach()
+        return loss
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Adds the gradient of the rows' share of the batch's loss, part after part; returns that share, detached."""
+        total = None
+        for part in self._parts(batch):
+            loss = torch.dot(self.loss(part), part.weight) / self.plan.batch
+            loss.backward()
+            total = loss.detach() if total is None else total + loss.detach()
+        assert total is not None
+        return total
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        """The batch, or as many rows of it at a time as the plan says."""
+        size = self.plan.micro_batch or len(batch)
+        if len(batch) <= size:
+            yield batch
+            return
+        for start in range(0, len(batch), size):
+            yield batch.slice(start, start + size)
 
     def _clip(self) -> None:
         """Scales all gradients so that their joint norm is at most `clip_norm`."""
@@ -58,7 +98,12 @@ class Stepper:
 
         Members of an ensemble learn each by its own loss; what is scored is the prediction that they make together.
         """
-        outputs = self.network.apart(batch.inputs) if self.network.training else self._together(batch)
+        if self.place.bfloat16:
+            with torch.autocast(self.place.device.type, torch.bfloat16):
+                outputs = self._outputs(batch)
+            outputs = {name: tuple(map(in_float32, parts)) for name, parts in outputs.items()}
+        else:
+            outputs = self._outputs(batch)
         losses = []
         for name, task in self.tasks.items():
             share = self.plan.loss_weights[name] / len(outputs[name])
@@ -67,18 +112,22 @@ class Stepper:
                 losses.append(loss if share == 1 else share * loss)
         return sum(losses[1:], start=losses[0])
 
-    def _together(self, batch: Batch) -> dict[str, tuple[Output, ...]]:
+    def _outputs(self, batch: Batch) -> dict[str, tuple[Output, ...]]:
+        if self.network.training:
+            return self.network.apart(batch.inputs)
         return {name: (output,) for name, output in self.network(batch.inputs).items()}
 
     def score(self, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
-        """Mean loss of these rows, each row counted by its share of views."""
+        """Mean loss of these rows over all ranks, each row counted by its share of views."""
         self.network.eval()
-        total, count = 0.0, 0
+        total, count = 0.0, 0.0
         with torch.inference_mode():
-            for _, _, batch in feed.cover(rows):
-                total += float(torch.dot(self.loss(batch), batch.weight))
-                count += len(batch)
+            for _, _, batch in feed.cover(self.ranks.share(rows)):
+                for part in self._parts(batch.to(self.place.device)):
+                    total += float(torch.dot(self.loss(part), part.weight))
+                    count += len(part)
         self.network.train()
+        total, count = self.ranks.total((total, count))
         return total / count
 
 

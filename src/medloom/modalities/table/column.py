@@ -7,10 +7,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.cohort.codes import System
 from medloom.errors import StudyError
 from medloom.parts import Strict
 
-Kind = Literal["numeric", "category", "boolean", "ordinal", "datetime", "duration"]
+Kind = Literal["numeric", "category", "boolean", "ordinal", "datetime", "duration", "code"]
 SECONDS = {"s": 1.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "week": 604_800.0}
 """Units that a duration may be read in, and how long each is."""
 
@@ -19,7 +20,7 @@ class Column(Strict):
     """One column of a table."""
 
     kind: Kind = Field(
-        description="numeric: a measured number; category: one of a few words or codes; boolean: true or false, yes or no, 1 or 0; ordinal: one of a few words that have an order; datetime: a date, read as days before the index time; duration: 3 d, 12:30 (hours and minutes), P3DT4H"
+        description="numeric: a measured number; category: one of a few words or codes; boolean: true or false, yes or no, 1 or 0; ordinal: one of a few words that have an order; datetime: a date, read as days before the index time; duration: 3 d, 12:30 (hours and minutes), P3DT4H; code: diagnoses, drugs or other codes, any number a row"
     )
     unit: str | None = Field(
         None, description="numeric: unit of measurement of what is read; duration: s, min, h, d or week"
@@ -41,6 +42,45 @@ class Column(Strict):
     out_of_range: Literal["refuse", "missing"] = Field(
         "refuse", description="refuse the data, or read impossible values as missing"
     )
+
+    system: System | None = Field(
+        None,
+        description="code: icd9 (chapter, three digits, code), icd10 (chapter, letter and two, code), atc (its five levels), none (the code alone)",
+    )
+    separator: str | None = Field(
+        None, min_length=1, description='code: what parts several codes in one cell, such as ";"'
+    )
+    columns: tuple[str, ...] | None = Field(
+        None, min_length=1, description="code: columns of the table that hold the codes; left out: the one of this name"
+    )
+    primary: str | None = Field(None, description="code: that of the columns whose first code is the main one")
+    pool: Literal["mean", "sum"] | None = Field(
+        None, description="code: how the vectors of a row's codes become one; left out: mean"
+    )
+    encoding: Literal["embedding", "target", "both"] = Field(
+        "embedding",
+        description="category, code: a learnt vector; or target: the mean answer of the training rows with this word, out of fold; or both",
+    )
+    smoothing: float = Field(
+        20.0, gt=0, description="encoding target and both: how many rows the mean of all others counts for beside a word's own"
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _coded(self) -> Self:
+        given = [key for key in ("system", "separator", "columns", "primary", "pool") if getattr(self, key) is not None]
+        if self.kind != "code" and given:
+            raise PydanticCustomError("part", '{key} goes with kind = "code"', {"key": given[0]})
+        if self.kind == "code" and self.system is None:
+            raise PydanticCustomError("part", 'kind = "code" needs system = "icd9", "icd10", "atc" or "none"')
+        if self.columns is not None and len(set(self.columns)) != len(self.columns):
+            raise PydanticCustomError("part", "columns names a column twice")
+        if self.primary is not None and self.primary not in (self.columns or ()):
+            raise PydanticCustomError("part", "primary is one of columns")
+        if self.encoding != "embedding" and self.kind not in ("category", "code"):
+            raise PydanticCustomError("part", "encoding goes with category and code columns")
+        if "smoothing" in self.model_fields_set and self.encoding == "embedding" and self.smoothing != 20.0:
+            raise PydanticCustomError("part", 'smoothing goes with encoding = "target" or "both"')
+        return self
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

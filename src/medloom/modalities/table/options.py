@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from medloom.find import near
 from medloom.modalities.table.column import Column
-from medloom.parts import InputPart, Share
+from medloom.parts import InputPart, Share, Strict
 
 ENCODERS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {"hidden": (128, 64), "activation": "relu", "norm": "layer"},
@@ -32,6 +32,21 @@ Positive = Annotated[int, Field(ge=1, le=65_536)]
 
 MOST_EMBEDDED = 200
 """Numbers that are embedded by quantiles where the study does not say how: more of them would make the network large."""
+
+
+class Select(Strict):
+    """Which numbers are kept. Categories and codes always are."""
+
+    by: Literal["variance", "mutual_information", "gates"] = Field(
+        description="variance: those that vary most, as they are read (for columns of one unit); mutual_information: those that tell most of the answers, each alone; gates: the network learns which to let through"
+    )
+    keep: Annotated[float, Field(gt=0)] = Field(description="how many numbers, or below 1 the share of them")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.keep >= 1 and self.keep != int(self.keep):
+            raise PydanticCustomError("part", "keep is a whole number, or a share below 1")
+        return self
 
 
 def _said(choice: str | None) -> str:
@@ -105,6 +120,8 @@ class TableOptions(InputPart):
         None, description="hash: buckets of each column; left out: 256"
     )
 
+    select: Select | None = Field(None, description="keep only some of the numbers, chosen from training rows")
+
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, raw: Any) -> Any:
@@ -131,6 +148,12 @@ class TableOptions(InputPart):
                         "{why}",
                         {"why": f"{key} goes with {choice} = {owners}, and {choice} is {_said(chosen)}; take it out"},
                     )
+        if self.category == "hash" and any(
+            column.kind == "category" and column.encoding != "embedding" for column in self.columns.values()
+        ):
+            raise PydanticCustomError(
+                "part", 'encoding by answers needs the words: it goes with category = "embedding"'
+            )
         if self.encoder == "transformer":
             if self.numeric_width is not None:
                 raise PydanticCustomError("part", "numeric_width does not go with the transformer: give width")
@@ -147,7 +170,17 @@ class TableOptions(InputPart):
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
-        return tuple(n for n, column in self.columns.items() if column.kind in ("category", "ordinal", "duration"))
+        words = ("category", "ordinal", "duration", "code")
+        return tuple(source for name in self.named(*words) for source in self.sources(name))
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """Columns of the table that this column is read from: several may hold the codes of one."""
+        return self.columns[name].columns or (name,)
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """All columns of the table that are read, each once."""
+        return tuple(dict.fromkeys(source for name in self.columns for source in self.sources(name)))
 
     def markers(self, name: str) -> tuple[Any, ...]:
         """Values that mean missing in this column."""
@@ -159,12 +192,17 @@ class TableOptions(InputPart):
 
     @property
     def numbers(self) -> list[str]:
-        """Names of the columns that are read as numbers: all but categories."""
-        return [name for name, column in self.columns.items() if column.kind != "category"]
+        """Names of the columns that are read as numbers: all but categories and codes."""
+        return [name for name, column in self.columns.items() if column.kind not in ("category", "code")]
+
+    @property
+    def coded(self) -> list[str]:
+        """Names of the columns that are read as the mean answer of their words."""
+        return [name for name, column in self.columns.items() if column.encoding != "embedding"]
 
     def completed(self, columns: Mapping[str, Column]) -> Self:
         """The options with these columns, and with what depends on how many there are."""
-        numbers = sum(column.kind not in ("category", "boolean", "ordinal") for column in columns.values())
+        numbers = sum(column.kind not in ("category", "boolean", "ordinal", "code") for column in columns.values())
         small = self.encoder == "tabm" and numbers <= MOST_EMBEDDED
         numeric = self.numeric or ("piecewise" if small else "plain")
         return self.model_validate({**dict(self), "columns": columns, "numeric": numeric})

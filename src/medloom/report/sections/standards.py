@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from medloom.report.section import Link, Paragraph, Section, Table
-from medloom.report.standards.answers import Answered, counted
 from medloom.report.standards.authors import Texts
 from medloom.report.standards.card import UNSAID
-from medloom.report.standards.computed import NOTES, Computed
+from medloom.report.standards.computed import NOTES
 from medloom.report.standards.items import CITED
+from medloom.report.standards.said import Answered, Computed, counted
 
 
 def sections(computed: Computed, texts: Texts) -> tuple[Section, ...]:

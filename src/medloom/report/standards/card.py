@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from medloom.evaluation.intervals import Estimate
-from medloom.report.standards.answers import Answered, Answers, Said
-from medloom.report.standards.known import CALIBRATION, Known
+from medloom.report.standards.known import CALIBRATION, Answers, Known
+from medloom.report.standards.said import Answered, Measured, Said
 
 NAMESPACE = "https://mc.chai.org/v0.2/schema.xsd"
 UNSAID = "Not stated by the authors."
@@ -22,17 +21,6 @@ METRICS = {
     "SafetyReliability": "safety",
 }
 """Groups of figures by their element, and how their goal is called among the fields."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One group of figures: each with a label, and what is to be said of them."""
-
-    results: tuple[tuple[str, Estimate], ...]
-    interpretation: str
-    kind: str
-    data: str
-    process: str
 
 
 def measured(known: Known) -> dict[str, Measured]:

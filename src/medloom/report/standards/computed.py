@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from medloom import fitted
 from medloom.report.standards import card, probast, tripod
-from medloom.report.standards.answers import Answered, Said, asked, counted, together
 from medloom.report.standards.authors import Texts
-from medloom.report.standards.card import Measured
-from medloom.report.standards.items import CITED
-from medloom.report.standards.known import Known
+from medloom.report.standards.items import CITED, Standard, items
+from medloom.report.standards.known import Answers, Known
+from medloom.report.standards.said import Answered, Computed, Said, counted
 
 FILE = "standards.json"
 NOTES = {
@@ -23,52 +20,34 @@ NOTES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """What the run says, by standard and item; and its figures by the groups of the card."""
-
-    tripod: Mapping[str, Said]
-    probast: Mapping[str, Said]
-    card: Mapping[str, Said]
-    figures: Mapping[str, Measured]
-    level: float
-
-    @classmethod
-    def of(cls, known: Known) -> Computed:
-        """Everything that a run knows of itself."""
-        return cls(
-            asked("tripod", tripod.ANSWERS, known),
-            asked("probast", probast.ANSWERS, known),
-            asked("card", card.ANSWERS, known),
-            card.measured(known),
-            known.content.level,
-        )
-
-    def tripod_with(self, texts: Texts) -> tuple[Answered, ...]:
-        """All items of TRIPOD+AI."""
-        return together("tripod", self.tripod, texts)
-
-    def probast_with(self, texts: Texts) -> tuple[Answered, ...]:
-        """All signalling questions of PROBAST+AI."""
-        return together("probast", self.probast, texts)
-
-    def card_with(self, texts: Texts) -> tuple[Answered, ...]:
-        """All fields of the model card."""
-        return together("card", self.card, texts)
+def computed(known: Known) -> Computed:
+    """Everything that a run knows of itself."""
+    return Computed(
+        _asked("tripod", tripod.ANSWERS, known),
+        _asked("probast", probast.ANSWERS, known),
+        _asked("card", card.ANSWERS, known),
+        card.measured(known),
+        known.content.level,
+    )
 
 
-def files(computed: Computed, texts: Texts) -> dict[str, str]:
+def _asked(standard: Standard, answers: Answers, known: Known) -> dict[str, Said]:
+    said = {key: answers[key](known) for key in items(standard) if key in answers}
+    return {key: one for key, one in said.items() if one is not None}
+
+
+def files(of: Computed, texts: Texts) -> dict[str, str]:
     """The files of a run by their names: the two lists, and the model card."""
     return {
-        "tripod.md": markdown("TRIPOD+AI", "tripod", computed.tripod_with(texts)),
-        "probast.md": markdown("PROBAST+AI", "probast", computed.probast_with(texts)),
-        "model-card.xml": card.xml(computed.card_with(texts), computed.figures, computed.level),
+        "tripod.md": markdown("TRIPOD+AI", "tripod", of.tripod_with(texts)),
+        "probast.md": markdown("PROBAST+AI", "probast", of.probast_with(texts)),
+        "model-card.xml": card.xml(of.card_with(texts), of.figures, of.level),
     }
 
 
-def dump(computed: Computed) -> str:
+def dump(of: Computed) -> str:
     """What is kept with the run, as JSON."""
-    return json.dumps(fitted.dump(computed), indent=1) + "\n"
+    return json.dumps(fitted.dump(of), indent=1) + "\n"
 
 
 def load(folder: Path) -> Computed | None:

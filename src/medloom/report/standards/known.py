@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from medloom.evaluation.intervals import Estimate
 from medloom.evaluation.sample_size import SampleSize
 from medloom.report.content import Answer, Content
+from medloom.report.standards.said import Said
 from medloom.report.verdict import number, percent, verdict
 
 if TYPE_CHECKING:
@@ -226,3 +227,7 @@ def _missing(name: str, feed: Any, rows: np.ndarray) -> str:
         f"{said}, {int(gaps.any(axis=1).sum()):,} with a missing number (in {int(columns.sum())} of {len(columns)} plain "
         f"numbers, of one at most {gaps.mean(axis=0).max():.1%})"
     )
+
+
+Answers = Mapping[str, Callable[[Known], Said | None]]
+"""For each item that a run can say something of, how it does; None where this run cannot."""

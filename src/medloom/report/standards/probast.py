@@ -6,8 +6,8 @@ Source: Moons et al., "PROBAST+AI", BMJ 388:e082505, 2025; for the size of an ev
 
 from __future__ import annotations
 
-from medloom.report.standards.answers import Answers, Said
-from medloom.report.standards.known import CALIBRATION, USEFULNESS, Known
+from medloom.report.standards.known import Answers, CALIBRATION, USEFULNESS, Known
+from medloom.report.standards.said import Said
 
 EVENTS = 100
 """Events, and rows without, that an evaluation should have at least."""

@@ -5,8 +5,8 @@ Source: Collins et al., "TRIPOD+AI statement", BMJ 385:e078378, 2024.
 
 from __future__ import annotations
 
-from medloom.report.standards.answers import Answers, Said
-from medloom.report.standards.known import CALIBRATION, Known
+from medloom.report.standards.known import Answers, CALIBRATION, Known
+from medloom.report.standards.said import Said
 from medloom.report.verdict import percent
 
 ELSEWHERE = "The model was developed in another run; this one only evaluates it."

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.batch import Encoded, Field, Gives
+from medloom.modalities.table.encoders.code_bag import CodeBag
+from medloom.modalities.table.encoders.features import gates_of
 from medloom.modalities.table.encoders.numeric import Numbers
+from medloom.modalities.table.layout import Layout
 from medloom.modalities.table.options import TableOptions
 
 
@@ -64,16 +67,17 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Columns as tokens → the gathering token. Missing numbers are not attended to; a missing category is a word."""
 
-    def __init__(
-        self, options: TableOptions, edges: tuple[tuple[float, ...], ...], numeric: int, vocabulary: tuple[int, ...]
-    ) -> None:
+    def __init__(self, options: TableOptions, layout: Layout) -> None:
         super().__init__()
-        width = options.the("width")
-        self.numbers = Numbers(options, edges, numeric, width) if numeric else None
+        width, numeric = options.the("width"), layout.numbers
+        self.numbers = Numbers(options, layout.edges, numeric, width) if numeric else None
         self.column = nn.Parameter(torch.randn(numeric, width) * 0.02) if numeric else None
-        self.embeddings = nn.ModuleList(nn.Embedding(words, width) for words in vocabulary)
+        self.embeddings = nn.ModuleList(nn.Embedding(words, width) for words in layout.vocabulary)
+        self.bags = nn.ModuleList(CodeBag(bag, width) for bag in layout.bags)
+        self.bag_names = tuple(bag.name for bag in layout.bags)
         for embedding in self.embeddings:
             nn.init.normal_(embedding.weight, std=width**-0.5)  # type: ignore[arg-type]
+        self.gates = gates_of(options, layout)
         self.gather = nn.Parameter(torch.randn(width) * width**-0.5)
         self.missing = nn.Linear(numeric, width, bias=False) if options.missing_indicators and numeric else None
         self.blocks = nn.ModuleList(
@@ -91,16 +95,21 @@ class Transformer(nn.Module):
     def _tokens(self, field: Field) -> tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
         """The gathering token first, which always stands, then numbers, then categories."""
         absent = field.extra["missing"]
+        passes = self.gates() if self.gates is not None else torch.ones_like(absent[0])
         gather = self.gather.expand(len(absent), -1)
         if self.missing is not None:
-            gather = gather + self.missing(absent)
+            gather = gather + self.missing(absent * passes)
         tokens = [gather[:, None]]
-        valid = [torch.ones(len(absent), 1, dtype=torch.bool)]
+        valid = [torch.ones(len(absent), 1, dtype=torch.bool, device=absent.device)]
         if self.numbers is not None:
-            tokens.append(self.numbers(field.value, absent) + self.column)
-            valid.append(absent < 0.5)
+            tokens.append((self.numbers(field.value, absent) + self.column) * passes[:, None])
+            valid.append((absent < 0.5) & (passes > 0.5))
         if self.embeddings:
             codes = field.extra["codes"]
             tokens.append(torch.stack([embed(codes[:, i]) for i, embed in enumerate(self.embeddings)], dim=1))
             valid.append(torch.ones_like(codes, dtype=torch.bool))
+        for name, bag in zip(self.bag_names, self.bags, strict=True):
+            found = bag(field)
+            tokens.append(found)
+            valid.append((field.extra[name] > 0).flatten(1).any(dim=1)[:, None].expand(-1, found.shape[1]))
         return torch.cat(tokens, dim=1), torch.cat(valid, dim=1)

@@ -1,14 +1,14 @@
-"""An item with what the run and the authors say of it."""
+"""What the run and the authors say of the items of standards, as plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from medloom.evaluation.intervals import Estimate
 from medloom.report.standards.authors import Texts, answered
 from medloom.report.standards.items import Item, Standard, items
-from medloom.report.standards.known import Known
 
 State = Literal["answered by the run", "the run in part", "written by the authors", "for the authors", "not applicable"]
 
@@ -26,10 +26,6 @@ class Said:
     applies: bool = True
 
 
-Answers = Mapping[str, Callable[[Known], Said | None]]
-"""For each item that a run can say something of, how it does; None where this run cannot."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answered:
     """One item as a reader sees it."""
@@ -39,12 +35,6 @@ class Answered:
     text: str
     verdict: str = ""
     links: tuple[tuple[str, str], ...] = ()
-
-
-def asked(standard: Standard, answers: Answers, known: Known) -> dict[str, Said]:
-    """What the run says of every item that it can say something of."""
-    said = {key: answer(known) for key, answer in answers.items() if key in items(standard)}
-    return {key: one for key, one in said.items() if one is not None}
 
 
 def together(standard: Standard, run: Mapping[str, Said], texts: Texts) -> tuple[Answered, ...]:
@@ -75,3 +65,37 @@ def counted(answers: tuple[Answered, ...]) -> str:
     for one in answers:
         states[one.state] = states.get(one.state, 0) + 1
     return ", ".join(f"{number} {state}" for state, number in states.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One group of figures: each with a label, and what is to be said of them."""
+
+    results: tuple[tuple[str, Estimate], ...]
+    interpretation: str
+    kind: str
+    data: str
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What the run says, by standard and item; and its figures by the groups of the card."""
+
+    tripod: Mapping[str, Said]
+    probast: Mapping[str, Said]
+    card: Mapping[str, Said]
+    figures: Mapping[str, Measured]
+    level: float
+
+    def tripod_with(self, texts: Texts) -> tuple[Answered, ...]:
+        """All items of TRIPOD+AI."""
+        return together("tripod", self.tripod, texts)
+
+    def probast_with(self, texts: Texts) -> tuple[Answered, ...]:
+        """All signalling questions of PROBAST+AI."""
+        return together("probast", self.probast, texts)
+
+    def card_with(self, texts: Texts) -> tuple[Answered, ...]:
+        """All fields of the model card."""
+        return together("card", self.card, texts)

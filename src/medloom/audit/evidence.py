@@ -1,0 +1,212 @@
+"""What the audit looks at: the columns of the inputs, the answers, and fingerprints of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Float, Int
+
+from medloom.cohort.table import Cohort, canonical
+from medloom.cohort.times import parse_times
+from medloom.feed import taken_columns
+from medloom.modality import Marks
+from medloom.prepare import Prepared
+
+FEW_CODES = 6
+"""Numbers with at most so many different values are looked at as codes as well."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: `number` with NaN where missing (all NaN for words), `code` −1 where missing.
+
+    `values` are the distinct values in the order of their codes; `input` is the input that reads it, if any does.
+    """
+
+    name: str
+    input: str | None
+    is_word: bool
+    number: Float[np.ndarray, " rows"]
+    code: Int[np.ndarray, " rows"]
+    values: tuple[Any, ...]
+
+    @property
+    def present(self) -> Bool[np.ndarray, " rows"]:
+        """Where there is a value."""
+        return self.code >= 0
+
+    @cached_property
+    def tally(self) -> Int[np.ndarray, " values"]:
+        """Rows of each value."""
+        return np.bincount(self.code[self.code >= 0], minlength=len(self.values))
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether this is a measured number: many values, none of which is most of them."""
+        return not self.is_word and len(self.values) > 30 and self.tally.max() < 0.5 * self.tally.sum()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One thing that could be told: a class against all others, a number, or a time with its event.
+
+    `value` is 0 or 1, a number, or the time; NaN where unknown. `event` stands beside a time.
+    """
+
+    target: str
+    label: str
+    kind: Literal["binary", "number", "survival"]
+    value: Float[np.ndarray, " rows"]
+    event: Float[np.ndarray, " rows"] | None = None
+
+    @property
+    def known(self) -> Bool[np.ndarray, " rows"]:
+        """Where the answer is known."""
+        return ~np.isnan(self.value)
+
+    @property
+    def asked(self) -> str:
+        """What it is called in a sentence."""
+        return f"{self.target} = {self.label}" if self.label else self.target
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that the audit looks at. `part` says for each row which part of the split it is in, −1 for none.
+
+    `fold_of` deals patients to five parts for scores out of sample; `sample` are rows for what takes long.
+    """
+
+    prepared: Prepared
+    columns: tuple[Column, ...]
+    others: tuple[Column, ...]
+    outcomes: tuple[Outcome, ...]
+    part: Int[np.ndarray, " rows"]
+    fold_of: Int[np.ndarray, " rows"]
+    sample: Int[np.ndarray, " some"]
+
+    @property
+    def cohort(self) -> Cohort:
+        """The rows."""
+        return self.prepared.cohort
+
+    @property
+    def answer_words(self) -> frozenset[str]:
+        """Words of the targets' names and columns, in lower case."""
+        from medloom import find
+
+        study = self.prepared.study
+        names = [*study.targets]
+        names += [c for part in study.targets.values() for c in find.task(part.task).columns(part)]
+        return frozenset(word for name in names for word in words_of(name) if len(word) > 3)
+
+    @cached_property
+    def fingerprint(self) -> Float[np.ndarray, "rows features"]:
+        """Features of every row over all inputs, in which rows that are almost the same lie close together."""
+        rows, feed = np.arange(len(self.cohort)), self.prepared.feed
+        parts = [modality.fingerprint(feed.sources[name], rows) for name, modality in feed.modalities.items()]
+        return np.nan_to_num(np.concatenate(parts, axis=1).astype(np.float64))
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a column's name, in lower case: `DischargeDate_2` → discharge, date, 2."""
+    import re
+
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
+
+
+def gather(prepared: Prepared, most: int = 20_000) -> Evidence:
+    """The evidence of a prepared study; `most` rows, of whole patients, where a model has to be fitted."""
+    cohort = prepared.cohort
+    owner: dict[str, str] = {}
+    for name, one in prepared.study.inputs.items():
+        owner |= dict.fromkeys(_read_as_values(one), name)
+    hidden = taken_columns(prepared.study)
+    columns, others = [], []
+    for name in cohort.frame.columns:
+        if name in owner:
+            part = prepared.study.inputs[owner[name]]
+            kind = part.columns[name].kind  # type: ignore[attr-defined]
+            column = read_column(name, cohort.frame[name], owner[name], kind == "category", part.markers(name))  # type: ignore[attr-defined]
+            columns.append(column)
+        elif name not in hidden:
+            others.append(read_column(name, cohort.frame[name], None))
+    outcomes = [o for name, marks in prepared.marks.items() for o in _outcomes(name, prepared, marks)]
+    place = np.full(len(cohort), -1)
+    for number, rows in enumerate(prepared.fold.parts().values()):
+        place[rows] = number
+    ids = cohort.patient_id.hash(seed=prepared.study.seed).to_numpy()
+    sample = np.arange(len(cohort))
+    if len(sample) > most:
+        sample = np.flatnonzero((ids >> np.uint64(20)) % np.uint64(10_000) < 10_000 * most / len(sample))
+    return Evidence(
+        prepared, tuple(columns), tuple(others), tuple(outcomes), place, (ids % np.uint64(5)).astype(np.int64), sample
+    )
+
+
+def _read_as_values(part: Any) -> Mapping[str, Any]:
+    """Columns whose values themselves are read: those of tables, and not the paths of files."""
+    columns = getattr(part, "columns", None)
+    return columns if isinstance(columns, Mapping) else {}
+
+
+def read_column(
+    name: str, values: pl.Series, owner: str | None, as_words: bool = False, markers: Sequence[Any] = ()
+) -> Column:
+    """A column as numbers where all its values are, dates among them; else as words."""
+    text = canonical(values)
+    if markers:
+        marks = [str(m) for m in markers] + [f"{m:g}" for m in markers if isinstance(m, float)]
+        text = pl.select(pl.when(~text.is_in(marks)).then(text)).to_series()
+    number, known = _numbers(values, text)
+    is_word = as_words or bool((known & np.isnan(number)).any())
+    code = np.full(len(values), -1, np.int64)
+    if is_word:
+        distinct = text.unique().drop_nulls().sort()
+        if len(distinct):
+            code = (text.rank("dense").cast(pl.Int64) - 1).fill_null(-1).to_numpy()
+        return Column(name, owner, True, np.full(len(values), np.nan), code, tuple(distinct.to_list()))
+    have = np.isfinite(number)
+    numbers, code[have] = np.unique(number[have], return_inverse=True)
+    return Column(name, owner, False, np.where(have, number, np.nan), code, tuple(numbers.tolist()))
+
+
+def _numbers(values: pl.Series, text: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of a column, NaN where there is none, and where there is a value at all."""
+    known = text.is_not_null().to_numpy()
+    if values.dtype.is_temporal() and values.dtype not in (pl.Date, pl.Datetime):
+        return values.to_physical().cast(pl.Float64).fill_null(float("nan")).to_numpy(), known
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Float64).fill_null(float("nan")).to_numpy(), known
+    source = text if values.dtype == pl.String else values
+    times, _, broken = parse_times(source)
+    number = np.where(broken, np.nan, times)
+    if values.dtype != pl.String:
+        known = ~np.isnan(number)
+    else:
+        number = np.where(known, number, np.nan)
+    return number, known
+
+
+def _outcomes(name: str, prepared: Prepared, marks: Marks) -> list[Outcome]:
+    """What a target's marks could be told as; none for dense ones, which have no value a row."""
+    task = prepared.study.targets[name].task
+    values = np.asarray(marks.values)
+    if task == "classify" and values.ndim == 2:
+        return [Outcome(name, str(label), "binary", values[:, i]) for i, label in enumerate(marks.names)]
+    if task == "classify":
+        counts = np.bincount(values[values >= 0], minlength=len(marks.names))
+        order = np.argsort(counts, kind="stable")
+        several = [c for c in order[:: -1 if len(order) > 2 else 1] if counts[c] >= 5][:10]
+        chosen = several if len(order) > 2 else several[:1]
+        return [Outcome(name, str(marks.names[c]), "binary", np.where(values < 0, np.nan, values == c)) for c in chosen]
+    if task == "regress":
+        return [Outcome(name, "", "number", values.astype(np.float64))]
+    if task == "survive":
+        return [Outcome(name, "", "survival", values[:, 0].astype(np.float64), values[:, 1].astype(np.float64))]
+    return []

@@ -1,0 +1,72 @@
+"""The leakage audit: every look at the evidence, and what they found, the gravest first. Nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from medloom.audit import encoded, oversampling, proxies, scaled, strength, times, twins
+from medloom.audit.evidence import gather
+from medloom.audit.finding import Audit, Finding
+from medloom.prepare import Prepared
+
+GRAVITY = ("severe", "suspicious", "note")
+
+
+def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
+    """Looks for leaks in a prepared study, over all its rows; nothing of it reaches the training.
+
+    `row_ids` allows at most five row ids a finding.
+    """
+    from threadpoolctl import threadpool_limits
+
+    evidence = gather(prepared)
+    with threadpool_limits(1), np.errstate(all="ignore"):
+        told = strength.tell(evidence)
+        found = [
+            *strength.findings(evidence, told),
+            *strength.pairs(evidence),
+            *twins.findings(evidence),
+            *oversampling.findings(evidence),
+            *encoded.findings(evidence),
+            *scaled.findings(evidence),
+            *times.after_index(evidence),
+            *times.outcome_before_index(evidence),
+            *proxies.missingness(evidence),
+            *proxies.order_and_ids(evidence),
+            *proxies.id_inputs(evidence),
+            *proxies.site(evidence),
+            *proxies.time(evidence),
+        ]
+    looked = {
+        "rows": len(evidence.cohort),
+        "columns": len(evidence.columns),
+        "inputs": len(prepared.study.inputs),
+        "targets": len({o.target for o in evidence.outcomes}),
+    }
+    return Audit(tuple(_told_once(found, row_ids)), looked, tuple(_left_out(prepared, evidence.outcomes)))
+
+
+def _told_once(found: Iterable[Finding], row_ids: bool) -> list[Finding]:
+    """The gravest finding of each kind and columns, the gravest first."""
+    from dataclasses import replace
+
+    ordered = sorted(found, key=lambda f: GRAVITY.index(f.severity))
+    once: dict[tuple[object, ...], Finding] = {}
+    for one in ordered:
+        once.setdefault((one.kind, one.columns or one.figure), one if row_ids else replace(one, row_ids=()))
+    return list(once.values())
+
+
+def _left_out(prepared: Prepared, outcomes: Iterable[object]) -> list[str]:
+    """What the audit cannot see, of this study and of any."""
+    told = {getattr(one, "target", None) for one in outcomes}
+    missed = [f"the answers of {name}, which are no value a row" for name in prepared.marks if name not in told]
+    values = {name for name, part in prepared.study.inputs.items() if getattr(part, "columns", None)}
+    missed += [
+        f"single values of {name}; its rows were compared with one another"
+        for name in prepared.study.inputs
+        if name not in values
+    ]
+    return [*missed, "columns that were chosen by looking at all rows: nothing in a table shows it"]
