@@ -48,12 +48,14 @@ class SampleSize:
 def sample_sizes(prepared: Prepared) -> tuple[SampleSize, ...]:
     """The criteria for every target that has some; nothing where nobody was trained or the study does not ask.
 
-    Candidate predictor parameters are the plain numbers of a row: one a number, one a known category.
+    Candidate predictor parameters are the plain numbers of a row, one a number and one a known category, those that a
+    selection left out included.
     """
     rows, options = prepared.fold.train, prepared.study.evaluate
     if not options.sample_size or not len(rows):
         return ()
-    parameters = prepared.feed.plain(rows[:1]).shape[1]
+    left_out = sum(modality.left_out() for modality in prepared.feed.modalities.values())
+    parameters = prepared.feed.plain(rows[:1]).shape[1] + left_out
     if not parameters:
         return ()
     found = []

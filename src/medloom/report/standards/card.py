@@ -33,7 +33,7 @@ def measured(known: Known) -> dict[str, Measured]:
     held = "See the results." if safety else "Calibration was not measured in this run."
     groups = "Subgroups are in the report." if "subgroups" in known.anchors else "No group was judged by itself."
     return {
-        "usefulness": Measured(tuple(known.others(CALIBRATION)), known.headlines, kind, data, level),
+        "usefulness": Measured(tuple(known.of_kind(CALIBRATION, others=True)), known.headlines, kind, data, level),
         "fairness": Measured((), groups, kind, data, level),
         "safety": Measured(safety, held, kind, data, level),
     }

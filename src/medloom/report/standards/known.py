@@ -17,9 +17,10 @@ from medloom.report.verdict import number, percent, verdict
 if TYPE_CHECKING:
     from medloom.report.compose import Story
 
-CALIBRATION = ("calibration", "brier", "log_loss", "coverage", "integrated_brier")
-"""How names of figures begin that tell whether a probability or an interval holds what it says."""
-USEFULNESS = ("net_benefit",)
+CALIBRATION = ("calibration", "intervals")
+"""Groups of figures that tell whether a probability or an interval holds what it says."""
+USEFULNESS = ("usefulness",)
+DECISION_CURVE = "Decision curve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,27 +175,43 @@ class Known:
     def imbalance(self) -> dict[str, str]:
         """Methods against class imbalance that were asked for, by target."""
         targets = self.story.prepared.study.targets
-        asked = {name: str(getattr(part, "class_weights", "none")) for name, part in targets.items()}
-        return {name: method for name, method in asked.items() if method != "none"}
+        asked = {
+            name: [
+                *(["class weights"] * (getattr(part, "class_weights", "none") != "none")),
+                *(["focal loss"] * (getattr(part, "loss", "") == "focal")),
+            ]
+            for name, part in targets.items()
+        }
+        return {name: " and ".join(methods) for name, methods in asked.items() if methods}
+
+    @property
+    def selected(self) -> str:
+        """How numbers were selected, where they were; empty where all were kept."""
+        chosen = {name: getattr(part, "select", None) for name, part in self.story.prepared.study.inputs.items()}
+        said = [f"{name} by {one.by.replace('_', ' ')}" for name, one in chosen.items() if one is not None]
+        return f"Numbers were selected on training rows: {', '.join(said)}." if said else ""
 
     @property
     def calibrated(self) -> bool:
         """Whether rows of their own set temperatures, thresholds or margins."""
         return bool(len(self.story.prepared.fold.calibrate))
 
-    def of_kind(self, kinds: Sequence[str]) -> list[tuple[str, Estimate]]:
-        """Figures of the model whose name begins so, with their labels."""
-        return [
-            (f"{answer.target}: {figure.label}", answer.network.estimates[figure.name])
-            for answer in self.answers
-            for figure in answer.figures
-            if figure.name.startswith(tuple(kinds))
-        ]
+    def of_kind(self, groups: Sequence[str], others: bool = False) -> list[tuple[str, Estimate]]:
+        """Figures of the model of these groups (or of all others), with their labels."""
+        found = []
+        for answer in self.answers:
+            metrics = self.story.tasks[answer.target].metrics()
+            found += [
+                (f"{answer.target}: {metric.label}", answer.network.estimates[name])
+                for name, metric in metrics.items()
+                if name in answer.network.estimates and (metric.group in groups) != others
+            ]
+        return found
 
-    def others(self, kinds: Sequence[str]) -> list[tuple[str, Estimate]]:
-        """All other figures of the model."""
-        of = {label for label, _ in self.of_kind(kinds)}
-        return [one for one in self.of_kind(("",)) if one[0] not in of]
+    @property
+    def plots(self) -> list[str]:
+        """Titles of all plots."""
+        return list(dict.fromkeys(plot.title for answer in self.answers for plot in answer.plots))
 
     def fewest(self) -> dict[str, int]:
         """The rarest answer among the judged rows of each target that counts answers."""

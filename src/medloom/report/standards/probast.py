@@ -6,7 +6,7 @@ Source: Moons et al., "PROBAST+AI", BMJ 388:e082505, 2025; for the size of an ev
 
 from __future__ import annotations
 
-from medloom.report.standards.known import Answers, CALIBRATION, USEFULNESS, Known
+from medloom.report.standards.known import CALIBRATION, DECISION_CURVE, USEFULNESS, Answers, Known
 from medloom.report.standards.said import Said
 
 EVENTS = 100
@@ -81,7 +81,8 @@ def _overfitting(known: Known) -> Said:
         *([f"weight decay {decay:g}"] * bool(curve is not None and decay)),
         *(["simple models stand beside it on the same rows"] * any(answer.baselines for answer in known.answers)),
     ]
-    text = f"Done: {'; '.join(said)}." if said else "Nothing was done against it."
+    done = f"Done: {'; '.join(said)}." if said else "Nothing was done against it."
+    text = f"{done} {known.selected}".strip()
     return _developed(Said(text, known.links("method"), "probably yes" if chosen else UNKNOWN), known)
 
 
@@ -113,9 +114,15 @@ def _leakage(known: Known) -> Said:
     shared = known.story.prepared.proof["patients_in_two_parts"]
     declared = known.story.prepared.study.cohort.independent_rows
     compared = "that every row is another patient is declared" if declared else "every id was compared"
-    verdict = "no" if shared else "yes" if known.proved and not declared else "probably yes"
+    audit = known.story.audit
+    severe = len(audit.severe) if audit else 0
+    looked = f" The audit for leaks has {len(audit.findings)} findings, {severe} of them severe." if audit else ""
+    verdict = (
+        "no" if shared else "probably no" if severe else "yes" if known.proved and not declared else "probably yes"
+    )
     return Said(
-        f"{shared} patients are in two parts: {compared}. Inputs, outcome and model are fitted on training rows. {known.times}.",
+        f"{shared} patients are in two parts: {compared}. Inputs, outcome and model are fitted on training rows. "
+        f"{known.times}.{looked}",
         known.links("patients", "audit"),
         verdict,
     )
@@ -128,7 +135,7 @@ def _repeated(known: Known) -> Said:
 
 
 def _measured(known: Known) -> Said:
-    calibration, useful = known.of_kind(CALIBRATION), known.of_kind(USEFULNESS)
+    calibration, useful = known.of_kind(CALIBRATION), known.of_kind(USEFULNESS) or DECISION_CURVE in known.plots
     absent = [name for name, found in (("calibration", calibration), ("net benefit", useful)) if not found]
     without = f" Not measured: {', '.join(absent)}." if absent else ""
     verdict = "yes" if not absent else "probably yes" if calibration else "probably no"

@@ -5,7 +5,7 @@ Source: Collins et al., "TRIPOD+AI statement", BMJ 385:e078378, 2024.
 
 from __future__ import annotations
 
-from medloom.report.standards.known import Answers, CALIBRATION, Known
+from medloom.report.standards.known import CALIBRATION, Answers, Known
 from medloom.report.standards.said import Said
 from medloom.report.verdict import percent
 
@@ -51,7 +51,8 @@ def _outcome(known: Known) -> Said:
 def _offered(known: Known) -> Said:
     if not known.trained:
         return Said(ELSEWHERE, applies=False)
-    return Said(f"Offered to the model, as the study file says: {known.inputs}.", known.links("method"))
+    text = f"Offered to the model, as the study file says: {known.inputs}. {known.selected}".strip()
+    return Said(text, known.links("method"))
 
 
 def _predictors(known: Known) -> Said:
@@ -105,8 +106,7 @@ def _clusters(known: Known) -> Said:
 def _measures(known: Known) -> Said:
     baselines = list(dict.fromkeys(one.label for answer in known.answers for one in answer.baselines))
     beside = f" Compared on the same rows with {', '.join(baselines)}, paired." if baselines else ""
-    plots = list(dict.fromkeys(plot.title for answer in known.answers for plot in answer.plots))
-    drawn = f" Plots: {', '.join(plots)}." if plots else ""
+    drawn = f" Plots: {', '.join(known.plots)}." if known.plots else ""
     return Said(
         f"Measured: {known.measures}, with {percent(known.content.level)} intervals over patients.{beside}{drawn}",
         known.links("target-1-figures"),
@@ -124,9 +124,9 @@ def _calculated(known: Known) -> Said:
 def _imbalance(known: Known) -> Said:
     if not known.imbalance:
         return Said("No method against class imbalance was used.", applies=False)
-    named = ", ".join(f"{name}: {method} class weights" for name, method in known.imbalance.items())
+    named = ", ".join(f"{name}: {method}" for name, method in known.imbalance.items())
     after = " Probabilities were then set on calibration rows." if known.calibrated else " No rows calibrated."
-    return Said(f"{named}, so that rare classes teach enough.{after}", known.links("again"))
+    return Said(f"{named}.{after}", known.links("again"))
 
 
 def _fairness(known: Known) -> Said:
