@@ -23,5 +23,5 @@ def collected(story: Story, content: Content) -> Content:
         learning_curve.section(story.curve, content.answers),
     )
     told = replace(content, sections=(*content.sections, *(one for one in found if one is not None)))
-    said = computed(Known(story, told, sizes, told.anchors))
+    said = computed(Known.of(story, told, sizes))
     return replace(told, sections=(*told.sections, *standards.sections(said, story.texts)), said=said)

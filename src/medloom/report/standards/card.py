@@ -63,7 +63,7 @@ ANSWERS: Answers = {
     "model_type": lambda known: Said(f"{known.members}."),
     "data_types": lambda known: Said(f"Input: {known.inputs}. Output: {known.outputs}."),
     "development_data": lambda known: Said(
-        f"{known.content.people} {known.development}. {known.missing('train')}"
+        f"{known.content.people} {known.development}. {known.missing['train']}"
         if known.trained
         else "The card of the run that made the bundle tells it; this run only evaluates."
     ),

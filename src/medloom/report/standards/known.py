@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,22 +15,38 @@ from medloom.report.standards.said import Said
 from medloom.report.verdict import number, percent, verdict
 
 if TYPE_CHECKING:
+    from jaxtyping import Int
+
+    from medloom.modality import Modality
+    from medloom.packed import Source
     from medloom.report.compose import Story
 
 CALIBRATION = ("calibration", "intervals")
 """Groups of figures that tell whether a probability or an interval holds what it says."""
 USEFULNESS = ("usefulness",)
 DECISION_CURVE = "Decision curve"
+BLOCK = 16_384
+"""Rows whose gaps are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A run's story and content; `anchors` are the places of its report by key, with their titles."""
+    """A run's story and content; `anchors` are the places of its report by key, with their titles.
+
+    `missing` says of the rows that taught ("train") and of those that judged ("test") how much of their inputs is missing.
+    """
 
     story: Story
     content: Content
     sizes: tuple[SampleSize, ...]
     anchors: Mapping[str, str]
+    missing: Mapping[str, str]
+
+    @classmethod
+    def of(cls, story: Story, content: Content, sizes: tuple[SampleSize, ...]) -> Known:
+        """What a run knows, counted once."""
+        missing = {part: _missing(story, part) for part in ("train", "test")}
+        return cls(story, content, sizes, content.anchors, missing)
 
     def links(self, *keys: str) -> tuple[tuple[str, str], ...]:
         """Those places that the report has, as (anchor, title)."""
@@ -139,12 +155,6 @@ class Known:
         """The part that a reader wants to know first: who taught, or who judged where nobody was taught."""
         return "train" if self.trained else "test"
 
-    def missing(self, part: str) -> str:
-        """How much of the inputs is missing in one part of the rows."""
-        feed, rows = self.story.prepared.feed, self.story.parts()[part]
-        said = [_missing(name, feed, rows) for name in feed.modalities]
-        return f"Of {len(rows):,} {'training' if part == 'train' else 'judged'} rows: {'; '.join(said)}."
-
     @property
     def left_out(self) -> int:
         """Rows that a criterion left out because a value it asks for is missing."""
@@ -230,19 +240,28 @@ class Known:
         return f"{'; '.join(said)} ({percent(self.content.level)} intervals)"
 
 
-def _missing(name: str, feed: Any, rows: np.ndarray) -> str:
-    modality, source = feed.modalities[name], feed.sources[name]
-    absent = int((source.unit[rows] == 0).sum())
-    said = f"{name}: absent for {absent:,}"
-    if modality.windows or not len(rows):
+def _missing(story: Story, part: str) -> str:
+    feed, rows = story.prepared.feed, story.parts()[part]
+    said = [f"{name}: {_gaps(feed.modalities[name], feed.sources[name], rows)}" for name in feed.modalities]
+    return f"Of {len(rows):,} {'training' if part == 'train' else 'judged'} rows: {'; '.join(said)}."
+
+
+def _gaps(modality: Modality, source: Source, rows: Int[np.ndarray, " rows"]) -> str:
+    """Rows without the input, and what lacks of the plain numbers of the others."""
+    present = rows[source.unit[rows] > 0]
+    said = f"absent for {len(rows) - len(present):,}"
+    if modality.windows or not len(present):
         return said
-    gaps = np.isnan(modality.plain(source, rows[source.unit[rows] > 0]))
-    if not gaps.size:
+    of_rows, of_numbers = 0, np.zeros(0, np.int64)
+    for start in range(0, len(present), BLOCK):
+        gaps = np.isnan(modality.plain(source, present[start : start + BLOCK]))
+        of_rows += int(gaps.any(axis=1).sum())
+        of_numbers = gaps.sum(axis=0) + (of_numbers if start else 0)
+    if not len(of_numbers):
         return said
-    columns = gaps.any(axis=0)
     return (
-        f"{said}, {int(gaps.any(axis=1).sum()):,} with a missing number (in {int(columns.sum())} of {len(columns)} plain "
-        f"numbers, of one at most {gaps.mean(axis=0).max():.1%})"
+        f"{said}, {of_rows:,} with a missing number (in {np.count_nonzero(of_numbers)} of {len(of_numbers)} plain numbers, "
+        f"of one at most {of_numbers.max() / len(present):.1%})"
     )
 
 

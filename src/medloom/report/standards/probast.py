@@ -59,7 +59,7 @@ def _form(known: Known) -> Said:
 def _missing(known: Known, part: str) -> Said:
     left = any(known.unanswered.values()) or known.left_out
     return Said(
-        f"{known.missing(part)} {known.handled}",
+        f"{known.missing[part]} {known.handled}",
         known.links("patients"),
         UNKNOWN if left else "probably yes",
     )

@@ -71,7 +71,7 @@ def _size(known: Known) -> Said | None:
 
 
 def _missing(known: Known) -> Said:
-    return Said(f"{known.missing(known.first)} {known.handled}", known.links("patients"))
+    return Said(f"{known.missing[known.first]} {known.handled}", known.links("patients"))
 
 
 def _used(known: Known) -> Said:
@@ -162,7 +162,7 @@ def _flow(known: Known) -> Said:
 
 
 def _characteristics(known: Known) -> Said:
-    return Said(f"{known.content.people} {known.missing(known.first)}", known.links("patients", "characteristics"))
+    return Said(f"{known.content.people} {known.missing[known.first]}", known.links("patients", "characteristics"))
 
 
 def _numbers(known: Known) -> Said:
