@@ -15,20 +15,25 @@ Chapter = Literal["patients", "figures", "trust", "explanation", "method"]
 what they are, how it was made."""
 
 
-class Link(str):
-    """A cell of a table that leads to another place of the report; where nothing can be led to, it is its text."""
+class Led(str):
+    """A text that leads to other places of the report, given as (anchor, title); where nothing can be led to, it names them.
 
-    __slots__ = ("anchor",)
-    anchor: str
+    It may stand wherever a piece has a text of its own: a cell, a fact, a paragraph.
+    """
 
-    def __new__(cls, text: str, anchor: str) -> Self:
-        link = super().__new__(cls, text)
-        link.anchor = anchor
-        return link
+    __slots__ = ("places", "text")
+    text: str
+    places: tuple[tuple[str, str], ...]
+
+    def __new__(cls, text: str, places: tuple[tuple[str, str], ...]) -> Self:
+        led = super().__new__(cls, f"{text} See: {', '.join(title for _, title in places)}." if places else text)
+        led.text, led.places = text, places
+        return led
 
     def __html__(self) -> str:
         """How a page draws it."""
-        return f'<a href="#{escape(self.anchor)}">{escape(str(self))}</a>'
+        links = ", ".join(f'<a href="#{escape(anchor)}">{escape(title)}</a>' for anchor, title in self.places)
+        return f"{escape(self.text)} See: {links}." if links else escape(self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def _table(sizes: Sequence[SampleSize]) -> Table:
         met = f"{one.patients:,} of {one.needed.rows:,}"
         rows.append((_name(one), f"{one.needed.parameters:,}", met, events, "enough" if one.enough else "too few"))
         for criterion in one.needed.criteria:
-            rows.append((f"  {criterion.about}", "", f"{one.patients:,} of {criterion.rows:,}", "", ""))
+            rows.append((f"– {criterion.about}", "", f"{one.patients:,} of {criterion.rows:,}", "", ""))
     head = ("Outcome", "Candidate parameters", "Training patients of those needed", "Events of those needed", "")
     return Table("What there is to learn from, beside what is needed at least.", head, tuple(rows))
 

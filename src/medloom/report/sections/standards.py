@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from medloom.report.section import Link, Paragraph, Section, Table
+from medloom.report.section import Facts, Led, Paragraph, Section
 from medloom.report.standards.authors import Texts
 from medloom.report.standards.card import UNSAID
 from medloom.report.standards.computed import NOTES
-from medloom.report.standards.items import CITED
+from medloom.report.standards.items import CITED, Standard
 from medloom.report.standards.said import Answered, Computed, counted
 
 
@@ -21,26 +21,27 @@ def sections(computed: Computed, texts: Texts) -> tuple[Section, ...]:
 
 def _card(fields: tuple[Answered, ...]) -> Section:
     shown = [one for one in fields if one.state != "for the authors" or not one.item.optional]
-    rows = tuple((one.item.text, UNSAID if one.state == "for the authors" else one.text) for one in shown)
-    note = f"{CITED['card']}. The same as XML is in model-card.xml beside this report. {counted(fields).capitalize()}."
-    return Section(
-        "model-card",
-        "method",
-        "Model card",
-        (Paragraph(note), Table("What the model is, for whom, and what is known of it.", ("Field", "Text"), rows)),
-        folded=True,
-    )
+    facts = {one.item.text: UNSAID if one.state == "for the authors" else one.text for one in shown}
+    note = f"{CITED['card']}. The same as XML is in model-card.xml beside this report. {_counts(fields)}"
+    return Section("model-card", "method", "Model card", (Paragraph(note), Facts(facts)), folded=True)
 
 
-def _listed(standard: str, name: str, answers: tuple[Answered, ...]) -> Section:
-    verdicts = standard == "probast"
-    head = ("Item", "About", *(("Answer",) if verdicts else ()), "Who", "What is said", "Where")
-    rows = []
-    for one in answers:
-        said = f"To write: {one.text}" if one.state == "for the authors" else one.text
-        where = Link(one.links[0][1], one.links[0][0]) if one.links else "–"
-        verdict = ((one.verdict or "–"),) if verdicts else ()
-        rows.append((one.item.key, one.item.text, *verdict, one.state, said, where))
-    note = f"{CITED[standard]}; the words are ours. {NOTES[standard]} {len(answers)} items: {counted(answers)}."
-    table = Table(f"{name}, item by item.", head, tuple(rows))
-    return Section(standard, "method", name, (Paragraph(note), table), folded=True)
+def _listed(standard: Standard, name: str, answers: tuple[Answered, ...]) -> Section:
+    facts = {f"{one.item.key} {one.item.text}": Led(_told(one), one.links) for one in answers}
+    note = f"{CITED[standard]}; the words are ours. {NOTES[standard]} {_counts(answers)}"
+    return Section(standard, "method", name, (Paragraph(note), Facts(facts)), folded=True)
+
+
+def _told(one: Answered) -> str:
+    """The answer to a signalling question, what is said, and what authors have still to write."""
+    if one.state == "for the authors":
+        return f"To write: {one.text}"
+    if one.state == "not applicable":
+        return f"Not applicable: {one.text}"
+    verdict = f"{one.verdict.capitalize()}. " if one.verdict else ""
+    more = f" To add: {one.item.ask}" if one.state == "the run in part" else ""
+    return f"{verdict}{one.text}{more}"
+
+
+def _counts(answers: tuple[Answered, ...]) -> str:
+    return f"{len(answers)} items: {counted(answers)}."
