@@ -16,7 +16,7 @@ def test_who_answers_an_item():
     assert of("tripod", "3a").text == items("tripod")["3a"].ask
     assert of("tripod", "3a", written="Sepsis.").state == "written by the authors"
     assert of("tripod", "12a", run).state == "answered by the run"
-    assert of("tripod", "11", run).state == "the run in part"
+    assert of("tripod", "11", run).state == "answered in part"
     both = of("tripod", "11", run, "By nature.")
     assert (both.state, both.text, both.links) == (
         "written by the authors",

@@ -20,8 +20,9 @@ def section(curve: Sequence[Reached], answers: Sequence[Answer]) -> Section | No
         Paragraph(
             "The same study, taught by shares of its training patients; each part lies within the next larger one. All are "
             "judged on the same test rows, and rows that validate and calibrate are the same throughout. Where the curve "
-            "still rises at its end, more patients would help; where it is flat, other predictors would. Each share was "
-            "trained once: what chance does to one training is not in the intervals."
+            "still rises at its end, more patients would help; where it is flat, more of the same would add little. Each share "
+            "was trained once: what chance does to one training is not in the intervals. A budget in epochs gives small "
+            "shares fewer steps."
         )
     ]
     for answer in answers:

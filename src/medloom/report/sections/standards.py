@@ -39,7 +39,7 @@ def _told(one: Answered) -> str:
     if one.state == "not applicable":
         return f"Not applicable: {one.text}"
     verdict = f"{one.verdict.capitalize()}. " if one.verdict else ""
-    more = f" To add: {one.item.ask}" if one.state == "the run in part" else ""
+    more = f" To add: {one.item.ask}" if one.state == "answered in part" else ""
     return f"{verdict}{one.text}{more}"
 
 

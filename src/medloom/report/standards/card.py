@@ -57,7 +57,7 @@ ANSWERS: Answers = {
     "release_date": lambda known: Said(known.content.made),
     "release_version": lambda known: Said(f"Made by medloom {known.content.environment['medloom']}."),
     "summary": _summary,
-    "how_to_use": lambda known: Said("By `medloom predict` with the bundle of the run, on rows of the same columns."),
+    "how_to_use": lambda known: Said("By medloom predict with the bundle of the run, on rows of the same columns."),
     "risks_and_limitations": _risks,
     "outcomes_and_outputs": lambda known: Said(f"{known.outputs}."),
     "model_type": lambda known: Said(f"{known.members}."),

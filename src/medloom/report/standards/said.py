@@ -10,7 +10,9 @@ from medloom.evaluation.intervals import Estimate
 from medloom.report.standards.authors import Texts, answered
 from medloom.report.standards.items import Item, Standard, items
 
-State = Literal["answered by the run", "the run in part", "written by the authors", "for the authors", "not applicable"]
+State = Literal[
+    "answered by the run", "answered in part", "written by the authors", "for the authors", "not applicable"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def _answered(item: Item, said: Said | None, written: str, standard: Standard) -
     if not said.applies and not written:
         return Answered(item, "not applicable", said.text, verdict, said.links)
     text = f"{said.text} Authors: {written}" if written else said.text
-    state: State = "the run in part" if item.who == "both" and not written else "answered by the run"
+    state: State = "answered in part" if item.who == "both" and not written else "answered by the run"
     return Answered(item, "written by the authors" if written else state, text, verdict, said.links)
 
 

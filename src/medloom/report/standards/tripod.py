@@ -118,7 +118,7 @@ def _updated(known: Known) -> Said:
 
 
 def _calculated(known: Known) -> Said:
-    return Said("By the bundle, through the same code that `medloom predict` runs on new rows.", known.links("again"))
+    return Said("By the bundle, through the same code that medloom predict runs on new rows.", known.links("again"))
 
 
 def _imbalance(known: Known) -> Said:
