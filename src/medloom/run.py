@@ -194,7 +194,16 @@ def _in_steps(part: TrainPart, steps: int) -> TrainPart:
 
 def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
     comparisons = compared(final.prepared.study, tasks, judged)
-    return Story(final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits)
+    return Story(
+        final.prepared,
+        final.team,
+        final.tasks,
+        comparisons,
+        judged.measured,
+        judged.patient,
+        final.histories,
+        crossed=splits,
+    )
 
 
 def audit(
@@ -239,7 +248,9 @@ def evaluate(
     judged = judge(held.team, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
     comparisons = compared(study, feed.tasks, judged)
-    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found), texts=texts)
+    story = Story(
+        prepared, held.team, held.tasks, comparisons, judged.measured, judged.patient, None, len(found), texts=texts
+    )
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()

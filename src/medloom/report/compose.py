@@ -34,7 +34,8 @@ FEW_EVENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant.
+    """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant,
+    `patient` whose rows these are.
 
     `histories` are the losses of each network; None where nothing was trained and a bundle judged other data.
     `problems` counts values that did not fit that bundle.
@@ -45,6 +46,7 @@ class Story:
     tasks: Mapping[str, Task]
     comparisons: Mapping[str, Comparison]
     measured: Mapping[str, Mapping[str, Measured]]
+    patient: Mapping[str, np.ndarray]
     histories: tuple[Sequence[Mapping[str, float]], ...] | None
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
@@ -248,7 +250,13 @@ def _answer(story: Story, name: str) -> Answer:
         story.comparisons[name],
         task.metrics(),
         labels,
-        task.plots({e: m for e, m in story.measured[name].items() if not e.startswith(WITHOUT)}),
+        task.plots(
+            {
+                entrant: {**measured, "patient": story.patient[name]}
+                for entrant, measured in story.measured[name].items()
+                if not entrant.startswith(WITHOUT)
+            }
+        ),
         task.describe(),
         labels[MODEL],
         story.team.shares.get(name),
