@@ -32,7 +32,7 @@ STOREYS = (
     ("report",),
     ("rundir",),
     ("judging",),
-    ("elsewhere", "stress", "trust"),
+    ("elsewhere", "learning", "stress", "trust"),
     ("recalibrating", "run"),
     ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),

@@ -19,6 +19,7 @@ from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.drift import Drifted
 from medloom.evaluation.intervals import MODEL, Comparison
 from medloom.evaluation.kept import Kept
+from medloom.evaluation.learning import Reached
 from medloom.evaluation.result import WITHOUT, target_result
 from medloom.evaluation.stressed import Stressed
 from medloom.evaluation.subgroups import Subgroups
@@ -26,6 +27,8 @@ from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.sections import coverage, drift, kept, stress
+from medloom.report.sections.collected import collected
+from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Task
 
@@ -59,6 +62,10 @@ class Story:
     kept: Mapping[str, Kept] = field(default_factory=dict)
     covered: Mapping[str, Subgroups] = field(default_factory=dict)
     stress: Mapping[str, Stressed] = field(default_factory=dict)
+    curve: tuple[Reached, ...] = ()
+    """A learning curve, where one was asked for."""
+    texts: Texts = field(default_factory=Texts)
+    """What the authors wrote."""
 
     @property
     def trained(self) -> bool:
@@ -128,7 +135,11 @@ def _distinct(patient: np.ndarray) -> int:
 
 
 def compose(story: Story) -> Content:
-    """The content of the report."""
+    """The content of the report, with the sections of all parts of the evaluation."""
+    return collected(story, _plain(story))
+
+
+def _plain(story: Story) -> Content:
     study, counts = story.prepared.study, story.counts()
     proof = story.prepared.proof["folds"][0] if story.crossed else story.prepared.proof
     times = proof["index_time"]
