@@ -1,4 +1,4 @@
-"""The path, as functions: `fit`, `evaluate`, `predict`. Every door calls these; there is no second path."""
+"""The path, as functions: `fit`, `evaluate`, `explain`, `predict`. Every door calls these; there is no second path."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from medloom.audit.finding import Audit
 from medloom.bundle import Bundle, OnProblem, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
+from medloom.evaluation.grouping import MISSING, Grouping, groupings, missing_inputs
 from medloom.evaluation.result import metrics_json, target_result
-from medloom.feed import text_columns
+from medloom.explain.evidence import evidence
+from medloom.explain.rows import explained
+from medloom.feed import Feed, text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
@@ -111,18 +114,19 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
         watch(event)
 
     first = prepared(splits[0])
+    groups = _groups(resolved, first.cohort, first.feed)
     found = examine(first) if ranks.leads else None
     if found is not None:
         write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:
         final, judged, story = _crossed(
-            resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe
+            resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe, groups
         )
     else:
         final = train_one(first, resolved.train, folder.training(), observe)
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
-        story = _story(final, judged, final.tasks)
+        story = _story(final, judged, final, groups)
     if not ranks.leads:
         ranks.wait()
         return _opened(folder.path)
@@ -145,6 +149,7 @@ def _crossed(
     prepared: Callable[[Fold], Prepared],
     folder: RunFolder,
     watch: Watch,
+    groups: tuple[Grouping, ...],
 ) -> tuple[Trained, Judged, Story]:
     """Every fold through the same path, their rows pooled; then the network that is kept, trained on all rows.
 
@@ -175,16 +180,35 @@ def _crossed(
     proof = {**final.prepared.proof, "folds": proofs}
     final = replace(final, prepared=replace(final.prepared, proof=proof))
     result = pooled(parts)
-    return final, result, _story(final, result, first.tasks, tuple(splits))
+    return final, result, _story(final, result, first, groups, tuple(splits))
 
 
 def _in_steps(part: TrainPart, steps: int) -> TrainPart:
     return part.model_copy(update={"steps": steps, "epochs": None, "minutes": None})
 
 
-def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
-    comparisons = compared(final.prepared.study, tasks, judged)
-    return Story(final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits)
+def _story(
+    final: Trained, judged: Judged, first: Trained, groups: tuple[Grouping, ...], splits: tuple[Fold, ...] = ()
+) -> Story:
+    """`first` is the model of the first fold: the only one, or the one that explanations are of."""
+    if not distributed.current().leads:
+        return Story(final.prepared, final.team, final.tasks, {}, judged.measured, final.histories, crossed=splits)
+    study = final.prepared.study
+    comparisons = compared(study, first.tasks, judged)
+    asked = replace(first.prepared.feed, tasks=first.tasks)
+    beside = evidence(
+        study, first.prepared.cohort, first.team, asked, first.prepared.fold.test, judged.measured, judged.rows, groups
+    )
+    story = Story(
+        final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits
+    )
+    return replace(story, evidence=beside)
+
+
+def _groups(study: Study, cohort: Cohort, feed: Feed) -> tuple[Grouping, ...]:
+    """The groups of `evaluate.subgroups` over all rows. Raises DataError before anything is trained or judged."""
+    asked = study.evaluate.subgroups
+    return groupings(asked, cohort, missing_inputs(feed) if MISSING in asked else None)
 
 
 def audit(
@@ -223,12 +247,14 @@ def evaluate(
     feed, found = held.feed(cohort, problems)
     rows = np.arange(len(cohort))
     feed = with_answers(feed, study, marks, rows)
+    groups = _groups(study, cohort, feed)
     target = RunFolder(out)
     target.claim(_identity(study, cohort), dump_toml(with_folders(study)))
     judged = judge(held.team, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
     comparisons = compared(study, feed.tasks, judged)
-    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found))
+    beside = evidence(study, cohort, held.team, feed, rows, judged.measured, judged.rows, groups)
+    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found), evidence=beside)
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()
@@ -248,6 +274,21 @@ def predict(
     return held.stream(data, problems=problems, folder=folder, masks=masks)
 
 
+def explain(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    problems: OnProblem = "refuse",
+    folder: Path | None = None,
+) -> Iterator[pl.DataFrame]:
+    """What each column adds to the answers for rows of a table file of any size, block after block (`explain.rows`).
+
+    Raises BundleError where a bundle has no network, or no input with columns; DataError for rows that do not fit.
+    """
+    held = bundle if isinstance(bundle, Bundle) else load(bundle)
+    return explained(held.team, held.tasks, held.feeds(data, problems=problems, folder=folder))
+
+
 def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
     """What a run belongs to: the resolved study, the cohort's rows, and the tables that inputs have of their own."""
     tables = [getattr(part, "table", None) for part in study.inputs.values()]
@@ -262,10 +303,9 @@ def _write_results(story: Story, folder: Path) -> None:
         name: target_result(one, story.tasks[name].metrics(), story.labels(name), story.team.shares.get(name))
         for name, one in story.comparisons.items()
     }
-    write_text(
-        folder / "metrics.json",
-        metrics_json(targets, story.prepared.proof, story.counts(), [step.plain() for step in story.flow()]),
-    )
+    flow = [step.plain() for step in story.flow()]
+    text = metrics_json(targets, story.prepared.proof, story.counts(), flow, story.evidence.plain())
+    write_text(folder / "metrics.json", text)
     write_report(compose(story), folder / "report.html")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,9 +18,12 @@ from medloom.cohort.split import Fold
 from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.intervals import MODEL, Comparison
 from medloom.evaluation.result import WITHOUT, target_result
+from medloom.explain.evidence import Evidence
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
+from medloom.report.section import Section
+from medloom.report.sections import explanation, subgroups, weak_groups
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Task
 
@@ -47,6 +50,7 @@ class Story:
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
     audit: Audit | None = None
+    evidence: Evidence = Evidence()
 
     @property
     def trained(self) -> bool:
@@ -115,6 +119,14 @@ def _distinct(patient: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(patient)))
 
 
+SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
+    subgroups.section,
+    weak_groups.section,
+    explanation.section,
+)
+"""Who tells something in the report, in the order of each chapter."""
+
+
 def compose(story: Story) -> Content:
     """The content of the report."""
     study, counts = story.prepared.study, story.counts()
@@ -157,6 +169,7 @@ def compose(story: Story) -> Content:
         level=study.evaluate.level,
         resamples=study.evaluate.resamples,
         audit=story.audit,
+        sections=tuple(told for tell in SECTIONS if (told := tell(story)) is not None),
     )
 
 
