@@ -33,7 +33,6 @@ from medloom.rundir import RunFolder, write_text
 from medloom.study import Study
 from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
-from medloom.task import Task
 from medloom.training import distributed
 from medloom.training.distributed import Ranks
 from medloom.training.loop import Event, Watch

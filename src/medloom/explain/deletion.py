@@ -55,7 +55,7 @@ def halves(patient: Int[np.ndarray, " rows"], seed: int) -> Bool[np.ndarray, " r
 def steps(pieces: int) -> tuple[int, ...]:
     """How many pieces are taken out: a few numbers between one and all but one."""
     most = pieces - 1
-    return tuple(sorted({int(round(value)) for value in np.geomspace(1, most, min(STEPS, most))}))
+    return tuple(sorted({round(float(value)) for value in np.geomspace(1, most, min(STEPS, most))}))
 
 
 def orders(

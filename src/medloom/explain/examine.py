@@ -15,7 +15,7 @@ from medloom.evaluation.baseline import answered
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.deletion import FEWEST, RANDOM, Deletion, deletions, halves, steps
 from medloom.explain.effects import Effect, effects
-from medloom.explain.gradients import can_explain, contributions
+from medloom.explain.gradients import ROUGH, can_explain, contributions
 from medloom.explain.importance import Importance, correlated, exchanges, importances
 from medloom.explain.probe import Piece, Probe, of_rows
 from medloom.feed import Feed
@@ -150,7 +150,7 @@ def _gradients(team: Team, feed: Feed, target: str, rows: np.ndarray, first: np.
         return _Gradients({})
     size: dict[Piece, list[np.ndarray]] = {}
     unit = ""
-    for _, one in contributions(team, feed, target, rows):
+    for _, one in contributions(team, feed, target, rows, ROUGH):
         unit = one.unit
         for place, piece in enumerate(one.pieces):
             size.setdefault(piece, []).append(np.abs(one.value[:, :, place]).mean(axis=1))

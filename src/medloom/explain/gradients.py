@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from medloom.batch import Batch, Field, Output
 from medloom.explain.probe import Piece
 from medloom.feed import Feed
+from medloom.modality import Neutral
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
 from medloom.model.team import Team
-from medloom.modality import Neutral
 from medloom.task import Scores, Task
 
 STEPS = (32, 128, 512)
 """Points along the path: more of them where what is added up misses the difference by more than `TOLERANCE` of it."""
+ROUGH = (24,)
+"""Enough for means over many rows."""
 TOLERANCE = 0.01
 BLOCK = 1_024
 
@@ -72,7 +74,7 @@ def can_explain(team: Team, feed: Feed, target: str) -> bool:
 
 
 def contributions(
-    team: Team, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]
+    team: Team, feed: Feed, target: str, rows: Int[np.ndarray, " rows"], steps: Sequence[int] = STEPS
 ) -> Iterator[tuple[np.ndarray, Contributions]]:
     """Block after block of the rows: the places, and what each column adds to the answers of the networks together.
 
@@ -86,10 +88,10 @@ def contributions(
         }
         batch = Batch(inputs, {}, torch.from_numpy(part), torch.ones(len(part)))
         with threads_set(1):
-            yield np.arange(start, start + len(part)), _of_block(team, feed, target, batch)
+            yield np.arange(start, start + len(part)), _of_block(team, feed, target, batch, steps)
 
 
-def _of_block(team: Team, feed: Feed, target: str, batch: Batch) -> Contributions:
+def _of_block(team: Team, feed: Feed, target: str, batch: Batch, steps: Sequence[int]) -> Contributions:
     task = feed.tasks[target]
     for network in team.networks:
         network.eval()
@@ -98,7 +100,7 @@ def _of_block(team: Team, feed: Feed, target: str, batch: Batch) -> Contribution
     start, names, unit = _ends(task, target, paths, batch, 0.0)
     score, _, _ = _ends(task, target, paths, batch, 1.0)
     value = np.zeros((0,))
-    for count in STEPS:
+    for count in steps:
         value = _integral(task, target, paths, batch, pieces, len(names), count)
         gap = np.abs(score - start - value.sum(axis=2))
         if gap.mean() <= TOLERANCE * max(float(np.abs(score - start).mean()), 1e-6):

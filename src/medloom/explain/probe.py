@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from medloom.batch import Batch, Field
 from medloom.evaluation.baseline import answered
 from medloom.feed import Feed
-from medloom.modality import Feature, View
+from medloom.modality import Feature
 from medloom.model.outputs import said
 from medloom.model.team import Team
 from medloom.task import Measured

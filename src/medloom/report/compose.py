@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -50,7 +50,7 @@ class Story:
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
     audit: Audit | None = None
-    evidence: Evidence = Evidence()
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def trained(self) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from medloom.batch import Field
+from medloom.modalities.table.encoders.code_bag import CodeBag
 from medloom.modalities.table.encoders.features import Features
 from medloom.modalities.table.encoders.transformer import Transformer
 from medloom.modality import Feature, Neutral
@@ -78,12 +78,9 @@ def neutral(table: Table, encoder: nn.Module, field: Field) -> Neutral:
     categories, codes = table.options.named("category"), table.options.named("code")
     layers: list[tuple[nn.Module, str, Tensor]] = []
     for place, layer in zip(table._embedded("category"), owner.embeddings, strict=True):
-        weight = layer.weight.detach()
+        weight = cast(nn.Embedding, layer).weight.detach()
         layers.append((layer, categories[place], (weight[FIRST:] if len(weight) > FIRST else weight).mean(dim=0)))
-    for place, bag in zip(table._embedded("code"), owner.bags, strict=True):
-        layers += [
-            (layer, codes[place], torch.zeros(layer.embedding_dim))
-            for layer in (bag.all, bag.main)
-            if layer is not None
-        ]
+    for place, bag in zip(table._embedded("code"), cast("Iterable[CodeBag]", owner.bags), strict=True):
+        own = (bag.all, bag.main) if bag.main is not None else (bag.all,)
+        layers += [(layer, codes[place], torch.zeros(layer.embedding_dim)) for layer in own]
     return Neutral(torch.zeros_like(field.value), absent, numbers(table), tuple(layers))
