@@ -20,7 +20,7 @@ from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.evaluation.grouping import MISSING, Grouping, groupings, missing_inputs
 from medloom.evaluation.result import metrics_json, target_result
-from medloom.explain.evidence import evidence
+from medloom.explain.evidence import Evidence, evidence
 from medloom.explain.rows import explained
 from medloom.feed import Feed, text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
@@ -190,18 +190,23 @@ def _story(
     final: Trained, judged: Judged, first: Trained, groups: tuple[Grouping, ...], splits: tuple[Fold, ...] = ()
 ) -> Story:
     """`first` is the model of the first fold: the only one, or the one that explanations are of."""
-    if not distributed.current().leads:
-        return Story(final.prepared, final.team, final.tasks, {}, judged.measured, final.histories, crossed=splits)
-    study = final.prepared.study
+    study, fold = final.prepared.study, first.prepared.fold
     comparisons = compared(study, first.tasks, judged)
     asked = replace(first.prepared.feed, tasks=first.tasks)
-    beside = evidence(
-        study, first.prepared.cohort, first.team, asked, first.prepared.fold.test, judged.measured, judged.rows, groups
+    leads, cohort = distributed.current().leads, first.prepared.cohort
+    return Story(
+        final.prepared,
+        final.team,
+        final.tasks,
+        comparisons,
+        judged.measured,
+        judged.patient,
+        final.histories,
+        crossed=splits,
+        evidence=evidence(study, cohort, first.team, asked, fold.test, judged.measured, judged.rows, groups)
+        if leads
+        else Evidence(),
     )
-    story = Story(
-        final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits
-    )
-    return replace(story, evidence=beside)
 
 
 def _groups(study: Study, cohort: Cohort, feed: Feed) -> tuple[Grouping, ...]:
@@ -253,7 +258,9 @@ def evaluate(
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
     comparisons = compared(study, feed.tasks, judged)
     beside = evidence(study, cohort, held.team, feed, rows, judged.measured, judged.rows, groups)
-    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found), evidence=beside)
+    story = Story(
+        prepared, held.team, held.tasks, comparisons, judged.measured, judged.patient, None, len(found), evidence=beside
+    )
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -34,7 +34,8 @@ FEW_EVENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant.
+    """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant,
+    `patient` whose rows these are.
 
     `histories` are the losses of each network; None where nothing was trained and a bundle judged other data.
     `problems` counts values that did not fit that bundle.
@@ -45,6 +46,7 @@ class Story:
     tasks: Mapping[str, Task]
     comparisons: Mapping[str, Comparison]
     measured: Mapping[str, Mapping[str, Measured]]
+    patient: Mapping[str, np.ndarray]
     histories: tuple[Sequence[Mapping[str, float]], ...] | None
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
@@ -244,17 +246,24 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
 def _answer(story: Story, name: str) -> Answer:
     task = story.tasks[name]
     labels = story.labels(name)
-    return Answer.of(
+    answer = Answer.of(
         name,
         task.question(),
         story.comparisons[name],
         task.metrics(),
         labels,
-        task.plots({e: m for e, m in story.measured[name].items() if not e.startswith(WITHOUT)}),
+        task.plots(
+            {
+                entrant: {**measured, "patient": story.patient[name]}
+                for entrant, measured in story.measured[name].items()
+                if not entrant.startswith(WITHOUT)
+            }
+        ),
         task.describe(),
         labels[MODEL],
         story.team.shares.get(name),
     )
+    return replace(answer, joins=task.joins)
 
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
