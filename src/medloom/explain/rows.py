@@ -16,13 +16,16 @@ from medloom.task import Task
 
 START = "(start)"
 """In place of a column: the answer for a row of nothing, from which all contributions count."""
+REST = "(rest)"
+"""In place of a column: what the steps along the path missed."""
 
 
 def explained(team: Team, tasks: Mapping[str, Task], feeds: Iterable[tuple[pl.Series, Feed]]) -> Iterator[pl.DataFrame]:
     """For block after block of rows (ids, feed) a table with a line for each row, answer and column.
 
     Its columns are the row's id, `target`, `answer`, `input`, `column`, `contribution` and `unit`. The lines of a row and
-    answer add up to what the networks say; the first one, `(start)`, is what they say of nothing in particular.
+    answer add up to what the networks say; the first one, `(start)`, is what they say of nothing in particular, and the
+    last one, `(rest)`, is what adding up in steps missed.
     Raises BundleError where no network or no column can be explained.
     """
     for ids, feed in feeds:
@@ -42,12 +45,12 @@ def explained(team: Team, tasks: Mapping[str, Task], feeds: Iterable[tuple[pl.Se
 
 
 def _lines(ids: pl.Series, target: str, found: Contributions) -> pl.DataFrame:
-    """Rows × answers × (start and columns), in this order."""
+    """Rows × answers × (start, columns, rest), in this order."""
     rows, answers, pieces = found.value.shape
-    whole = np.concatenate([found.start[:, :, None], found.value], axis=2)
-    inputs = [None, *(piece.input for piece in found.pieces)]
-    columns = [START, *(piece.part for piece in found.pieces)]
-    wide = pieces + 1
+    whole = np.concatenate([found.start[:, :, None], found.value, found.gap[:, :, None]], axis=2)
+    inputs = [None, *(piece.input for piece in found.pieces), None]
+    columns = [START, *(piece.part for piece in found.pieces), REST]
+    wide = pieces + 2
     return pl.DataFrame(
         {
             ids.name: ids.gather(np.repeat(np.arange(rows), answers * wide)),
