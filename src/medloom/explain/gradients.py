@@ -27,7 +27,7 @@ from medloom.model.outputs import threads_set
 from medloom.model.team import Team
 from medloom.task import Scores, Task
 
-STEPS = (32, 128, 512)
+STEPS = (24, 96, 384)
 """Points along the path: more of them for a row whose sum misses by more than `TOLERANCE` of its contributions."""
 ROUGH = (24,)
 """Enough for means over many rows."""
@@ -182,33 +182,53 @@ def _ends(
 def _integral(
     task: Task, target: str, paths: Sequence[_Path], batch: Batch, pieces: tuple[Piece, ...], answers: int, count: int
 ) -> Float[np.ndarray, "rows answers pieces"]:
-    """Gradients at `count` points, added up, times the way; sums of each piece.
+    """Gradients times the way, added up over `count` steps; sums of each piece.
 
-    The points lie closer near the row of nothing, where layer normalisation turns fastest: the share of the way is the
-    square of an even grid, and weighs twice its root.
+    Steps are shorter near the row of nothing, where layer normalisation turns fastest. Within a step the gradients of its
+    two ends are weighted so that together they make the difference of the two answers: exact where the network is
+    straight on both sides of one bend.
     """
-    keys = [(place, key) for place, path in enumerate(paths) for key in path.high]
-    total = {
-        (each, answer): torch.zeros_like(paths[each[0]].high[each[1]]) for each in keys for answer in range(answers)
-    }
-    for step in range(count):
-        root = (step + 0.5) / count
-        leaves = [{key: leaf.requires_grad_() for key, leaf in _between(path, root * root).items()} for path in paths]
-        with torch.enable_grad():
-            value = _scores(task, target, paths, leaves, batch).value
-            flat = [leaves[place][key] for place, key in keys]
-            for answer in range(answers):
-                last = answer == answers - 1
-                grads = torch.autograd.grad(value[:, answer].sum(), flat, retain_graph=not last, allow_unused=True)
-                for each, grad in zip(keys, grads, strict=True):
-                    if grad is not None:
-                        total[each, answer] += 2 * root * grad
-    result = torch.zeros(len(batch), answers, len(pieces), dtype=torch.float64)
     column = {piece: place for place, piece in enumerate(pieces)}
-    for (place, key), answer in total:
-        path = paths[place]
-        made = total[(place, key), answer].double() / count * (path.high[key] - path.low[key]).double()
-        own = path.pieces[key]
-        per = made if key[1] in ("value", "missing") else made.flatten(1).sum(dim=1, keepdim=True)
-        result[:, answer].index_add_(1, torch.tensor([column[piece] for piece in own]), per)
-    return result.numpy()
+    total = np.zeros((len(batch), answers, len(pieces)))
+    score, slope = _slopes(task, target, paths, batch, column, answers, 0.0)
+    for step in range(1, count + 1):
+        share, width = (step / count) ** 2, (2 * step - 1) / count**2
+        next_score, next_slope = _slopes(task, target, paths, batch, column, answers, share)
+        left, right = slope.sum(axis=2), next_slope.sum(axis=2)
+        bend = np.where(np.abs(left - right) > 1e-9, left - right, 1.0)
+        weight = np.clip(((next_score - score) / width - right) / bend, 0.0, 1.0)
+        weight = np.where(np.abs(left - right) > 1e-9, weight, 0.5)[:, :, None]
+        total += width * (weight * slope + (1 - weight) * next_slope)
+        score, slope = next_score, next_slope
+    return total
+
+
+def _slopes(
+    task: Task,
+    target: str,
+    paths: Sequence[_Path],
+    batch: Batch,
+    column: Mapping[Piece, int],
+    answers: int,
+    share: float,
+) -> tuple[Float[np.ndarray, "rows answers"], Float[np.ndarray, "rows answers pieces"]]:
+    """The answers at a share of the way, and how fast each piece moves them there, for the whole way."""
+    keys = [(place, key) for place, path in enumerate(paths) for key in path.high]
+    leaves = [{key: leaf.requires_grad_() for key, leaf in _between(path, share).items()} for path in paths]
+    result = torch.zeros(len(batch), answers, len(column), dtype=torch.float64)
+    with torch.enable_grad():
+        value = _scores(task, target, paths, leaves, batch).value
+        flat = [leaves[place][key] for place, key in keys]
+        for answer in range(answers):
+            last = answer == answers - 1
+            grads: tuple[Tensor | None, ...] = torch.autograd.grad(
+                value[:, answer].sum(), flat, retain_graph=not last, allow_unused=True
+            )
+            for (place, key), grad in zip(keys, grads, strict=True):
+                if grad is None:
+                    continue
+                path = paths[place]
+                made = grad.double() * (path.high[key] - path.low[key]).double()
+                per = made if key[1] in ("value", "missing") else made.flatten(1).sum(dim=1, keepdim=True)
+                result[:, answer].index_add_(1, torch.tensor([column[piece] for piece in path.pieces[key]]), per)
+    return value.detach().double().numpy(), result.numpy()
