@@ -33,6 +33,7 @@ STOREYS = (
     ("report",),
     ("rundir",),
     ("judging",),
+    ("learning",),
     ("run",),
     ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),

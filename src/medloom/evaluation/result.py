@@ -75,16 +75,13 @@ def metrics_json(
     split: Mapping[str, Any],
     counts: Mapping[str, Any],
     flow: Sequence[Mapping[str, Any]] = (),
-    evidence: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of `metrics.json` from the entries of all targets, the split, the counts and the cohort flow.
 
-    `evidence` are further entries by name: explanation, subgroups, groups with high errors.
-
-    NaN raises ValueError.
+    `more` are keys of other parts of the evaluation. NaN raises ValueError.
     """
-    whole = {"targets": dict(targets), "split": dict(split), "counts": dict(counts), "flow": list(flow)}
-    whole |= evidence or {}
+    whole = {"targets": dict(targets), "split": dict(split), "counts": dict(counts), "flow": list(flow), **(more or {})}
     return json.dumps(whole, indent=2, allow_nan=False) + "\n"
 
 

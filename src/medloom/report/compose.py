@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,13 +17,14 @@ from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.intervals import MODEL, Comparison
+from medloom.evaluation.learning import Reached
 from medloom.evaluation.result import WITHOUT, target_result
 from medloom.explain.evidence import Evidence
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
-from medloom.report.section import Section
-from medloom.report.sections import explanation, subgroups, weak_groups
+from medloom.report.sections.collected import collected
+from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Task
 
@@ -53,6 +54,10 @@ class Story:
     """The folds of a cross-validation, whose test rows are what the figures are of."""
     audit: Audit | None = None
     evidence: Evidence = field(default_factory=Evidence)
+    curve: tuple[Reached, ...] = ()
+    """A learning curve, where one was asked for."""
+    texts: Texts = field(default_factory=Texts)
+    """What the authors wrote."""
 
     @property
     def trained(self) -> bool:
@@ -121,16 +126,12 @@ def _distinct(patient: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(patient)))
 
 
-SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
-    subgroups.section,
-    weak_groups.section,
-    explanation.section,
-)
-"""Who tells something in the report, in the order of each chapter."""
-
-
 def compose(story: Story) -> Content:
-    """The content of the report."""
+    """The content of the report, with the sections of all parts of the evaluation."""
+    return collected(story, _plain(story))
+
+
+def _plain(story: Story) -> Content:
     study, counts = story.prepared.study, story.counts()
     proof = story.prepared.proof["folds"][0] if story.crossed else story.prepared.proof
     times = proof["index_time"]
@@ -171,7 +172,6 @@ def compose(story: Story) -> Content:
         level=study.evaluate.level,
         resamples=study.evaluate.resamples,
         audit=story.audit,
-        sections=tuple(told for tell in SECTIONS if (told := tell(story)) is not None),
     )
 
 
