@@ -53,7 +53,10 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What was measured: target → entrant → arrays, one entry a row with a known answer, and whose rows these are."""
+    """What was measured: target → entrant → arrays, one entry a row with a known answer, and whose rows these are.
+
+    `rows` are the places of these rows in the cohort.
+    """
 
     measured: Mapping[str, Mapping[str, Measured]]
     patient: Mapping[str, Int[np.ndarray, " rows"]]
