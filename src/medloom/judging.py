@@ -53,11 +53,15 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What was measured: target → entrant → arrays, one entry a row with a known answer, and whose rows these are."""
+    """What was measured: target → entrant → arrays, one entry a row with a known answer, and whose rows these are.
+
+    `rows` are the places of these rows in the cohort.
+    """
 
     measured: Mapping[str, Mapping[str, Measured]]
     patient: Mapping[str, Int[np.ndarray, " rows"]]
     table: pl.DataFrame = field(default_factory=pl.DataFrame)
+    rows: Mapping[str, Int[np.ndarray, " rows"]] = field(default_factory=dict)
 
 
 def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch: Watch) -> Trained:
@@ -175,8 +179,9 @@ def judge(
             for entrant, measured in entrants.items():
                 parts[name].setdefault(entrant, []).append({key: value[known] for key, value in measured.items()})
     joined = {name: {e: _joined(name, blocks) for e, blocks in each.items()} for name, each in parts.items() if each}
-    patient = {name: cohort.patient[answered(feed, name, rows)] for name in joined}
-    return Judged(joined, patient, answers.frame(cohort.row.gather(rows).alias("row")))
+    places = {name: answered(feed, name, rows) for name in joined}
+    patient = {name: cohort.patient[of] for name, of in places.items()}
+    return Judged(joined, patient, answers.frame(cohort.row.gather(rows).alias("row")), places)
 
 
 def pooled(folds: Sequence[Judged]) -> Judged:
@@ -188,12 +193,14 @@ def pooled(folds: Sequence[Judged]) -> Judged:
     """
     measured: dict[str, dict[str, Measured]] = {}
     patient: dict[str, np.ndarray] = {}
+    rows: dict[str, np.ndarray] = {}
     for target in dict.fromkeys(name for fold in folds for name in fold.measured):
         held = [fold for fold in folds if target in fold.measured]
         everywhere = [n for n in held[0].measured[target] if all(n in fold.measured[target] for fold in held)]
         measured[target] = {n: _joined(target, [fold.measured[target][n] for fold in held]) for n in everywhere}
         patient[target] = np.concatenate([fold.patient[target] for fold in held])
-    return Judged(measured, patient, pl.concat([fold.table for fold in folds], how="diagonal_relaxed"))
+        rows[target] = np.concatenate([fold.rows[target] for fold in held])
+    return Judged(measured, patient, pl.concat([fold.table for fold in folds], how="diagonal_relaxed"), rows)
 
 
 def compared(study: Study, tasks: Mapping[str, Task], judged: Judged) -> dict[str, Comparison]:

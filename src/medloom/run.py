@@ -19,12 +19,15 @@ from medloom.bundle import Bundle, OnProblem, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.evaluation.result import metrics_json, target_result
+from medloom.evaluation.rowwise import keep as keep_rows
 from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
 from medloom.prepare import read as read_data
 from medloom.report.compose import Story, card, compose
+from medloom.report.kept import NAME as CONTENT
+from medloom.report.kept import as_json
 from medloom.report.page import write as write_report
 from medloom.rundir import RunFolder, write_text
 from medloom.study import Study
@@ -184,7 +187,10 @@ def _in_steps(part: TrainPart, steps: int) -> TrainPart:
 
 def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
     comparisons = compared(final.prepared.study, tasks, judged)
-    return Story(final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits)
+    story = Story(
+        final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits
+    )
+    return replace(story, rows=judged.rows)
 
 
 def audit(
@@ -228,7 +234,7 @@ def evaluate(
     judged = judge(held.team, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
     comparisons = compared(study, feed.tasks, judged)
-    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found))
+    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found), rows=judged.rows)
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()
@@ -266,7 +272,10 @@ def _write_results(story: Story, folder: Path) -> None:
         folder / "metrics.json",
         metrics_json(targets, story.prepared.proof, story.counts(), [step.plain() for step in story.flow()]),
     )
-    write_report(compose(story), folder / "report.html")
+    keep_rows(folder, story.rowwise())
+    content = compose(story)
+    write_text(folder / CONTENT, as_json(content))
+    write_report(content, folder / "report.html")
 
 
 def _opened(folder: Path) -> Run:

@@ -24,6 +24,7 @@ class Figure:
     label: str
     higher_is_better: bool
     note: str = ""
+    group: str = "overall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Answer:
         return cls(
             target=target,
             question=question,
-            figures=tuple(Figure(n, m.label, m.higher_is_better, m.note) for n, m in metrics.items()),
+            figures=tuple(Figure(n, m.label, m.higher_is_better, m.note, m.group) for n, m in metrics.items()),
             network=Entrant(MODEL, model, comparison.estimates[MODEL]),
             baselines=tuple(entrant for name, entrant in entrants.items() if is_baseline(name)),
             differences={name: of for name, of in comparison.differences.items() if is_baseline(name)},
@@ -129,7 +130,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Losses over the steps, and the step whose weights were kept."""
+    """Losses over the steps, and the step whose weights were kept. `name` tells one network from the others."""
 
     steps: tuple[int, ...]
     train_loss: tuple[float, ...]
@@ -137,6 +138,7 @@ class Training:
     valid_loss: tuple[float, ...] = ()
     kept_step: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class Content:
     """A report. `people` says in a sentence who the patients are; `counts` are a few numbers of the cohort.
-    `flow` are the steps from the table to the parts.
+    `flow` are the steps from the table to the parts. `severe` are warnings that may make every figure void.
 
     `proved` are facts that were checked on the data, `declared` those that the study only asserts. `reproduce` are
     the commands that lead here again. `level` and `resamples` are those of all intervals. `sections` are what the parts
@@ -163,13 +165,14 @@ class Content:
     answers: tuple[Answer, ...]
     counts: Mapping[str, str] = field(default_factory=dict)
     flow: tuple[Step, ...] = ()
+    severe: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     split: str = ""
     parts: tuple[Part, ...] = ()
     proved: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
-    training: Training | None = None
+    trainings: tuple[Training, ...] = ()
     study_toml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     reproduce: tuple[str, ...] = ()

@@ -78,7 +78,7 @@ def training_plot(training: Training) -> Plot:
         finite = [value for value in values if abs(value) < float("inf")] or [0.0]
         curves.append(Curve("Weights kept", (training.kept_step,) * 2, (min(finite), max(finite))))
         text += f" The weights of step {training.kept_step:,} were kept."
-    return Plot("Training", "Step", "Loss", tuple(curves), text)
+    return Plot(f"Training of {training.name}" if training.name else "Losses", "Step", "Loss", tuple(curves), text)
 
 
 def _line(axes: Any, number: int, curve: Curve) -> None:
