@@ -25,10 +25,13 @@ from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled,
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
 from medloom.prepare import read as read_data
+from medloom.report import compare as side_by_side
 from medloom.report.compose import Story, card, compose
+from medloom.report.forms import written
 from medloom.report.kept import NAME as CONTENT
 from medloom.report.kept import as_json
 from medloom.report.page import write as write_report
+from medloom.report.page import write_whole
 from medloom.rundir import RunFolder, write_text
 from medloom.study import Study
 from medloom.study import read as read_study
@@ -252,6 +255,26 @@ def predict(
     """Answers for a table file of any size, block after block."""
     held = bundle if isinstance(bundle, Bundle) else load(bundle)
     return held.stream(data, problems=problems, folder=folder, masks=masks)
+
+
+def report(run: str | Path, form: str = "html", out: str | Path | None = None) -> Path:
+    """Writes a finished run's report again, as html, pdf, md or json, from what the run keeps; returns where.
+
+    No data are read. Raises StudyError for another form, DataError where the folder holds no such run.
+    """
+    return written(Path(run), form, None if out is None else Path(out))
+
+
+def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> str:
+    """What differs between runs, their figures and paired differences, as text; `out` gets the same as a page.
+
+    Raises StudyError for fewer than two runs, DataError for a folder that holds none.
+    """
+    folders = [Path(run) for run in runs]
+    sections = side_by_side.compared(folders)
+    if out is not None:
+        write_whole(side_by_side.page(sections, folders), Path(out))
+    return side_by_side.plain(sections)
 
 
 def _identity(study: Study, cohort: Cohort) -> dict[str, str]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 30
 MOST_WORDS = 8
+OPEN_LINES = 16
+"""Longer tables are opened by the reader."""
 MOST_OUTCOMES = 6
 MOST_ROWS = 200_000
 FEW = 10
@@ -55,7 +57,8 @@ def section(story: Story) -> Section | None:
             pieces += _table(name, modality, feed.sources[name], rows, patient[rows], groups, len(patient))
     if len(feed.modalities) > 1:
         pieces.append(_inputs({n: feed.sources[n].unit[rows] > 0 for n in feed.modalities}, patient[rows], groups))
-    return Section("table-one", "patients", "Their characteristics", tuple(pieces)) if pieces else None
+    folded = sum(len(piece.rows) for piece in pieces if isinstance(piece, Table)) > OPEN_LINES
+    return Section("table-one", "patients", "Their characteristics", tuple(pieces), folded) if pieces else None
 
 
 def _parts(story: Story, rows: Int[np.ndarray, " rows"]) -> Iterator[Group]:
@@ -225,8 +228,18 @@ def _percent(count: int, of: int) -> str:
 def _median(values: Float[np.ndarray, " known"]) -> str:
     if not len(values):
         return "–"
-    low, middle, high = (f"{value:.4g}".replace("-", "−") for value in np.quantile(values, (0.25, 0.5, 0.75)))
-    return f"{middle} [{low}, {high}]"
+    low, middle, high = map(_short, np.quantile(values, (0.25, 0.5, 0.75)))
+    return f"{middle} [{low},\N{NO-BREAK SPACE}{high}]"
+
+
+def _short(value: float) -> str:
+    """Three digits that count; a whole number keeps all of its own."""
+    if not np.isfinite(value) or value == 0:
+        return "0" if value == 0 else "–"
+    decimals = max(0, 2 - int(np.floor(np.log10(abs(value)))))
+    text = f"{abs(value):,.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return f"−{text}" if value < 0 else text
 
 
 def _patients(patient: Int[np.ndarray, " rows"], rows: Bool[np.ndarray, " rows"]) -> str:
