@@ -74,6 +74,7 @@ def test_a_loss_that_is_not_finite_is_said(tmp_path):
 def test_work_files_are_gone_when_a_run_is_finished(run):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
+        "audit.json",
         "bundle",
         "log.jsonl",
         "metrics.json",

@@ -190,10 +190,17 @@ def _in_steps(part: TrainPart, steps: int) -> TrainPart:
 
 def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
     comparisons = compared(final.prepared.study, tasks, judged)
-    story = Story(
-        final.prepared, final.team, final.tasks, comparisons, judged.measured, final.histories, crossed=splits
+    return Story(
+        final.prepared,
+        final.team,
+        final.tasks,
+        comparisons,
+        judged.measured,
+        judged.patient,
+        final.histories,
+        crossed=splits,
+        rows=judged.rows,
     )
-    return replace(story, rows=judged.rows)
 
 
 def audit(
@@ -237,7 +244,17 @@ def evaluate(
     judged = judge(held.team, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
     comparisons = compared(study, feed.tasks, judged)
-    story = Story(prepared, held.team, held.tasks, comparisons, judged.measured, None, len(found), rows=judged.rows)
+    story = Story(
+        prepared,
+        held.team,
+        held.tasks,
+        comparisons,
+        judged.measured,
+        judged.patient,
+        None,
+        len(found),
+        rows=judged.rows,
+    )
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()

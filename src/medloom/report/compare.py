@@ -89,7 +89,7 @@ def _keys(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
 
 def _studies(runs: Sequence[Judgement], names: Sequence[str]) -> Section:
     keys = dict.fromkeys(key for run in runs for key in run.study)
-    rows = []
+    rows: list[tuple[str | Estimate, ...]] = []
     for key in keys:
         said = [_said(run.study.get(key)) for run in runs]
         if len(set(said)) > 1:

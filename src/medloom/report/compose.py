@@ -37,7 +37,8 @@ MOST_HISTORIES = 6
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant.
+    """Everything a run knows when it ends. `tasks` are calibrated; `measured` is by target and entrant,
+    `patient` whose rows these are.
 
     `histories` are the losses of each network; None where nothing was trained and a bundle judged other data.
     `problems` counts values that did not fit that bundle.
@@ -48,6 +49,7 @@ class Story:
     tasks: Mapping[str, Task]
     comparisons: Mapping[str, Comparison]
     measured: Mapping[str, Mapping[str, Measured]]
+    patient: Mapping[str, np.ndarray]
     histories: tuple[Sequence[Mapping[str, float]], ...] | None
     problems: int = 0
     crossed: tuple[Fold, ...] = ()
@@ -56,14 +58,10 @@ class Story:
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Places in the cohort of the rows that were measured, by target, in the order of `measured`."""
 
-    def patients(self, target: str) -> np.ndarray:
-        """The patient of each measured row."""
-        return self.prepared.cohort.patient[self.rows[target]]
-
     def rowwise(self) -> dict[str, Rowwise]:
         """What the model measured of each row, to be kept with the run."""
         return {
-            name: Rowwise(self.tasks[name], self.prepared.cohort.row.gather(rows), self.patients(name), of[MODEL])
+            name: Rowwise(self.tasks[name], self.prepared.cohort.row.gather(rows), self.patient[name], of[MODEL])
             for name, rows in self.rows.items()
             if MODEL in (of := self.measured[name])
         }
@@ -268,7 +266,13 @@ def _answer(story: Story, name: str) -> Answer:
         story.comparisons[name],
         task.metrics(),
         labels,
-        task.plots({e: m for e, m in story.measured[name].items() if not e.startswith(WITHOUT)}),
+        task.plots(
+            {
+                entrant: {**measured, "patient": story.patient[name]}
+                for entrant, measured in story.measured[name].items()
+                if not entrant.startswith(WITHOUT)
+            }
+        ),
         task.describe(),
         labels[MODEL],
         story.team.shares.get(name),

@@ -13,7 +13,7 @@ from jaxtyping import Float, Shaped
 
 from medloom.statistics._rows import grouped, known, take, tied
 from medloom.statistics.ranking import auroc
-from medloom.statistics.survival import censoring, harrell, inverse_before, step_after
+from medloom.statistics.survival import _after, _inverse_before, censoring, harrell
 
 
 def aalen_johansen(
@@ -72,8 +72,8 @@ def brier_at(
     """
     time, cause, risk, weight = take(known(time), time, cause, risk, weight)
     left = cause > 0
-    ended = weight * np.where(left, inverse_before(time, left, weight, time), 0.0)
-    uncensored = step_after(*censoring(time, left, weight), horizon)
+    ended = weight * np.where(left, _inverse_before(time, left, weight), 0.0)
+    uncensored = _after(*censoring(time, left, weight), horizon)
     by_then = (time[:, None] <= horizon) & left[:, None]
     happened = (cause == 1)[:, None]
     among_ended = ended @ (by_then * (happened - risk) ** 2)
@@ -112,9 +112,9 @@ def auroc_at(
     time, cause, risk, weight = take(known(time), time, cause, risk, weight)
     left = cause > 0
     by_then, later = left & (time <= horizon), time > horizon
-    uncensored = step_after(*censoring(time, left, weight), np.array([float(horizon)]))
+    uncensored = _after(*censoring(time, left, weight), np.array([float(horizon)]))
     inverse_later = np.divide(1.0, uncensored, out=np.zeros_like(uncensored), where=uncensored > 0)
-    inverse = np.where(by_then, inverse_before(time, left, weight, time), inverse_later)
+    inverse = np.where(by_then, _inverse_before(time, left, weight), inverse_later)
     truth = np.where(by_then & (cause == 1), 1.0, np.where(by_then | later, 0.0, np.nan))
     return auroc(truth, risk, weight * inverse)
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from medloom.batch import Field, Gives, Output
     from medloom.cohort.table import Cohort
 
+MOST_NAMED = 20
+"""Classes or labels up to which each one has figures of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassSummary:
@@ -278,7 +281,8 @@ class Classify(Task):
     def metrics(self) -> Mapping[str, Metric]:
         from medloom.tasks import _class_figures, _ordinal_figures
 
-        figures = _class_figures.metrics(self.kind)
+        named = self.classes if len(self.classes) <= MOST_NAMED else ()
+        figures = _class_figures.metrics(self.kind, self.threshold, named)
         return _ordinal_figures.metrics(figures) if self.options.order else figures
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:

@@ -33,7 +33,7 @@ def section(story: Story) -> Section | None:
         truth, decision = measured["truth"][known].astype(np.int64), measured["decision"][known].astype(np.int64)
         pieces += [confusion(name, task.classes, truth, decision)] if len(task.classes) <= MOST_CLASSES else []
         if task.kind == "binary":
-            patient, level = story.patients(name)[known], story.prepared.study.evaluate.level
+            patient, level = story.patient[name][known], story.prepared.study.evaluate.level
             found = furthest_off(name, task.classes[1], truth, measured["probability"][known], patient, level)
             pieces += [found] if found is not None else []
     return Section("errors", "trust", "Where it is wrong", tuple(pieces)) if pieces else None

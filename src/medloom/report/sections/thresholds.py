@@ -33,7 +33,7 @@ def section(story: Story) -> Section | None:
         if not isinstance(task, Classify) or task.kind != "binary" or MODEL not in story.measured.get(name, {}):
             continue
         measured = story.measured[name][MODEL]
-        patient = story.patients(name)
+        patient = story.patient[name]
         several = f"{name}: " if len(story.tasks) > 1 else ""
         caption = (
             f"{several}what it means to act where the probability of “{task.classes[1]}” is at least the threshold"
