@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from medloom.errors import DataError
-from medloom.fitted import dump, load
+from medloom.fitted import load
 from medloom.report.content import Content
 
 NAME = "content.json"
@@ -20,7 +20,8 @@ FORMAT = 1
 
 def as_json(content: Content) -> str:
     """The content as JSON. It holds no patient's row and no row id."""
-    plain = {"format": FORMAT, "content": _finite(dump(content))}
+    held = TypeAdapter(Content).dump_python(content, serialize_as_any=True)
+    plain = {"format": FORMAT, "content": _finite(held)}
     return json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import ConfigDict
+
 from medloom.evaluation.intervals import Estimate
 from medloom.task import Plot
 
@@ -18,6 +20,7 @@ what they are, how it was made."""
 class Paragraph:
     """Prose."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
     text: str
 
 
