@@ -82,17 +82,19 @@ def test_rows_whose_answers_differ_are_not_paired(runs, tmp_path):
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
     table = pl.read_parquet(tmp_path / "measured.parquet")
-    table.with_columns(1 - pl.col("death.truth")).write_parquet(tmp_path / "measured.parquet")
+    table.with_columns((1 - pl.col("death.truth")).alias("death.truth")).write_parquet(tmp_path / "measured.parquet")
     assert "rows of the same id have different answers" in compare.compared([runs[0], tmp_path])[1].pieces[1].text
 
 
-def test_repeated_rows_are_matched_in_their_order():
+def test_repeated_rows_are_matched_in_their_order(runs):
     import polars as pl
 
     from medloom.evaluation.rowwise import Rowwise
 
+    task = kept(runs[0])["death"].task
+
     def of(rows: list[str]) -> Rowwise:
-        return Rowwise(None, pl.Series(rows), np.arange(len(rows)), {"truth": np.array([float(len(r)) for r in rows])})  # type: ignore[arg-type]
+        return Rowwise(task, pl.Series(rows), np.arange(len(rows)), {"truth": np.array([float(len(r)) for r in rows])})
 
     here, there, why = compare._joined(of(["a", "b", "a"]), of(["a", "a", "c", "b"]))
     assert (here.tolist(), there.tolist(), why) == ([0, 1, 2], [0, 3, 1], "")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
 from medloom.report.section import Section
-from medloom.task import Metric, Plot
+from medloom.task import Curve, Metric, Plot
 
+MOST_POINTS = 300
 NETWORK = "Network"
 """What a model of one network is called beside its baselines."""
 
@@ -94,7 +95,7 @@ class Answer:
             best=best_baseline(comparison, metrics),
             rows=comparison.rows,
             patients=comparison.patients,
-            plots=plots,
+            plots=tuple(map(thinned, plots)),
             facts=facts or {},
             members=tuple(
                 Share(labels.get(member, member), (shares or {}).get(member), comparison.differences[name][headline])
@@ -116,6 +117,21 @@ class Answer:
     def labels(self) -> dict[str, str]:
         """What every entrant is called, by name."""
         return {entrant.name: entrant.label for entrant in (self.network, *self.baselines)}
+
+
+def thinned(plot: Plot) -> Plot:
+    """The plot with at most `MOST_POINTS` points a curve, the first and the last among them, and six digits each."""
+    return replace(plot, curves=tuple(_thinned(curve) for curve in plot.curves))
+
+
+def _thinned(curve: Curve) -> Curve:
+    last, most = len(curve.x) - 1, min(len(curve.x), MOST_POINTS)
+    places = [round(i * last / max(most - 1, 1)) for i in range(most)]
+
+    def taken(values: Sequence[float] | None) -> tuple[float, ...] | None:
+        return None if values is None else tuple(float(f"{values[place]:.6g}") for place in places)
+
+    return Curve(curve.name, taken(curve.x) or (), taken(curve.y) or (), taken(curve.low), taken(curve.high))
 
 
 @dataclass(frozen=True, slots=True)

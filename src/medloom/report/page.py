@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from medloom.report.verdict import Verdict, capital, number, oriented, percent, 
 from medloom.report.words import CHAPTERS, GROUPS, PARTS, PURPOSES, how_to_read
 from medloom.task import Plot
 
-MOST_DRAWINGS = 64
+MOST_DRAWINGS = 48
 """Plots that are drawn; those beyond are told in words, so that the page of many questions stays small."""
+MOST_LIVE = 12
+"""Tables of thresholds with a slider; those beyond show some thresholds only."""
 MANY_ANSWERS = 2
 """More answers than this are summed up in a table first."""
 
@@ -151,20 +154,21 @@ def _short(word: str, section: Section, sections: list[Section]) -> str:
     return word if len(sections) == 1 else f"{word}: {section.answer.target}"
 
 
-def pieces(section: parts.Section) -> Told:
-    """A section ready for a page."""
+def pieces(section: parts.Section, live: Iterator[int] | None = None) -> Told:
+    """A section ready for a page. `live` counts tables of thresholds over the whole page."""
+    live = live or count()
     ready = tuple(
-        (type(piece).__name__, piece, _ready(piece, f"{section.key}-{place}"))
+        (type(piece).__name__, piece, _ready(piece, f"{section.key}-{place}", live))
         for place, piece in enumerate(section.pieces, 1)
     )
     return Told(section.key, section.title, section.folded, ready)
 
 
-def _ready(piece: parts.Piece, key: str) -> Any:
+def _ready(piece: parts.Piece, key: str, live: Iterator[int]) -> Any:
     if isinstance(piece, Plot):
         return draw(piece, key)
     if isinstance(piece, parts.Thresholds):
-        return key
+        return key if next(live) < MOST_LIVE else ""
     return _scale(piece) if isinstance(piece, parts.Table) and piece.drawn else None
 
 
@@ -176,8 +180,9 @@ def _scale(table: parts.Table) -> Scale:
 def _told(content: Content) -> dict[str, list[Told]]:
     """Sections ready for the page, by their chapter."""
     told: dict[str, list[Told]] = {}
+    live = count()
     for section in content.sections:
-        told.setdefault(section.chapter, []).append(pieces(section))
+        told.setdefault(section.chapter, []).append(pieces(section, live))
     return told
 
 

@@ -140,5 +140,5 @@ def _clustered(
 
 
 def _triple(bounds: Bounds, with_interval: bool) -> Triple:
-    value, low, high = (None if not np.isfinite(one) else round(float(one), 5) for one in bounds)
+    value, low, high = (None if not np.isfinite(one) else float(f"{one:.5g}") for one in bounds)
     return (value, low, high) if with_interval else (value, None, None)
