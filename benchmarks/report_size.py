@@ -83,7 +83,8 @@ def _answer(random: np.random.Generator, place: int) -> Answer:
     groups = ("discrimination", "calibration", "decisions", "each")
 
     def estimates() -> dict[str, Estimate]:
-        return {name: Estimate(*map(float, np.sort(random.random(3))[[1, 0, 2]])) for name in names}
+        drawn = {name: np.sort(random.random(3)) for name in names}
+        return {name: Estimate(float(of[1]), float(of[0]), float(of[2])) for name, of in drawn.items()}
 
     baselines = tuple(Entrant(f"baseline_{i}", f"Baseline {i}", estimates()) for i in range(BASELINES))
     return Answer(

@@ -32,6 +32,7 @@ STOREYS = (
     ("report",),
     ("rundir",),
     ("judging",),
+    ("learning",),
     ("run",),
     ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),

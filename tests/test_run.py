@@ -76,13 +76,18 @@ def test_work_files_are_gone_when_a_run_is_finished(run):
     assert names == {
         "audit.json",
         "bundle",
+        "authors.toml",
         "log.jsonl",
         "metrics.json",
+        "model-card.xml",
         "predictions.parquet",
+        "probast.md",
         "report.html",
         "run.json",
         "split.parquet",
+        "standards.json",
         "study.toml",
+        "tripod.md",
     }
 
 

@@ -196,6 +196,10 @@ class Modality(ABC):
         """Fitted facts a reader wants to see (how many columns, codes), as text."""
         return {}
 
+    def left_out(self) -> int:
+        """How many numbers were offered that a selection left out of what `plain` gives."""
+        return 0
+
     def learnt(self, encoder: nn.Module) -> Mapping[str, str]:
         """What the trained encoder of this input chose that a reader wants to see, as text."""
         return {}

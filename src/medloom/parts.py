@@ -408,3 +408,27 @@ class EvaluatePart(Strict):
     subgroup_patients: int = Field(
         20, ge=10, description="patients that a group needs; figures of smaller ones are not shown"
     )
+    sample_size: bool = Field(
+        True, description="tell how many patients the criteria of Riley ask for, beside how many there are"
+    )
+    expected_r_squared: float = Field(
+        0.15,
+        gt=0,
+        lt=0.9,
+        description="for these criteria: the share of the outcome that a model is expected to explain, from earlier "
+        "studies (R² of a number, Nagelkerke's R² of classes and events)",
+    )
+    learning_curve: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (),
+        description="shares of the training patients, rising, such as [0.1, 0.25, 0.5, 1.0]: the model and the simple "
+        "models are trained on each and judged on the same test rows; takes as much longer as they sum to",
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        shares = list(self.learning_curve)
+        if len(shares) == 1 or shares != sorted(set(shares)):
+            raise PydanticCustomError(
+                "part", "learning_curve needs at least two rising shares, such as [0.25, 0.5, 1.0]"
+            )
+        return self

@@ -82,17 +82,18 @@ def _collecting(mistakes: list[str], path: str) -> Iterator[None]:
 
 def folds(study: Study, cohort: Cohort, marks: Mapping[str, Marks]) -> tuple[Fold, ...]:
     """The folds of a study, stratified by the targets that allow it."""
-    return split(study.split, cohort, _strata(study, marks), study.seed)
+    return split(study.split, cohort, strata(study, marks), study.seed)
 
 
 def whole_fold(study: Study, cohort: Cohort, marks: Mapping[str, Marks]) -> Fold:
     """All rows, for the network that is kept after cross-validation."""
-    return whole(study.split, cohort, _strata(study, marks), study.seed)
+    return whole(study.split, cohort, strata(study, marks), study.seed)
 
 
-def _strata(study: Study, marks: Mapping[str, Marks]) -> list[np.ndarray]:
-    strata = [find.task(study.targets[name].task).strata(study.targets[name], one) for name, one in marks.items()]
-    return [codes for codes in strata if codes is not None]
+def strata(study: Study, marks: Mapping[str, Marks]) -> list[np.ndarray]:
+    """A small code a row for each target that a split can be stratified by."""
+    found = [find.task(study.targets[name].task).strata(study.targets[name], one) for name, one in marks.items()]
+    return [codes for codes in found if codes is not None]
 
 
 def prepare(study: Study, cohort: Cohort, marks: Mapping[str, Marks], store: Path | None = None) -> Prepared:

@@ -20,8 +20,10 @@ from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.evaluation.result import metrics_json, target_result
 from medloom.evaluation.rowwise import keep as keep_rows
+from medloom.evaluation.sample_size import sample_sizes
 from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
+from medloom.learning import learning_curve
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
 from medloom.prepare import read as read_data
@@ -32,6 +34,10 @@ from medloom.report.kept import NAME as CONTENT
 from medloom.report.kept import as_json
 from medloom.report.page import write as write_report
 from medloom.report.page import write_whole
+from medloom.report.standards import computed as standards
+from medloom.report.standards.authors import NAME as AUTHORS
+from medloom.report.standards.authors import Texts, template
+from medloom.report.standards.authors import texts as read_texts
 from medloom.rundir import RunFolder, write_text
 from medloom.study import Study
 from medloom.study import read as read_study
@@ -99,9 +105,11 @@ def fit(
 def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | None, watch: Watch, ranks: Ranks) -> Run:
     resolved, cohort, marks = read_data(study, data, tables)
     folder, identity = RunFolder(out), _identity(resolved, cohort)
+    texts = read_texts(resolved.folder, folder.path)
     ranks.check_same(identity)
     ranks.by_lead(folder.claim, identity, dump_toml(with_folders(resolved)))
     if folder.finished:
+        ranks.by_lead(_rewrite, folder.path, texts)
         return _opened(folder.path)
     store = folder.work / "packed"
     sources = ranks.in_turn(packed, resolved, cohort, store)
@@ -129,10 +137,12 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
         story = _story(final, judged, final.tasks)
+    if resolved.evaluate.learning_curve:
+        story = replace(story, curve=learning_curve(final, story.comparisons, prepared, folder, observe))
     if not ranks.leads:
         ranks.wait()
         return _opened(folder.path)
-    story = replace(story, audit=found)
+    story = replace(story, audit=found, texts=texts)
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:
@@ -240,6 +250,7 @@ def evaluate(
     rows = np.arange(len(cohort))
     feed = with_answers(feed, study, marks, rows)
     target = RunFolder(out)
+    texts = read_texts(target.path, target.path)
     target.claim(_identity(study, cohort), dump_toml(with_folders(study)))
     judged = judge(held.team, feed, rows, cohort, target.path / "masks")
     prepared = Prepared.elsewhere(study, cohort, marks, feed)
@@ -254,6 +265,7 @@ def evaluate(
         None,
         len(found),
         rows=judged.rows,
+        texts=texts,
     )
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
@@ -308,14 +320,33 @@ def _write_results(story: Story, folder: Path) -> None:
         name: target_result(one, story.tasks[name].metrics(), story.labels(name), story.team.shares.get(name))
         for name, one in story.comparisons.items()
     }
-    write_text(
-        folder / "metrics.json",
-        metrics_json(targets, story.prepared.proof, story.counts(), [step.plain() for step in story.flow()]),
-    )
     keep_rows(folder, story.rowwise())
+    flow, more = [step.plain() for step in story.flow()], _more(story)
+    write_text(folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts(), flow, more))
     content = compose(story)
     write_text(folder / CONTENT, as_json(content))
     write_report(content, folder / "report.html")
+    assert content.said is not None
+    write_text(folder / standards.FILE, standards.dump(content.said))
+    if not (folder / AUTHORS).exists():
+        write_text(folder / AUTHORS, template())
+    _rewrite(folder, story.texts)
+
+
+def _more(story: Story) -> dict[str, Any]:
+    """What parts of the evaluation found, by their key of `metrics.json`."""
+    sizes: dict[str, list[Any]] = {}
+    for one in sample_sizes(story.prepared):
+        sizes.setdefault(one.target, []).append(one.plain())
+    curve = {name: [one.plain(name) for one in story.curve] for name in story.comparisons if story.curve}
+    return {**({"sample_size": sizes} if sizes else {}), **({"learning_curve": curve} if curve else {})}
+
+
+def _rewrite(folder: Path, texts: Texts) -> None:
+    """The model card and the lists of standards, with what the authors have written by now."""
+    computed = standards.load(folder)
+    for name, text in standards.files(computed, texts).items() if computed else ():
+        write_text(folder / name, text)
 
 
 def _opened(folder: Path) -> Run:

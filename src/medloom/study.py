@@ -104,6 +104,8 @@ class Study(Strict):
         for by, column in (("time", "at"), ("site", "site")):
             if self.split.by == by and getattr(self.cohort, column) is None:
                 yield ("split", "by"), f'by = "{by}" needs cohort.{column}, the column that says it'
+        if self.evaluate.learning_curve and self.split.folds > 1:
+            yield ("evaluate", "learning_curve"), "goes with split.folds = 1, so that all are judged on the same rows"
 
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windowed = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]

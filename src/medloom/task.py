@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from medloom.batch import Batch, Field, Gives, Output
     from medloom.cohort.table import Cohort
+    from medloom.statistics.sample_size import Needed
 
 Needs = Literal["pooled", "tokens", "finer", "ahead"]
 Measured = Mapping[str, np.ndarray]
@@ -242,6 +243,15 @@ class Task(ABC):
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """Figures for the report; `measured` of "model" and of each baseline on the same rows."""
         return ()
+
+    def sample_size(
+        self, marks: Marks, rows: Int[np.ndarray, " rows"], parameters: int, explained: float
+    ) -> Mapping[str, tuple[Needed, int | None]]:
+        """Participants that a model of so many parameters needs, and the events of these rows, by outcome.
+
+        `explained` is the R² to expect (Nagelkerke's where there are events). Nothing where no criterion is known.
+        """
+        return {}
 
     def question(self) -> str:
         """What is asked, as a sentence for a clinician."""

@@ -38,7 +38,7 @@ def made(folder: Path, rows: int = 300) -> Path:
 
 def test_only_answers_known_at_discharge_are_read(tmp_path: Path) -> None:
     frame = diabetes130.encounters(made(tmp_path))
-    _, cohort, marks = read(diabetes130.study(frame, "mlp", True), frame)
+    _, cohort, marks = read(diabetes130.study(frame, True), frame)
     rows = cohort.frame
     assert not rows["discharge_disposition_id"].is_in(list(diabetes130.ENDED)).any() and len(rows) < len(frame)
     assert len(marks["readmitted"].values) == len(rows)
@@ -53,5 +53,5 @@ def test_only_answers_known_at_discharge_are_read(tmp_path: Path) -> None:
 
 def test_without_history_no_earlier_stay_is_read(tmp_path: Path) -> None:
     frame = diabetes130.encounters(made(tmp_path))
-    columns = diabetes130.study(frame, "tabm", False).inputs["stay"].columns  # type: ignore[attr-defined]
-    assert not set(diabetes130.HISTORY) & set(columns) and "diagnoses" in columns
+    columns = diabetes130.study(frame, False).inputs["stay"].columns  # type: ignore[attr-defined]
+    assert not {*diabetes130.HISTORY, "admission_order"} & set(columns) and "diagnoses" in columns

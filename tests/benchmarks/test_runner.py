@@ -56,6 +56,7 @@ def test_every_benchmark_file_is_found_by_its_id() -> None:
         "table",
         "table-sets",
         "by-hand",
+        "leak-sets",
         "simulated",
     }
     assert set(found) == files

@@ -75,12 +75,13 @@ def metrics_json(
     split: Mapping[str, Any],
     counts: Mapping[str, Any],
     flow: Sequence[Mapping[str, Any]] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of `metrics.json` from the entries of all targets, the split, the counts and the cohort flow.
 
-    NaN raises ValueError.
+    `more` are keys of other parts of the evaluation. NaN raises ValueError.
     """
-    whole = {"targets": dict(targets), "split": dict(split), "counts": dict(counts), "flow": list(flow)}
+    whole = {"targets": dict(targets), "split": dict(split), "counts": dict(counts), "flow": list(flow), **(more or {})}
     return json.dumps(whole, indent=2, allow_nan=False) + "\n"
 
 

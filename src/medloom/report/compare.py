@@ -126,7 +126,7 @@ def _target(target: str, runs: Sequence[Judgement], names: Sequence[str]) -> Sec
     several = len(runs) > 2
     columns = [f"{names[place]} minus {names[0]}" for place in range(1, len(runs))]
     head = ("Figure", *names, *columns)
-    rows = tuple(
+    rows: tuple[tuple[str | Estimate, ...], ...] = tuple(
         (label, *(of.get(n, Estimate(None)) for of in own), *(apart.get(n, Estimate(None)) for apart in differences))
         for n, label in labels.items()
     )

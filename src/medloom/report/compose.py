@@ -17,6 +17,7 @@ from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.intervals import MODEL, Comparison
+from medloom.evaluation.learning import Reached
 from medloom.evaluation.result import WITHOUT, target_result
 from medloom.evaluation.rowwise import Rowwise
 from medloom.model.team import NETWORK, Team
@@ -25,6 +26,8 @@ from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
 from medloom.report.sections import audit as audit_section
 from medloom.report.sections import errors, table_one, thresholds
+from medloom.report.sections.collected import collected
+from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Task
 
@@ -65,6 +68,11 @@ class Story:
             for name, rows in self.rows.items()
             if MODEL in (of := self.measured[name])
         }
+
+    curve: tuple[Reached, ...] = ()
+    """A learning curve, where one was asked for."""
+    texts: Texts = field(default_factory=Texts)
+    """What the authors wrote."""
 
     @property
     def trained(self) -> bool:
@@ -143,7 +151,11 @@ SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
 
 
 def compose(story: Story) -> Content:
-    """The content of the report."""
+    """The content of the report, with the sections of all parts of the evaluation."""
+    return collected(story, _plain(story))
+
+
+def _plain(story: Story) -> Content:
     study, counts = story.prepared.study, story.counts()
     proof = story.prepared.proof["folds"][0] if story.crossed else story.prepared.proof
     times = proof["index_time"]

@@ -10,6 +10,7 @@ from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
 from medloom.report.section import Section
+from medloom.report.standards.said import Computed
 from medloom.task import Curve, Metric, Plot
 
 MOST_POINTS = 300
@@ -196,5 +197,25 @@ class Content:
     level: float = 0.95
     resamples: int = 1000
     sections: tuple[Section, ...] = ()
+    said: Computed | None = None
+    """What the run says of reporting standards."""
     audit: Audit | None = None
     """What the leakage audit found; None where other data were judged. Its findings hold no row id."""
+
+    @property
+    def anchors(self) -> dict[str, str]:
+        """The places of the page that others may lead to, with their titles."""
+        return {
+            "answers": "The answer",
+            **({"warnings": "Warnings"} if self.warnings else {}),
+            "patients": "Who the patients are",
+            **({"target-1-figures": "All figures"} if self.answers else {}),
+            **{section.key: section.title for section in self.sections},
+            "method": "How it was made",
+            "again": "How to make it again",
+        }
+
+    @property
+    def training(self) -> Training | None:
+        """The training of the first network."""
+        return next(iter(self.trainings), None)

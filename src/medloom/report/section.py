@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from html import escape
+from typing import Literal, Self
 
 from pydantic import ConfigDict
 
@@ -14,6 +15,27 @@ from medloom.task import Plot
 Chapter = Literal["patients", "figures", "trust", "explanation", "method"]
 """Where a section stands: who the patients are, how good the answers are, why they may be believed or not, why they are
 what they are, how it was made."""
+
+
+class Led(str):
+    """A text that leads to other places of the report, given as (anchor, title); where nothing can be led to, it names them.
+
+    It may stand wherever a piece has a text of its own: a cell, a fact, a paragraph.
+    """
+
+    __slots__ = ("places", "text")
+    text: str
+    places: tuple[tuple[str, str], ...]
+
+    def __new__(cls, text: str, places: tuple[tuple[str, str], ...]) -> Self:
+        led = super().__new__(cls, f"{text} See: {', '.join(title for _, title in places)}." if places else text)
+        led.text, led.places = text, places
+        return led
+
+    def __html__(self) -> str:
+        """How a page draws it."""
+        links = ", ".join(f'<a href="#{escape(anchor)}">{escape(title)}</a>' for anchor, title in self.places)
+        return f"{escape(self.text)} See: {links}." if links else escape(self.text)
 
 
 @dataclass(frozen=True, slots=True)

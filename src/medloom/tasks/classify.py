@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from medloom.batch import Field, Gives, Output
     from medloom.cohort.table import Cohort
+    from medloom.statistics.sample_size import Needed
 
 MOST_NAMED = 20
 """Classes or labels up to which each one has figures of its own."""
@@ -299,6 +300,24 @@ class Classify(Task):
         from medloom.tasks import _class_figures
 
         return _class_figures.plots(self.kind, self.classes, measured)
+
+    def sample_size(
+        self, marks: Marks, rows: np.ndarray, parameters: int, explained: float
+    ) -> Mapping[str, tuple[Needed, int | None]]:
+        """For the class that is asked for, or each label; several classes have no such criteria here."""
+        from medloom.statistics.sample_size import of_share
+
+        if self.kind == "multiclass":
+            return {}
+        tally = self.tally(self.options, marks, rows)
+        known = {name: len(rows) for name in self.classes}
+        if self.kind == "multilabel":
+            known = dict(zip(marks.names, (~np.isnan(marks.values[rows])).sum(axis=0).tolist(), strict=True))
+        asked = self.classes if self.kind == "multilabel" else self.classes[1:]
+        shares = {name: (tally[name] / known[name], tally[name]) for name in asked}
+        return {
+            name: (of_share(parameters, share, explained), n) for name, (share, n) in shares.items() if 0 < share < 1
+        }
 
     def question(self) -> str:
         if self.kind == "binary":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from medloom.batch import Field, Gives, Output
     from medloom.cohort.table import Cohort
+    from medloom.statistics.sample_size import Needed
 
 Loss = Literal["squared", "absolute", "huber", "poisson"]
 STRATA = 4
@@ -271,6 +272,17 @@ class Regress(Task):
         from medloom.tasks import _number_figures
 
         return _number_figures.plots(self.options.column, measured)
+
+    def sample_size(
+        self, marks: Marks, rows: np.ndarray, parameters: int, explained: float
+    ) -> Mapping[str, tuple[Needed, int | None]]:
+        from medloom.statistics.sample_size import continuous
+
+        values = marks.values[rows]
+        deviation = float(values.std()) if len(values) else 0.0
+        if not deviation:
+            return {}
+        return {self.options.column: (continuous(parameters, float(values.mean()), deviation, explained), None)}
 
     def question(self) -> str:
         return f"What is the {'number' if self.options.loss == 'poisson' else 'value'} of {self.options.column}?"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from medloom.batch import Field, Gives, Output
     from medloom.cohort.table import Cohort
+    from medloom.statistics.sample_size import Needed
 
 FEWEST_EVENTS = 10
 """Events among the calibration rows from which on a temperature is set."""
@@ -294,6 +295,18 @@ class Survive(Task):
 
         figures = _competing_figures if self.competing_hazards else _survival_figures
         return figures.plots(self.options.time, self.edges, self._named, measured)
+
+    def sample_size(
+        self, marks: Marks, rows: np.ndarray, parameters: int, explained: float
+    ) -> Mapping[str, tuple[Needed, int | None]]:
+        """At the first horizon, with the mean follow-up of the rows."""
+        from medloom.statistics.sample_size import of_rate
+
+        time, happened = marks.values[rows, 0], marks.values[rows, 1] == 1
+        followed, events = float(time.mean()) if len(time) else 0.0, int(happened.sum())
+        if not followed or not events or events == len(time):
+            return {}
+        return {"event": (of_rate(parameters, events / len(time), followed, self.horizons[0], explained), events)}
 
     def question(self) -> str:
         names = ", ".join(map(horizon_name, self.horizons))

@@ -349,6 +349,9 @@ class Table(Modality):
             facts[f"{name}: dates at or after the index time, read as missing"] = str(count)
         return facts
 
+    def left_out(self) -> int:
+        return 0 if self.kept is None else len(self.options.numbers) - len(self.kept)
+
     def learnt(self, encoder: nn.Module) -> Mapping[str, str]:
         """The numbers that gates let through, where the study has gates."""
         from medloom.modalities.table.encoders.gates import Gates

@@ -1,0 +1,27 @@
+"""The sections of all parts of the evaluation, in their order: one line each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from medloom.evaluation.sample_size import sample_sizes
+from medloom.report.content import Content
+from medloom.report.sections import learning_curve, sample_size, standards
+from medloom.report.standards.computed import computed
+from medloom.report.standards.known import Known
+
+if TYPE_CHECKING:
+    from medloom.report.compose import Story
+
+
+def collected(story: Story, content: Content) -> Content:
+    """The content with all its sections. The lists of standards come last: they lead to the others."""
+    sizes, options = sample_sizes(story.prepared), story.prepared.study.evaluate
+    found = (
+        sample_size.section(sizes, options.expected_r_squared),
+        learning_curve.section(story.curve, content.answers),
+    )
+    told = replace(content, sections=(*content.sections, *(one for one in found if one is not None)))
+    said = computed(Known.of(story, told, sizes))
+    return replace(told, sections=(*told.sections, *standards.sections(said, story.texts)), said=said)
