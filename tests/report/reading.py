@@ -114,8 +114,9 @@ def _tables(read: Reader) -> Iterator[str]:
 
 
 def _safety(html: str, read: Reader) -> Iterator[str]:
-    found = set(re.findall(r"https?://[^\"' )<]+", html)) - {"http://www.w3.org/2000/svg"}
-    yield from (f"asks the network for {one}" for one in found)
+    for tag, a in read.elements:
+        named = [value or "" for name, value in a.items() if not name.startswith("xmlns")]
+        yield from (f"asks the network: {tag}" for value in named if re.search(r"(?:https?:)?//\w", value))
     if re.search(r"url\((?!#)", html):
         yield "a url() in the styles"
     yield from (
