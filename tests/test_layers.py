@@ -32,8 +32,8 @@ STOREYS = (
     ("report",),
     ("rundir",),
     ("judging",),
-    ("learning",),
-    ("run",),
+    ("elsewhere", "learning", "stress", "trust"),
+    ("recalibrating", "run"),
     ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),
 )

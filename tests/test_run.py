@@ -29,7 +29,11 @@ def test_evaluating_the_test_rows_gives_the_figures_of_the_run(run, tmp_path):
     for name in ours:
         assert theirs[name]["value"] == pytest.approx(ours[name]["value"], abs=1e-6), name
     assert again.report.exists() and len(again.predictions) == len(held_out)
-    assert again.metrics["targets"]["death"]["difference"]["baseline"] is None
+    beside, ours = again.metrics["targets"]["death"]["difference"], run.metrics["targets"]["death"]
+    assert beside["baseline"] == "logistic" or beside["baseline"] == "gradient_boosting"
+    there = again.metrics["targets"]["death"]["baselines"][beside["baseline"]]["auroc"]["value"]
+    assert there == pytest.approx(ours["baselines"][beside["baseline"]]["auroc"]["value"], abs=1e-6)
+    assert beside["auroc"]["low"] <= beside["auroc"]["value"] <= beside["auroc"]["high"]
 
 
 def test_evaluating_without_answers_names_the_column(run, tmp_path):

@@ -19,6 +19,8 @@ from torch import Tensor
 
 Output = dict[str, Tensor]
 """What a head returns: named tensors, batch first."""
+GROUP = "group"
+"""Beside what a head returns: the group of each row, int64, for tasks whose limits differ between groups."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from medloom.cohort import history, joins
 from medloom.cohort.files import as_frame, read_blocks
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import BundleError, DataError, StudyError, some
+from medloom.evaluation.drift import Known
 from medloom.feed import Feed, pack, text_columns
 from medloom.modality import Modality, Problem
 from medloom.model.assembly import Network, assemble
@@ -43,14 +44,28 @@ OnProblem = Literal["refuse", "column"]
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """The best simple model of a target, with the task calibrated to it: what other data are judged beside."""
+
+    name: str
+    member: Member
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
-    """A fitted study: what to read, how it was fitted, who answers, and a card that says where it comes from."""
+    """A fitted study: what to read, how it was fitted, who answers, and a card that says where it comes from.
+
+    `beside` are simple models by target and `inputs` the summaries of the training rows, which other data are judged by.
+    """
 
     study: Study
     modalities: Mapping[str, Modality]
     tasks: Mapping[str, Task]
     team: Team
     card: Mapping[str, Any]
+    beside: Mapping[str, Beside] = field(default_factory=dict)
+    inputs: Mapping[str, Known] = field(default_factory=dict)
 
     @property
     def network(self) -> Network:
@@ -145,7 +160,7 @@ class Bundle:
             source = self.modalities[name].bind(pack(kind, options, seen))
             found += [Problem(p.row, f"{name}.{p.text}") for p in self.modalities[name].problems(source, seen)]
             sources[name] = source
-        return Feed(self.modalities, sources, self.tasks), found
+        return Feed(self.modalities, sources, self.tasks).grouped(cohort, problems == "refuse"), found
 
     def _missing_columns(self, cohort: Cohort) -> list[str]:
         have = set(cohort.frame.columns)
@@ -198,11 +213,13 @@ class Bundle:
             "networks": len(self.team.networks),
             "simple": {target: list(members) for target, members in self.team.simple.items()},
             "shares": {target: dict(shares) for target, shares in self.team.shares.items()},
+            "beside": {n: {"name": one.name, "task": fitted.dump(one.task)} for n, one in self.beside.items()},
+            "inputs": {name: fitted.dump(one) for name, one in self.inputs.items()},
         }
         _write_text(folder / "study.json", dump_json(without_folders(self.study)))
         _write_text(folder / "state.json", json.dumps(state, allow_nan=False) + "\n")
         _write_text(folder / "card.json", json.dumps(self.card, indent=2, allow_nan=False) + "\n")
-        save_file(_tensors(self.team), folder / "weights.safetensors")
+        save_file({**_tensors(self.team), **_beside_tensors(self.beside)}, folder / "weights.safetensors")
         _flush(folder / "weights.safetensors")
         manifest = {"format": FORMAT, "sha256": {name: digest(folder / name) for name in FILES}}
         _write_text(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
@@ -219,11 +236,30 @@ def load(folder: str | Path) -> Bundle:
             n: fitted.load(find.modality(p.modality), state["modalities"][n]) for n, p in study.inputs.items()
         }
         tasks = {n: fitted.load(find.task(p.task), state["tasks"][n]) for n, p in study.targets.items()}
-        team = _team(study, modalities, tasks, state, load_file(folder / "weights.safetensors"))
+        tensors = load_file(folder / "weights.safetensors")
+        team = _team(study, modalities, tasks, state, tensors)
+        beside = {n: _restored(study, n, one, tensors) for n, one in state.get("beside", {}).items()}
+        inputs = {name: fitted.load(Known, one) for name, one in state.get("inputs", {}).items()}
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     except (ValidationError, StudyError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(f"{folder}: the bundle does not fit this version of medloom: {error}") from error
-    return Bundle(study, modalities, tasks, team, card)
+    return Bundle(study, modalities, tasks, team, card, beside, inputs)
+
+
+def _beside_tensors(beside: Mapping[str, Beside]) -> dict[str, Tensor]:
+    return {
+        f"beside/{target}/{key}": torch.from_numpy(np.array(array))
+        for target, one in beside.items()
+        for key, array in one.member.arrays().items()
+    }
+
+
+def _restored(study: Study, target: str, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Beside:
+    task = fitted.load(find.task(study.targets[target].task), state["task"])
+    member = task.baselines(study.seed)[state["name"]]
+    assert isinstance(member, Member)
+    member.restore({key: one.numpy() for key, one in fitted.below(tensors, f"beside/{target}/").items()})
+    return Beside(state["name"], member, task)
 
 
 def _tensors(team: Team) -> dict[str, Tensor]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Int
 
 from medloom import find
-from medloom.batch import Batch, Field
-from medloom.cohort.table import Cohort
+from medloom.batch import GROUP, Batch, Field
+from medloom.cohort.table import Cohort, canonical
 from medloom.draw import Draw, generator
 from medloom.errors import DataError
 from medloom.modality import Marks, Modality, Outcomes, View
@@ -81,10 +83,26 @@ class Feed:
     tasks: Mapping[str, Task]
     marks: Mapping[str, Marks] = field(default_factory=dict)
     laid: Mapping[str, tuple[str, Source]] = field(default_factory=dict)
+    groups: Mapping[str, Int[np.ndarray, " rows"]] = field(default_factory=dict)
+    """Groups of rows, as codes of their names, of those targets whose limits differ between groups."""
 
     def bound(self) -> Feed:
         """The feed with every source bound to its fitted modality."""
         return replace(self, sources={n: self.modalities[n].bind(s) for n, s in self.sources.items()})
+
+    def grouped(self, cohort: Cohort, needed: bool = True) -> Feed:
+        """The feed with the groups that its tasks ask for. A column that is not there raises DataError if `needed`."""
+        asked = {name: task.group_column() for name, task in self.tasks.items()}
+        held = {
+            name: group_codes(cohort.column(column, f"targets.{name}.conformal_by"))
+            for name, column in asked.items()
+            if column is not None and (needed or column in cohort.frame.columns)
+        }
+        return replace(self, groups=held)
+
+    def beside(self, target: str, rows: Int[np.ndarray, " rows"]) -> dict[str, torch.Tensor]:
+        """What stands beside the output of these rows: their group, where the task asks for it."""
+        return {GROUP: torch.from_numpy(self.groups[target][rows])} if target in self.groups else {}
 
     @property
     def windowed(self) -> str | None:
@@ -139,6 +157,15 @@ class Feed:
         for source in self.sources.values():
             source.packed.release()
         return Batch(inputs, targets, torch.from_numpy(rows), torch.ones(len(rows)))
+
+
+def group_codes(values: pl.Series) -> Int[np.ndarray, " rows"]:
+    """A code for each value that is the same in every table and holds no name; 0 where it is missing."""
+    text = canonical(values)
+    names = text.unique().drop_nulls().to_list()
+    digests = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest(), "big") + 1 for name in names]
+    code = dict(zip(names, digests, strict=True))
+    return np.array([0 if name is None else code[name] for name in text.to_list()], np.int64)
 
 
 def fit_inputs(

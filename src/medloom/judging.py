@@ -179,9 +179,9 @@ def judge(
             for entrant, measured in entrants.items():
                 parts[name].setdefault(entrant, []).append({key: value[known] for key, value in measured.items()})
     joined = {name: {e: _joined(name, blocks) for e, blocks in each.items()} for name, each in parts.items() if each}
-    places = {name: answered(feed, name, rows) for name in joined}
-    patient = {name: cohort.patient[of] for name, of in places.items()}
-    return Judged(joined, patient, answers.frame(cohort.row.gather(rows).alias("row")), places)
+    known_rows = {name: answered(feed, name, rows) for name in joined}
+    patient = {name: cohort.patient[of] for name, of in known_rows.items()}
+    return Judged(joined, patient, answers.frame(cohort.row.gather(rows).alias("row")), known_rows)
 
 
 def pooled(folds: Sequence[Judged]) -> Judged:

@@ -175,6 +175,18 @@ class Modality(ABC):
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Simple numbers of each row for the baselines; NaN where missing."""
 
+    def plain_names(self) -> tuple[str, ...]:
+        """What each of the plain numbers is called; nothing where they have no names."""
+        return ()
+
+    @classmethod
+    def measured_columns(cls, options: InputPart) -> Mapping[str, tuple[str, float] | None]:
+        """Columns of the cohort's table that hold measured numbers: what a stress test alters.
+
+        Each with the unit that it is easily mistaken for, and the factor that this makes; None where no unit says.
+        """
+        return {}
+
     def fingerprint(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Features in which rows that are almost the same lie close together, of about equal spread; for the audit.
 

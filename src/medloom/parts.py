@@ -394,6 +394,38 @@ class SubgroupPart(Strict):
         return self
 
 
+StressKind = Literal[
+    "missing_input", "missing_column", "missing_values", "noise", "units", "prevalence", "period", "site"
+]
+
+
+class StressPart(Strict):
+    """One way in which the data of tomorrow may differ from those that judge."""
+
+    kind: StressKind = Field(
+        description="missing_input, missing_column: each input, each column taken away; missing_values: cells at random; noise: on every number; units: one column in another unit; prevalence: halved and doubled odds; period, site: figures of each"
+    )
+    share: float | None = Field(
+        None,
+        gt=0,
+        le=2,
+        description="missing_values: share of cells (0.2); noise: standard deviations of the training rows (0.5)",
+    )
+    factor: float | None = Field(
+        None, gt=0, description="units: what a column is multiplied by; left out: by its declared unit, else 10"
+    )
+
+    @model_validator(mode="after")
+    def _goes(self) -> Self:
+        if self.share is not None and self.kind not in ("missing_values", "noise"):
+            raise PydanticCustomError("stress", 'share goes with kind = "missing_values" or "noise"')
+        if self.kind == "missing_values" and self.share is not None and self.share >= 1:
+            raise PydanticCustomError("stress", "share of missing values must be below 1, such as 0.2")
+        if self.factor is not None and self.kind != "units":
+            raise PydanticCustomError("stress", 'factor goes with kind = "units"')
+        return self
+
+
 class EvaluatePart(Strict):
     """How figures get their intervals, and in which groups of patients they are looked at."""
 
@@ -407,6 +439,11 @@ class EvaluatePart(Strict):
     )
     subgroup_patients: int = Field(
         20, ge=10, description="patients that a group needs; figures of smaller ones are not shown"
+    )
+    stress: tuple[StressKind | StressPart, ...] = Field(
+        (),
+        max_length=20,
+        description='what the finished model is put through on the test rows: "missing_column", { kind = "noise", share = 0.5 }, …',
     )
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"

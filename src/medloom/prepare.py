@@ -127,7 +127,7 @@ def fitted(
     proof["index_time"] = {name: time_proof(part, sources[name], cohort) for name, part in study.inputs.items()}
     told = with_outcomes(study.inputs, sources, study.targets, marks, fold.train, study.seed)
     modalities = fit_inputs(study.inputs, told, fold.train)
-    feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound()
+    feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound().grouped(cohort)
     feed = with_answers(feed, study, marks, fold.rows(), store)
     return Prepared(study, cohort, marks, fold, proof, feed)
 

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from medloom import find
 from medloom.audit.examine import examine
 from medloom.audit.finding import Audit
 from medloom.bundle import Bundle, OnProblem, load
 from medloom.cohort.split import Fold
-from medloom.cohort.table import Cohort, read_cohort
+from medloom.cohort.table import Cohort
+from medloom.elsewhere import best_beside, judged_beside, opened
+from medloom.evaluation.drift import drift, known
 from medloom.evaluation.result import metrics_json, target_result
 from medloom.evaluation.rowwise import keep as keep_rows
 from medloom.evaluation.sample_size import sample_sizes
-from medloom.feed import text_columns
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
 from medloom.learning import learning_curve
 from medloom.parts import TrainPart
-from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold, with_answers
+from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold
 from medloom.prepare import read as read_data
 from medloom.report import compare as side_by_side
 from medloom.report.compose import Story, card, compose
@@ -39,6 +39,8 @@ from medloom.report.standards.authors import NAME as AUTHORS
 from medloom.report.standards.authors import Texts, template
 from medloom.report.standards.authors import texts as read_texts
 from medloom.rundir import RunFolder, write_text
+from medloom.stress import Altered, altered, stressed
+from medloom.stress import pooled as pooled_stress
 from medloom.study import Study
 from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
@@ -46,6 +48,7 @@ from medloom.task import Task
 from medloom.training import distributed
 from medloom.training.distributed import Ranks
 from medloom.training.loop import Event, Watch
+from medloom.trust import all_kept, coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
     if found is not None:
         write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:
-        final, judged, story = _crossed(
+        final, judged, story, tried = _crossed(
             resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe
         )
     else:
@@ -137,16 +140,19 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
         story = _story(final, judged, final.tasks)
+        tried = altered(final.prepared, final.team, final.tasks) if ranks.leads else {}
     if resolved.evaluate.learning_curve:
         story = replace(story, curve=learning_curve(final, story.comparisons, prepared, folder, observe))
     if not ranks.leads:
         ranks.wait()
         return _opened(folder.path)
-    story = replace(story, audit=found, texts=texts)
+    story = replace(_trusted(story, judged, tried), audit=found, texts=texts)
     judged.table.write_parquet(folder.path / "predictions.parquet")
     _write_results(story, folder.path)
     if len(splits) == 1 or resolved.split.refits:
-        Bundle(resolved, final.prepared.feed.modalities, final.tasks, final.team, card(story)).save(
+        feed, beside = final.prepared.feed, best_beside(final, story.comparisons)
+        inputs = known(feed, final.prepared.fold.train)
+        Bundle(resolved, feed.modalities, final.tasks, final.team, card(story), beside, inputs).save(
             folder.path / "bundle"
         )
     folder.finish()
@@ -161,14 +167,14 @@ def _crossed(
     prepared: Callable[[Fold], Prepared],
     folder: RunFolder,
     watch: Watch,
-) -> tuple[Trained, Judged, Story]:
+) -> tuple[Trained, Judged, Story, Altered]:
     """Every fold through the same path, their rows pooled; then the network that is kept, trained on all rows.
 
     A budget in minutes is measured in the first fold, and its steps are those of all others. The last network gets
     the median of the steps that the folds kept.
     """
     trainings = len(splits) + study.split.refits
-    part, first, parts, kept, proofs = study.train, None, [], [], []
+    part, first, parts, kept, proofs, tried = study.train, None, [], [], [], []
     for place, fold in enumerate(splits, 1):
         watch(Event("fold", place, trainings))
         trained = train_one(prepared(fold), part, folder.training(f"fold-{place:03d}"), watch)
@@ -178,6 +184,7 @@ def _crossed(
             pl.lit(value, pl.Int32).alias(name) for name, value in (("fold", fold.number), ("repeat", fold.repeat))
         )
         parts.append(replace(judged, table=judged.table.with_columns(numbers)))
+        tried.append(altered(trained.prepared, trained.team, trained.tasks) if distributed.current().leads else {})
         kept.append(trained.kept_step)
         proofs.append({"fold": fold.number, "repeat": fold.repeat, **trained.prepared.proof})
         part = _in_steps(part, trained.steps) if part.minutes is not None else part
@@ -191,7 +198,7 @@ def _crossed(
     proof = {**final.prepared.proof, "folds": proofs}
     final = replace(final, prepared=replace(final.prepared, proof=proof))
     result = pooled(parts)
-    return final, result, _story(final, result, first.tasks, tuple(splits))
+    return final, result, _story(final, result, first.tasks, tuple(splits)), pooled_stress(tried)
 
 
 def _in_steps(part: TrainPart, steps: int) -> TrainPart:
@@ -210,6 +217,17 @@ def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tu
         final.histories,
         crossed=splits,
         rows=judged.rows,
+    )
+
+
+def _trusted(story: Story, judged: Judged, tried: Altered) -> Story:
+    """The story with what says how far answers can be trusted."""
+    prepared, tasks = story.prepared, story.tasks
+    return replace(
+        story,
+        kept=all_kept(prepared.study, tasks, judged),
+        covered=coverage(prepared.study, tasks, judged, prepared.cohort),
+        stress=stressed(prepared, tasks, judged, tried),
     )
 
 
@@ -239,21 +257,19 @@ def evaluate(
 ) -> Run:
     """Judges a bundle on other data with known answers; writes the same files as `fit`, less the bundle.
 
-    Nothing is fitted here, so there are no baselines. Raises BundleError, and DataError for rows that do not fit.
+    Nothing is fitted here. Beside the model stands the simple model that the bundle holds, and beside the inputs those of
+    the training rows. Raises BundleError, and DataError for rows that do not fit.
     """
     held = bundle if isinstance(bundle, Bundle) else load(bundle)
-    folder = Path(data).parent if isinstance(data, (str, Path)) else Path()
-    study = held.study.within(folder)
-    cohort = read_cohort(study.cohort, folder, data=data, text=text_columns(study), tables=tables)
-    marks = {name: find.task(part.task).read(part, cohort) for name, part in study.targets.items()}
-    feed, found = held.feed(cohort, problems)
+    there = opened(held, data, problems, tables)
+    study, cohort, feed = there.study, there.cohort, there.feed
     rows = np.arange(len(cohort))
-    feed = with_answers(feed, study, marks, rows)
     target = RunFolder(out)
     texts = read_texts(target.path, target.path)
     target.claim(_identity(study, cohort), dump_toml(with_folders(study)))
     judged = judge(held.team, feed, rows, cohort, target.path / "masks")
-    prepared = Prepared.elsewhere(study, cohort, marks, feed)
+    judged = judged_beside(held, feed, judged, rows)
+    prepared = Prepared.elsewhere(study, cohort, there.marks, feed)
     comparisons = compared(study, feed.tasks, judged)
     story = Story(
         prepared,
@@ -263,10 +279,11 @@ def evaluate(
         judged.measured,
         judged.patient,
         None,
-        len(found),
+        len(there.problems),
         rows=judged.rows,
-        texts=texts,
     )
+    story = _trusted(story, judged, altered(prepared, held.team, held.tasks))
+    story = replace(story, drift=drift(held.inputs, known(feed, rows)), texts=texts)
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()
@@ -339,7 +356,15 @@ def _more(story: Story) -> dict[str, Any]:
     for one in sample_sizes(story.prepared):
         sizes.setdefault(one.target, []).append(one.plain())
     curve = {name: [one.plain(name) for one in story.curve] for name in story.comparisons if story.curve}
-    return {**({"sample_size": sizes} if sizes else {}), **({"learning_curve": curve} if curve else {})}
+    each: dict[str, Mapping[str, Any]] = {
+        "sample_size": sizes,
+        "learning_curve": curve,
+        "abstention": {name: one.plain() for name, one in story.kept.items()},
+        "coverage": {name: one.plain() for name, one in story.covered.items()},
+        "stress": {name: one.plain() for name, one in story.stress.items()},
+    }
+    found: dict[str, Any] = {key: dict(of) for key, of in each.items() if of}
+    return {**found, **({"drift": [one.plain() for one in story.drift]} if story.drift else {})}
 
 
 def _rewrite(folder: Path, texts: Texts) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from medloom.errors import StudyError
 from medloom.modality import Lifted, Marks
 from medloom.parts import TargetPart
 
@@ -224,6 +225,17 @@ class Task(ABC):
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
         """The task with temperature, thresholds, … set on calibration rows. Streams."""
 
+    def group_column(self) -> str | None:
+        """The column whose groups have limits of their own: each output then has its rows' `batch.GROUP` beside it."""
+        return None
+
+    def recalibrate(self, outputs: Sequence[tuple[Output, Field]]) -> Self:
+        """The task set to local rows of another place, on top of its own calibration; the network stays as it is.
+
+        Raises DataError where the rows are too few, and says how many are needed.
+        """
+        raise RecalibrationUnsupported(type(self).__name__)
+
     @abstractmethod
     def decode(self, output: Output | Lifted) -> Prediction:
         """The answers of a block of rows: calibrated, thresholded, named."""
@@ -260,3 +272,10 @@ class Task(ABC):
     def describe(self) -> Mapping[str, str]:
         """Fitted facts a reader wants to see (classes, threshold, temperature), as text."""
         return {}
+
+
+class RecalibrationUnsupported(StudyError):
+    """A bundle with a task that has nothing to set on local rows."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name.lower()} has nothing that local rows could set; train it anew on them")

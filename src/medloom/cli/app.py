@@ -122,6 +122,21 @@ def evaluate(
 
 
 @app.command()
+def recalibrate(
+    bundle: BundleFolder,
+    data: Annotated[Path, typer.Argument(help="table of local rows with known answers")],
+    out: Annotated[Path, typer.Option(help="folder for the new bundle")],
+    problems: Problems = "refuse",
+) -> None:
+    """Set a bundle's calibration to local rows."""
+    from medloom.cli.watch import print_recalibrated
+    from medloom.recalibrating import recalibrate as set_to
+
+    print_recalibrated(set_to(bundle, data, out, problems=_choice(problems)))
+    typer.echo(f"Bundle: {out.resolve()}")
+
+
+@app.command()
 def predict(
     bundle: BundleFolder,
     data: Annotated[Path, typer.Argument(help="table of new rows, of any size")],

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medloom.recalibrating import Recalibrated
 from medloom.run import Run, fit
 from medloom.study import Study
 from medloom.training.loop import Event, Interrupted
@@ -114,6 +115,21 @@ def print_figures(run: Run) -> None:
     if len(found) > 5:
         print(f"\nand {len(found) - 5} more in audit.json")
     print(f"\nReport: {run.report.resolve()}")
+
+
+def print_recalibrated(done: Recalibrated) -> None:
+    """Of each target the headline and what calibration changes, before and after, on rows that set nothing."""
+    for name, task in done.bundle.tasks.items():
+        comparison = done.comparisons[name]
+        if comparison is None:
+            print(f"\n{name}: set to the local rows; figures before and after {done.notes[name]}")
+            continue
+        print(f"\n{name}: before and after, cross-fitted on {comparison.rows} rows of {comparison.patients} patients")
+        metrics = task.metrics()
+        shown = [n for n, m in metrics.items() if n == next(iter(metrics)) or m.group in ("calibration", "error")]
+        for figure in shown:
+            before, after = (comparison.estimates[entrant][figure].plain() for entrant in ("before", "model"))
+            print(f"  {metrics[figure].label:<30} {_interval(before)}  →  {_interval(after)}")
 
 
 def _interval(figure: dict[str, Any]) -> str:

@@ -34,7 +34,8 @@ class MedloomClassifier(ClassifierMixin, TableEstimator):
     - `random_state`: everything random is a function of it.
     - `class_weights`: `"balanced"` lets rare classes weigh more in the loss; probabilities stay those of the cohort.
     - `threshold`: of two classes, the probability from which the second one is predicted; or `"youden"`, `"accuracy"`,
-      which set it on calibration rows. `calibration`: `"none"` leaves probabilities as the network gives them.
+      which set it on calibration rows. `calibration`: `"platt"`, `"isotonic"`; `"none"` leaves probabilities
+      as the network gives them.
 
     Fitted: `classes_`, `n_features_in_`, `feature_names_in_` (tables), `bundle_`, and with `out` also `run_`.
     """
@@ -57,7 +58,7 @@ class MedloomClassifier(ClassifierMixin, TableEstimator):
         random_state: Any = 0,
         class_weights: Literal["none", "balanced"] = "none",
         threshold: float | Literal["youden", "accuracy"] = 0.5,
-        calibration: Literal["temperature", "none"] = "temperature",
+        calibration: Literal["temperature", "platt", "isotonic", "none"] = "temperature",
     ) -> None:
         super().__init__(
             columns, encoder, hidden, dropout, epochs, learning_rate, batch, valid, calibrate, test, patient, out,

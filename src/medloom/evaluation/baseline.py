@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from threadpoolctl import threadpool_limits
 
-from medloom.batch import Batch
+from medloom.batch import Batch, Output
 from medloom.draw import generator
 from medloom.feed import Feed
 from medloom.modality import Lifted
@@ -142,30 +142,36 @@ def judge_baselines(
             continue
         with threadpool_limits(limits=threads):
             results[target] = {
-                name: _measured(_calibrated(feed.tasks[target], one, held), one, judged)
+                name: measured(calibrated(feed.tasks[target], one, held), one, judged)
                 for name, one in baselines.items()
             }
     return results
 
 
-def _calibrated(task: Task, baseline: Baseline, blocks: Blocks) -> Task:
+def calibrated(task: Task, baseline: Baseline, blocks: Blocks) -> Task:
+    """The task calibrated to what a baseline says of these rows; as it was where there are none."""
     if not len(blocks.rows):
         return task
-    return task.calibrate((baseline.output(block), block.target) for block in blocks)
+    return task.calibrate((_said(baseline, block, blocks), block.target) for block in blocks)
 
 
-def _measured(task: Task, baseline: Baseline, blocks: Blocks) -> Measured:
+def measured(task: Task, baseline: Baseline, blocks: Blocks) -> Measured:
+    """What a baseline measures on these rows, by a task calibrated to it."""
     feed, target = blocks.feed, blocks.target
     if target not in feed.laid:
-        return _joined([task.measure(task.decode(baseline.output(block)), block.target) for block in blocks])
+        return _joined([task.measure(task.decode(_said(baseline, block, blocks)), block.target) for block in blocks])
     ground, laid = feed.laid[target]
     modality, source = feed.modalities[ground], feed.sources[ground]
-    measured = []
+    found = []
     for rows, views, batch in feed.cover(blocks.rows):
         output = baseline.output(Block(feed.plain(batch.rows.numpy()), batch, batch.targets[target]))
         lifted: Lifted = modality.lift(source, views[ground], output)
-        measured.append(task.measure(task.decode(lifted), modality.truth(laid, rows)))
-    return _joined(measured)
+        found.append(task.measure(task.decode(lifted), modality.truth(laid, rows)))
+    return _joined(found)
+
+
+def _said(baseline: Baseline, block: Block, blocks: Blocks) -> Output:
+    return {**baseline.output(block), **blocks.feed.beside(blocks.target, block.batch.rows.numpy())}
 
 
 def _joined(measured: list[Measured]) -> Measured:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medloom.batch import Field, Output
+from medloom.batch import GROUP, Field, Output
 from medloom.model.assembly import Network, parameters
 from medloom.task import Member, Task
 
@@ -44,7 +44,9 @@ class Team:
             return next(iter(said.values()))
         held = self.shares.get(target, {})
         shares = torch.tensor([held.get(name, 1.0) for name in said], dtype=torch.float64)
-        return task.combine(list(said.values()), shares / shares.sum())
+        beside = {name: value for name, value in next(iter(said.values())).items() if name == GROUP}
+        parts = [{name: value for name, value in output.items() if name != GROUP} for output in said.values()]
+        return {**task.combine(parts, shares / shares.sum()), **beside}
 
     def sharing(self, target: str, shares: Mapping[str, float]) -> Team:
         """The same team with these shares for one target."""
@@ -63,7 +65,10 @@ def stacked(task: Task, blocks: Sequence[tuple[Said, Field]]) -> dict[str, float
     Networks 5, 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996 (shares of one sign).
     """
     names = list(blocks[0][0])
-    outputs = [([{k: v.detach().clone().double() for k, v in said[n].items()} for n in names], t) for said, t in blocks]
+    outputs = [
+        ([{k: v.detach().clone().double() for k, v in said[n].items() if k != GROUP} for n in names], t)
+        for said, t in blocks
+    ]
     logits = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=100, line_search_fn="strong_wolfe")
 

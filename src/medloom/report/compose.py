@@ -16,16 +16,20 @@ from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
 from medloom.evaluation.baseline import answered, taught
+from medloom.evaluation.drift import Drifted
 from medloom.evaluation.intervals import MODEL, Comparison
+from medloom.evaluation.kept import Kept
 from medloom.evaluation.learning import Reached
 from medloom.evaluation.result import WITHOUT, target_result
 from medloom.evaluation.rowwise import Rowwise
+from medloom.evaluation.stressed import Stressed
+from medloom.evaluation.subgroups import Subgroups
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
 from medloom.report.sections import audit as audit_section
-from medloom.report.sections import errors, table_one, thresholds
+from medloom.report.sections import coverage, drift, errors, kept, stress, table_one, thresholds
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
@@ -60,6 +64,15 @@ class Story:
     audit: Audit | None = None
     rows: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Places in the cohort of the rows that were measured, by target, in the order of `measured`."""
+    drift: tuple[Drifted, ...] = ()
+    """How the inputs of other data differ from those that taught."""
+    kept: Mapping[str, Kept] = field(default_factory=dict)
+    covered: Mapping[str, Subgroups] = field(default_factory=dict)
+    stress: Mapping[str, Stressed] = field(default_factory=dict)
+    curve: tuple[Reached, ...] = ()
+    """A learning curve, where one was asked for."""
+    texts: Texts = field(default_factory=Texts)
+    """What the authors wrote."""
 
     def rowwise(self) -> dict[str, Rowwise]:
         """What the model measured of each row, to be kept with the run."""
@@ -68,11 +81,6 @@ class Story:
             for name, rows in self.rows.items()
             if MODEL in (of := self.measured[name])
         }
-
-    curve: tuple[Reached, ...] = ()
-    """A learning curve, where one was asked for."""
-    texts: Texts = field(default_factory=Texts)
-    """What the authors wrote."""
 
     @property
     def trained(self) -> bool:
@@ -146,6 +154,10 @@ SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
     thresholds.section,
     audit_section.section,
     errors.section,
+    kept.section,
+    coverage.section,
+    stress.section,
+    drift.section,
 )
 """Who tells something in the report, in the order of each chapter."""
 

@@ -49,8 +49,22 @@ class ClassifyOptions(TargetPart):
     threshold: Literal["youden", "accuracy"] | Annotated[float, Key(gt=0, lt=1)] = Key(
         "youden", description="how a decision is made of a probability, set on calibration rows; or a fixed number"
     )
-    calibration: Literal["temperature", "none"] = Key(
-        "temperature", description="temperature scaling on calibration rows"
+    calibration: Literal["temperature", "platt", "isotonic", "none"] = Key(
+        "temperature",
+        description="what is set on calibration rows: a temperature, held near 1 where they are few; platt: an intercept too; isotonic: any rising curve, which needs some hundreds of rows",
+    )
+    conformal: Annotated[float, Key(gt=0.5, lt=1)] | None = Key(
+        None, description="share of new rows whose set of classes shall hold the truth, such as 0.9; left out: no sets"
+    )
+    conformal_score: Literal["lac", "aps"] = Key(
+        "lac", description="lac: the smallest sets; aps: sets that grow with how hard a row is"
+    )
+    conformal_by: str | None = Key(
+        None,
+        description='"class": each class holds the share by itself; or a column of the table, whose groups do (sex, site)',
+    )
+    abstain: Annotated[float, Key(gt=0, lt=1)] | None = Key(
+        None, description="share of rows, the least certain ones, that are left to a person, such as 0.1"
     )
 
     @model_validator(mode="after")
@@ -75,6 +89,14 @@ class ClassifyOptions(TargetPart):
             raise PydanticCustomError(
                 "part", 'the focal loss gives probabilities that need calibration = "temperature"; take "none" out'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sets_fit(self) -> Self:
+        if self.columns and (self.conformal is not None or self.abstain is not None):
+            raise PydanticCustomError("part", "conformal and abstain go with column, not with several labels at once")
+        if self.conformal is None and (self.conformal_by is not None or self.conformal_score != "lac"):
+            raise PydanticCustomError("part", "conformal_by and conformal_score go with conformal = 0.9")
         return self
 
     def text_columns(self) -> tuple[str, ...]:

@@ -13,7 +13,10 @@ from medloom.errors import DataError, StudyError, some
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
 from medloom.tasks._class_options import ClassifyOptions, Kind
+from medloom.tasks._class_prediction import ClassPrediction
 from medloom.tasks._class_reading import count_classes, count_labels, natural, read_classes, read_label
+from medloom.tasks._conformal import Limits, group_of
+from medloom.tasks._curves import Line, Steps
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -35,30 +38,12 @@ class ClassSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassPrediction(Prediction):
-    """Calibrated probabilities and decisions: `probability` is [rows] for two classes, else [rows, classes]."""
-
-    kind: Kind
-    classes: tuple[str, ...]
-    probability: np.ndarray
-    decision: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.decision)
-
-    def columns(self) -> Mapping[str, Any]:
-        names = np.array(self.classes, dtype=object)
-        if self.kind == "binary":
-            return {"": names[self.decision], "probability": self.probability}
-        each = {f"probability_{name}": self.probability[:, i] for i, name in enumerate(self.classes)}
-        if self.kind == "multiclass":
-            return {"": names[self.decision], **each}
-        return {**{name: self.decision[:, i] for i, name in enumerate(self.classes)}, **each}
-
-
-@dataclass(frozen=True, slots=True)
 class Classify(Task):
-    """A fitted classification: `classes` in order (of two, the one asked for last), weights, temperature, threshold."""
+    """A fitted classification: `classes` in order (of two, the one asked for last), weights, temperature, threshold.
+
+    `intercept` and `steps` are of the other ways to calibrate, `local` of a recalibration to another place. `limits` are
+    those of sets: one for all classes, or one for each. Rows that are less certain than `certain` are left to a person.
+    """
 
     Options: ClassVar[type[ClassifyOptions]] = ClassifyOptions
     Summary: ClassVar[type[ClassSummary]] = ClassSummary
@@ -73,6 +58,11 @@ class Classify(Task):
     temperature: tuple[float, ...]
     threshold: tuple[float, ...]
     calibrated: bool = False
+    intercept: tuple[float, ...] = ()
+    steps: tuple[Steps, ...] = ()
+    limits: tuple[Limits, ...] = ()
+    certain: float | None = None
+    local: tuple[Line, ...] = ()
 
     @classmethod
     def columns(cls, options: ClassifyOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -224,66 +214,199 @@ class Classify(Task):
         return {"logits": positive.logsumexp(dim=0) - negative.logsumexp(dim=0)}
 
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
-        """Temperature by log-likelihood, then the threshold; each only where both classes have calibration rows."""
-        logits, truth = self._collect(outputs)
-        temperature, threshold = list(self.temperature), list(self.threshold)
-        for i in range(len(temperature)):
+        """The curve of the scores by likelihood, then the threshold, each only where two classes have calibration rows;
+
+        then the limits of sets and the certainty below which a row is left to a person.
+        """
+        logits, truth, group = self._collect(outputs)
+        return self._curved(logits, truth)._decided(logits, truth)._limited(logits, truth, group)
+
+    def _curved(self, logits: np.ndarray, truth: np.ndarray) -> Self:
+        from medloom.tasks import _class_calibration as fit
+
+        temperature = list(self.temperature)
+        shifts, rising = self.options.calibration == "platt", self.options.calibration == "isotonic"
+        intercept = [0.0] * (len(self.classes) if self.kind == "multiclass" else len(temperature))
+        steps: list[Steps] = [Steps((), ())] * len(intercept)
+        told = False
+        for i in range(len(temperature) if self.options.calibration != "none" else 0):
             known = ~np.isnan(truth[:, i])
             score = logits[known] if self.kind == "multiclass" else logits[known, i]
             answer = truth[known, i]
-            if len(answer) < 10 or len(np.unique(answer)) < 2:
+            if len(answer) < fit.FEWEST or len(np.unique(answer)) < 2:
                 continue
-            if self.options.calibration == "temperature":
-                temperature[i] = _temperature(score, answer, self.kind, self.options.label_noise)
-            if self.kind != "multiclass":
-                threshold[i] = self._threshold(score / temperature[i], answer, threshold[i])
-        return replace(self, temperature=tuple(temperature), threshold=tuple(threshold), calibrated=len(truth) > 0)
+            told = True
+            if rising:
+                each = fit.class_steps(score, answer) if self.kind == "multiclass" else (fit.isotonic(score, answer),)
+                steps[i : i + len(each)] = each
+                continue
+            line = fit.line(score, answer, self.options.label_noise, shifts)
+            temperature[i] = 1 / line.slope
+            intercept[i : i + len(line.intercept)] = line.intercept
+        return replace(
+            self,
+            temperature=tuple(temperature),
+            calibrated=told,
+            intercept=tuple(intercept) if shifts else (),
+            steps=tuple(steps) if rising and told else (),
+        )
 
-    def _threshold(self, score: np.ndarray, answer: np.ndarray, fixed: float) -> float:
+    def _decided(self, logits: np.ndarray, truth: np.ndarray) -> Self:
         from medloom.tasks._calibration import accuracy_threshold, youden_threshold
 
-        if isinstance(self.options.threshold, float):
-            return fixed
+        threshold, fixed = list(self.threshold), isinstance(self.options.threshold, float)
+        scores = self._scores(logits)
         choose = youden_threshold if self.options.threshold == "youden" else accuracy_threshold
-        return choose(answer > 0.5, _sigmoid(score))
+        for i in range(len(threshold) if self.kind != "multiclass" and not fixed else 0):
+            known = ~np.isnan(truth[:, i])
+            if known.sum() >= 10 and len(np.unique(truth[known, i])) > 1:
+                threshold[i] = choose(truth[known, i] > 0.5, _sigmoid(scores[known, i]))
+        return replace(self, threshold=tuple(threshold))
 
-    def _collect(self, outputs: Iterable[tuple[Output, Field]]) -> tuple[np.ndarray, np.ndarray]:
-        """All logits, and truths with NaN where unknown, as [rows, outputs]."""
-        logits, truths = [np.zeros((0, 1))], [np.zeros((0, len(self.temperature)))]
+    def _limited(self, logits: np.ndarray, truth: np.ndarray, group: np.ndarray) -> Self:
+        from medloom.tasks._conformal import class_scores, limits
+
+        known = ~np.isnan(truth[:, 0])
+        scores, codes = self._scores(logits)[known], truth[known, 0].astype(int)
+        found, certain, asked = self, None, self.options.conformal
+        if self.options.abstain is not None and len(codes):
+            certain = float(np.quantile(self._certainty(scores), self.options.abstain, method="higher"))
+            found = replace(found, certain=certain)
+        if asked is None:
+            return found
+        strange = class_scores(self._matrix(scores), self.options.conformal_score)[np.arange(len(codes)), codes]
+        if self.options.conformal_by == "class":
+            return replace(
+                found, limits=tuple(limits(strange[codes == k], None, asked) for k in range(len(self.classes)))
+            )
+        return replace(found, limits=(limits(strange, group[known] if self.group_column() else None, asked),))
+
+    def group_column(self) -> str | None:
+        return None if self.options.conformal_by == "class" else self.options.conformal_by
+
+    def recalibrate(self, outputs: Sequence[tuple[Output, Field]]) -> Self:
+        """A line of the log-odds (slope and intercepts) that local rows say, after what calibration rows said.
+
+        Decisions stay those of the same rows, but where the study fixes the threshold; sets and the certainty below which
+        rows are left to a person are set anew. Raises DataError below twenty rows of a class.
+        Source: Steyerberg, "Clinical prediction models", 2nd ed. 2019, chapter 20 (logistic recalibration).
+        """
+        from medloom.tasks._class_calibration import local_line
+
+        logits, truth, group = self._collect(outputs)
+        scores, several = self._scores(logits), self.kind == "multiclass"
+        lines, threshold = [], list(self.threshold)
+        for i in range(1 if several else len(threshold)):
+            known = ~np.isnan(truth[:, i])
+            name = self.classes[i] if self.kind == "multilabel" else str(self.options.column)
+            classes = self.classes if self.kind != "multilabel" else ("0", "1")
+            line = local_line(scores[known] if several else scores[known, i], truth[known, i], classes, name)
+            lines.append(line.after(self.local[i]) if self.local else line)
+            if not several and not isinstance(self.options.threshold, float):
+                threshold[i] = float(_sigmoid(line(np.log(np.array([threshold[i] / (1 - threshold[i])]))))[0])
+        return replace(self, local=tuple(lines), threshold=tuple(threshold))._limited(logits, truth, group)
+
+    def _collect(self, outputs: Iterable[tuple[Output, Field]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All logits, truths with NaN where unknown, as [rows, outputs], and the group of each row (0: none)."""
+        width = len(self.classes) if self.kind == "multiclass" else len(self.temperature)
+        logits, truths = [np.zeros((0, width))], [np.zeros((0, len(self.temperature)))]
+        groups = [np.zeros(0, np.int64)]
         for output, target in outputs:
             logits.append(output["logits"].detach().double().numpy())
             truths.append(_truth(target).reshape(len(logits[-1]), -1))
-        return np.concatenate(logits[1:] or logits), np.concatenate(truths[1:] or truths)
+            groups.append(group_of(output, len(logits[-1])))
+        return np.concatenate(logits), np.concatenate(truths), np.concatenate(groups)
+
+    def _scores(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated scores: log-odds, or of several classes log-probabilities but for a constant a row."""
+        several = self.kind == "multiclass"
+        scores = logits / np.array(self.temperature)
+        if self.intercept:
+            scores = scores + np.array(self.intercept)
+        if self.steps and several:
+            from medloom.tasks._class_calibration import stepped
+
+            scores = stepped(logits, self.steps)
+        elif self.steps:
+            each = [curve(logits[:, i]) if curve.score else logits[:, i] for i, curve in enumerate(self.steps)]
+            scores = np.stack(each, axis=1)
+        if self.local and several:
+            return self.local[0](scores)
+        return np.stack([line(scores[:, i]) for i, line in enumerate(self.local)], axis=1) if self.local else scores
+
+    def _matrix(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities [rows, classes] of two or several classes."""
+        if self.kind == "multiclass":
+            shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+            return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+        probability = _sigmoid(scores[:, 0])
+        return np.stack([1 - probability, probability], axis=1)
+
+    def _certainty(self, scores: np.ndarray) -> np.ndarray:
+        """How far log-odds lie from the threshold; of several classes the largest probability."""
+        if self.kind == "multiclass":
+            return np.asarray(self._matrix(scores).max(axis=1))
+        return np.asarray(np.abs(scores[:, 0] - np.log(self.threshold[0] / (1 - self.threshold[0]))))
 
     def decode(self, output: Output | Lifted) -> ClassPrediction:
         if isinstance(output, Lifted):
             raise StudyError("classify gives one answer a row and cannot be laid on an input")
-        logits = output["logits"].detach().double().numpy() / np.array(self.temperature)
+        scores = self._scores(output["logits"].detach().double().numpy())
+        if self.kind == "multilabel":
+            probability = _sigmoid(scores)
+            return ClassPrediction(
+                self.kind, self.classes, probability, (probability >= np.array(self.threshold)).astype(np.int64)
+            )
+        left = None
+        if self.options.abstain is not None:
+            left = self._certainty(scores) < self.certain if self.certain is not None else np.zeros(len(scores), bool)
+        inside, own = self._sets(self._matrix(scores), group_of(output, len(scores)))
         if self.kind == "multiclass":
-            shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probability = shifted / shifted.sum(axis=1, keepdims=True)
-            return ClassPrediction(self.kind, self.classes, probability, probability.argmax(axis=1))
-        probability = _sigmoid(logits)
-        decision = (probability >= np.array(self.threshold)).astype(np.int64)
-        if self.kind == "binary":
-            return ClassPrediction(self.kind, self.classes, probability[:, 0], decision[:, 0])
-        return ClassPrediction(self.kind, self.classes, probability, decision)
+            probability = self._matrix(scores)
+            return ClassPrediction(self.kind, self.classes, probability, probability.argmax(axis=1), inside, own, left)
+        probability = _sigmoid(scores[:, 0])
+        decision = (probability >= self.threshold[0]).astype(np.int64)
+        return ClassPrediction(self.kind, self.classes, probability, decision, inside, own, left)
+
+    def _sets(self, probability: np.ndarray, group: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Which classes are in the set of each row; and, where groups have limits, whether the row's own has one."""
+        from medloom.tasks._conformal import class_sets
+
+        if self.options.conformal is None:
+            return None, None
+        if self.options.conformal_by == "class":
+            each = [np.inf if one.every is None else one.every for one in self.limits]
+            limit = np.broadcast_to(np.array(each or [np.inf] * len(self.classes)), probability.shape)
+            return class_sets(probability, limit, self.options.conformal_score), None
+        found, own = (self.limits or (Limits(None, 0),))[0].of(group)
+        inside = class_sets(
+            probability, np.broadcast_to(found[:, None], probability.shape), self.options.conformal_score
+        )
+        return inside, own if self.group_column() else None
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
-        """`truth` with NaN where unknown, `probability`, `decision`."""
+        """`truth` with NaN where unknown, `probability`, `decision`; `covered`, `set_size` of sets; `left_to_person`."""
         assert isinstance(prediction, ClassPrediction) and not isinstance(truth, Lifted)
         answer = _truth(truth)
-        return {
+        measured = {
             "truth": answer[:, 0] if self.kind == "binary" else answer,
             "probability": prediction.probability,
             "decision": prediction.decision,
         }
+        if prediction.inside is not None:
+            codes = answer.reshape(len(answer), -1)[:, 0]
+            held = prediction.inside[np.arange(len(codes)), np.nan_to_num(codes).astype(int)].astype(np.float64)
+            measured["covered"] = np.where(np.isnan(codes), np.nan, held)
+            measured["set_size"] = prediction.inside.sum(axis=1).astype(np.float64)
+        return measured if prediction.left is None else {**measured, "left_to_person": prediction.left.astype(float)}
 
     def metrics(self) -> Mapping[str, Metric]:
-        from medloom.tasks import _class_figures, _ordinal_figures
+        from medloom.tasks import _class_figures, _ordinal_figures, _set_figures
 
         named = self.classes if len(self.classes) <= MOST_NAMED else ()
         figures = _class_figures.metrics(self.kind, self.threshold, named)
+        if self.options.conformal is not None:
+            figures = {**figures, **_set_figures.metrics()}
         return _ordinal_figures.metrics(figures) if self.options.order else figures
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
@@ -320,35 +443,14 @@ class Classify(Task):
         }
 
     def question(self) -> str:
-        if self.kind == "binary":
-            plain = self.classes[1].lower() in ("1", "true", "yes", "y")
-            return f"{self.options.column}: {'yes or no' if plain else f'{self.classes[1]} or {self.classes[0]}'}?"
-        if self.options.order:
-            return f"{self.options.column}: how far from {self.classes[0]} to {self.classes[-1]}?"
-        names = ", ".join(self.classes[:12]) + (", …" if len(self.classes) > 12 else "")
-        return (
-            f"Which of these apply: {names}?"
-            if self.kind == "multilabel"
-            else f"{self.options.column}: which of {names}?"
-        )
+        from medloom.tasks._class_words import question
+
+        return question(self)
 
     def describe(self) -> Mapping[str, str]:
-        counts = ", ".join(f"{name} {n}" for name, n in zip(self.classes, self.counts, strict=True))
-        facts = {"training rows": counts}
-        if self.kind == "binary":
-            facts = {
-                "asked for": self.classes[1],
-                **facts,
-                "threshold": f"{self.threshold[0]:.3f} ({self.options.threshold})",
-            }
-        if self.options.order:
-            facts["order"] = " < ".join(self.classes)
-        if self.options.loss == "focal":
-            facts["loss"] = f"focal, gamma {self.options.gamma():g}; probabilities are those after calibration"
-        if self.options.label_noise:
-            facts["label noise"] = f"{self.options.label_noise:g} of answers taken to be recorded wrongly"
-        facts["temperature"] = ", ".join(f"{t:.3f}" for t in self.temperature) if self.calibrated else "not calibrated"
-        return facts
+        from medloom.tasks._class_words import describe
+
+        return describe(self)
 
 
 def _truth(target: Field) -> np.ndarray:
@@ -363,21 +465,3 @@ def _sigmoid(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
     return np.asarray(expit(logits))
-
-
-def _temperature(score: np.ndarray, answer: np.ndarray, kind: Kind, noise: float) -> float:
-    """By the likelihood of what is recorded: with label noise a calibration row, too, may be recorded wrongly."""
-    from scipy.special import log_softmax
-
-    from medloom.tasks._calibration import temperature
-
-    if kind != "multiclass":
-        score = np.stack([np.zeros_like(score), score], axis=1)
-    rows, codes = np.arange(len(answer)), answer.astype(int)
-    other = noise / (score.shape[1] - 1)
-
-    def loss(value: float) -> float:
-        log = log_softmax(score / value, axis=1)[rows, codes]
-        return float(-(np.logaddexp(log + np.log(1 - noise - other), np.log(other)) if noise else log).mean())
-
-    return temperature(loss)

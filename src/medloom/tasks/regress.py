@@ -15,6 +15,9 @@ from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
 from medloom.parts import TargetPart
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
+from medloom.tasks._conformal import Limits, group_of
+from medloom.tasks._conformal import conformal_margin as conformal_margin
+from medloom.tasks._curves import Line
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -49,6 +52,9 @@ class RegressOptions(TargetPart):
         description="quantiles to learn beside the number, rising, such as [0.05, 0.5, 0.95]; intervals are then as wide as each row needs",
     )
     coverage: float = Key(0.9, gt=0, lt=1, description="share of new rows that intervals shall hold")
+    conformal_by: str | None = Key(
+        None, description="column of the table whose groups shall each be held as often (sex, site)"
+    )
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -89,7 +95,8 @@ class NumberPrediction(Prediction):
 class Regress(Task):
     """A fitted regression: centre and scale of the training rows, and what calibration rows add to each side.
 
-    `margin` is None before calibration, and where too few rows calibrate for the coverage that is asked.
+    `margin` is None before calibration, and where too few rows calibrate for the coverage that is asked. `groups` has
+    that of each group, where the study asks for it; `local` is what rows of another place set.
     """
 
     Options: ClassVar[type[RegressOptions]] = RegressOptions
@@ -103,6 +110,8 @@ class Regress(Task):
     rows: int
     margin: float | None = None
     calibrated_on: int = 0
+    groups: Limits | None = None
+    local: Line | None = None
 
     @classmethod
     def columns(cls, options: RegressOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -201,25 +210,41 @@ class Regress(Task):
         least the asked chance as long as they come like the calibration rows; with several rows a patient that is only
         nearly so. Source: Romano, Patterson & Candès, "Conformalized quantile regression", NeurIPS 2019, theorem 1.
         """
-        distance = [np.zeros(0)]
+        from medloom.tasks._conformal import limits
+
+        distance, group = [np.zeros(0)], [np.zeros(0, np.int64)]
         for output, target in outputs:
             known = target.present.numpy()
             value, quantile = self._numbers(output)
             low, high = (quantile[:, 0], quantile[:, -1]) if self.options.quantiles else (value, value)
             truth = target.value.double().numpy()
             distance.append(np.maximum(low - truth, truth - high)[known])
-        return replace(
-            self,
-            margin=conformal_margin(np.concatenate(distance), self.options.coverage),
-            calibrated_on=sum(map(len, distance)),
-        )
+            group.append(group_of(output, len(known))[known])
+        by = self.options.conformal_by is not None
+        found = limits(np.concatenate(distance), np.concatenate(group) if by else None, self.options.coverage)
+        return replace(self, margin=found.every, calibrated_on=found.rows, groups=found if by else None)
+
+    def group_column(self) -> str | None:
+        return self.options.conformal_by
+
+    def recalibrate(self, outputs: Sequence[tuple[Output, Field]]) -> Self:
+        """Shift and scale of the numbers (of counts, of the rate alone) by least squares, then the margin anew.
+
+        Raises DataError below twenty rows with a known answer.
+        """
+        from medloom.tasks._local_numbers import local_line
+
+        value = np.concatenate([self._numbers(output)[0][target.present.numpy()] for output, target in outputs])
+        truth = np.concatenate([target.value.double().numpy()[target.present.numpy()] for _, target in outputs])
+        line = local_line(value, truth, self.options.column, self.options.loss == "poisson")
+        return replace(self, local=line.after(self.local) if self.local else line).calibrate(outputs)
 
     def decode(self, output: Output | Lifted) -> NumberPrediction:
         """Numbers in the unit of the column; intervals of counts do not go below 0."""
         if isinstance(output, Lifted):
             raise StudyError("regress gives one answer a row and cannot be laid on an input")
         value, quantile = self._numbers(output)
-        margin = float("nan") if self.margin is None else self.margin
+        margin = self._margins(output, len(value))
         low, high = (quantile[:, 0], quantile[:, -1]) if self.options.quantiles else (value, value)
         low, high = low - margin, high + margin
         # A negative margin may make the ends pass each other: the interval is then the point between them.
@@ -228,6 +253,13 @@ class Regress(Task):
         if self.options.loss == "poisson":
             low, high = np.maximum(low, 0.0), np.maximum(high, 0.0)
         return NumberPrediction(value, low, high, quantile, self.options.quantiles)
+
+    def _margins(self, output: Output, rows: int) -> np.ndarray:
+        """The margin of each row: that of its group where it has one, else that of all rows; NaN where there is none."""
+        if self.groups is None:
+            return np.full(rows, np.nan if self.margin is None else self.margin)
+        found = self.groups.of(group_of(output, rows))[0]
+        return np.where(np.isfinite(found), found, np.nan)
 
     def _numbers(self, output: Output) -> tuple[np.ndarray, np.ndarray]:
         """The number of each row, and its quantiles in rising order, in the unit of the column.
@@ -239,6 +271,8 @@ class Regress(Task):
         value = np.exp(np.minimum(made[:, 0], LARGEST_LOG)) if counts else made[:, 0]
         value = self.centre * value if counts else self.centre + self.scale * value
         quantile = np.sort(self.centre + self.scale * made[:, 1:], axis=1)
+        if self.local is not None:
+            value, quantile = self.local(value), self.local(quantile.ravel()).reshape(quantile.shape)
         return value, np.maximum(quantile, 0.0) if counts else quantile
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
@@ -294,21 +328,19 @@ class Regress(Task):
         margin = f"too few calibration rows for {asked}" if self.calibrated_on else "not calibrated"
         if self.margin is not None:
             margin = f"{asked}, {self.margin:+.4g} on each side from {self.calibrated_on} calibration rows"
+        if self.groups is not None and self.margin is not None:
+            from medloom.tasks._conformal import said
+
+            margin = said(self.groups, self.options.coverage, self.options.conformal_by)
+        local = {}
+        if self.local is not None:
+            local = {"recalibrated to local rows": f"times {self.local.slope:.4g}, plus {self.local.intercept[0]:.4g}"}
         return {
             "learnt": "the mean count" if poisson else learnt[self.options.loss],
             "training rows": f"{self.rows}, centre {self.centre:.4g}, scale {self.scale:.4g}",
             "intervals": margin,
+            **local,
         }
-
-
-def conformal_margin(distance: np.ndarray, coverage: float) -> float | None:
-    """The ⌈(n + 1) coverage⌉-th smallest distance; None where n rows are too few for it.
-
-    Source: Romano, Patterson & Candès, "Conformalized quantile regression", NeurIPS 2019, equation 8.
-    """
-    # The product is rounded so that 0.9 × 20 is 18, and not a little more.
-    place = int(np.ceil(round((len(distance) + 1) * coverage, 9)))
-    return float(np.sort(distance)[place - 1]) if 1 <= place <= len(distance) else None
 
 
 def _centre_and_scale(values: np.ndarray, options: RegressOptions) -> tuple[float, float]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FEWEST_EVENTS = 10
 """Events among the calibration rows from which on a temperature is set."""
+FEWEST_LOCAL = 20
+"""Events among local rows from which on a bundle is recalibrated to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ class Survive(Task):
     """Fitted hazards: the edges of the intervals, and the hazards of all training rows together.
 
     Times of exactly 0 are kept: an event at 0 belongs to the first interval, a row censored at 0 teaches nothing.
-    Competing events, where the study names any, are one more cause that may end an interval.
+    Competing events, where the study names any, are one more cause that may end an interval. `shift` is what rows of
+    another place add to the log-odds of each cause's hazards, interval by interval.
     """
 
     Options: ClassVar[type[SurviveOptions]] = SurviveOptions
@@ -84,6 +87,7 @@ class Survive(Task):
     calibrated: bool = False
     competing: int = 0
     competing_hazards: tuple[float, ...] = ()
+    shift: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def columns(cls, options: SurviveOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -231,6 +235,54 @@ class Survive(Task):
         found = temperature(lambda t: causes_loss(self._stretched(logits, t), ended, outlived))
         return replace(self, temperature=found, calibrated=True)
 
+    def recalibrate(self, outputs: Sequence[tuple[Output, Field]]) -> Self:
+        """The baseline hazard of another place: a shift of the log-odds of each cause's hazards, by likelihood.
+
+        Each stretch of time between two horizons has a shift of its own where twenty events lie in it, and is joined to the
+        next one otherwise. Raises DataError where fewer than twenty local rows have the event; a competing cause with
+        fewer keeps its hazards. Source: van Houwelingen, "Validation, calibration, revision and combination
+        of prognostic survival models", Statistics in Medicine 19, 2000.
+        """
+        from scipy.optimize import minimize_scalar
+
+        from medloom.tasks._hazards import by_cause, causes_loss
+
+        known = [target.present.numpy() for _, target in outputs]
+        rows = [by_cause(o["logits"]).detach().double().numpy()[k] for (o, _), k in zip(outputs, known, strict=True)]
+        periods = [[part[k] for part in self._periods(t)] for (_, t), k in zip(outputs, known, strict=True)]
+        logits = self._moved(self._stretched(np.concatenate(rows), self.temperature), self.shift)
+        ended, outlived = (np.concatenate(each) for each in zip(*periods, strict=True))
+        times = ended.sum(axis=(0, 2))
+        if times[0] < FEWEST_LOCAL:
+            raise DataError(
+                f"{self.options.event}: found {int(times[0])} events among the local rows; expected at least "
+                f"{FEWEST_LOCAL}. Gather more rows, or use the bundle as it is"
+            )
+        shift = np.zeros(logits.shape[1:])
+        cuts = [self.edges.index(horizon) + 1 for horizon in self.horizons]
+        for start, stop in stretches(ended[:, 0].sum(axis=0), cuts, FEWEST_LOCAL):
+            here = slice(start, stop)
+            for cause in [*np.flatnonzero(times >= FEWEST_LOCAL)] * (3 if len(times) > 1 else 1):
+                own = np.arange(len(times)) == cause
+
+                def loss(value: float, here: slice = here, own: np.ndarray = own) -> float:
+                    by = np.where(own[:, None], value, shift[:, here])
+                    return float(causes_loss(self._moved(logits[:, :, here], by), ended[:, :, here], outlived[:, here]))
+
+                found = minimize_scalar(loss, bounds=(-8, 8), method="bounded", options={"xatol": 1e-6})
+                shift[cause, here] = found.x
+        before = np.array(self.shift) if self.shift else np.zeros(shift.shape)
+        return replace(self, shift=tuple(tuple(map(float, row)) for row in before + shift))
+
+    def _moved(self, logits: np.ndarray, shift: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
+        """Log-odds with a shift for each cause and interval; of proportional hazards it is that of the log hazards."""
+        from medloom.tasks._hazards import log_rates, odds_of_rates
+
+        if not len(shift):
+            return logits
+        by = np.array(shift)
+        return logits + by if self.options.hazards == "free" else np.asarray(odds_of_rates(log_rates(logits) + by))
+
     def _stretched(self, logits: np.ndarray, temperature: float) -> np.ndarray:
         """Log-odds with their distance from those of all training rows divided by a temperature.
 
@@ -251,7 +303,7 @@ class Survive(Task):
         if isinstance(output, Lifted):
             raise StudyError("survive gives one answer a row and cannot be laid on an input")
         logits = by_cause(output["logits"]).detach().double().numpy()
-        reached = incidence(self._stretched(logits, self.temperature))
+        reached = incidence(self._moved(self._stretched(logits, self.temperature), self.shift))
         risk = reached[:, 0]
         horizons = {name: self.edges.index(horizon) for name, horizon in self._named.items()}
         return RiskPrediction(risk, risk.mean(axis=1), horizons, reached[:, 1] if self.competing_hazards else None)
@@ -296,6 +348,10 @@ class Survive(Task):
         figures = _competing_figures if self.competing_hazards else _survival_figures
         return figures.plots(self.options.time, self.edges, self._named, measured)
 
+    def _told_shift(self) -> str:
+        values = [value for place, value in enumerate(self.shift[0]) if not place or value != self.shift[0][place - 1]]
+        return f"log-odds of the event's hazard {', '.join(f'{value:+.3f}' for value in values)} over time"
+
     def sample_size(
         self, marks: Marks, rows: np.ndarray, parameters: int, explained: float
     ) -> Mapping[str, tuple[Needed, int | None]]:
@@ -324,7 +380,23 @@ class Survive(Task):
             "intervals of time": f"{len(self.edges)}, up to {horizon_name(self.edges[-1])}",
             "horizons": ", ".join(map(horizon_name, self.horizons)),
             "temperature": f"{self.temperature:.3f}" if self.calibrated else "not calibrated",
+            **({"recalibrated to local rows": self._told_shift()} if self.shift else {}),
         }
+
+
+def stretches(events: np.ndarray, cuts: Sequence[int], fewest: int) -> list[tuple[int, int]]:
+    """Intervals (first, beyond the last) between the cuts, joined until each holds `fewest` events; the last takes what
+
+    is left over.
+    """
+    found, start = [], 0
+    for stop in sorted({*cuts, len(events)}):
+        if events[start:stop].sum() >= fewest:
+            found.append((start, stop))
+            start = stop
+    if start < len(events) and found:
+        found[-1] = (found[-1][0], len(events))
+    return found or [(0, len(events))]
 
 
 def _together(summaries: Sequence[FollowedSummary]) -> tuple[np.ndarray, np.ndarray]:

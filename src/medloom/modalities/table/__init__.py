@@ -285,6 +285,21 @@ class Table(Modality):
             parts.append(indicators(bag, str(column.system), unit, self.frequent[place], chapters))
         return np.concatenate(parts, axis=1)
 
+    def plain_names(self) -> tuple[str, ...]:
+        from medloom.modalities.table.names import plain_names
+
+        return plain_names(self)
+
+    @classmethod
+    def measured_columns(cls, options: TableOptions) -> Mapping[str, tuple[str, float] | None]:  # type: ignore[override]
+        from medloom.modalities.table.names import mistaken
+
+        columns = options.columns
+        return {
+            name: mistaken(columns[name].unit_in or columns[name].unit, columns[name].molar_mass)
+            for name in options.named("numeric")
+        }
+
     def fingerprint(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """The numbers as their place among these rows, and every word, rare or not, hashed to a few numbers."""
         from medloom.fingerprint import hashed, ranked
