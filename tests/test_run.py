@@ -79,9 +79,12 @@ def test_work_files_are_gone_when_a_run_is_finished(run):
     names = {path.name for path in run.folder.iterdir()}
     assert names == {
         "audit.json",
-        "bundle",
         "authors.toml",
+        "bundle",
+        "content.json",
         "log.jsonl",
+        "measured.json",
+        "measured.parquet",
         "metrics.json",
         "model-card.xml",
         "predictions.parquet",

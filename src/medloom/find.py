@@ -23,6 +23,7 @@ EXTRAS = {
     "pyreadstat": "formats",
     "connectorx": "database",
     "pint": "units",
+    "weasyprint": "pdf",
 }
 """Which extra brings an optional package; only for the sentence that says what to install."""
 

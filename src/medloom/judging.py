@@ -62,7 +62,6 @@ class Judged:
     patient: Mapping[str, Int[np.ndarray, " rows"]]
     table: pl.DataFrame = field(default_factory=pl.DataFrame)
     rows: Mapping[str, Int[np.ndarray, " rows"]] = field(default_factory=dict)
-    """Which rows of the cohort these are, by target."""
 
 
 def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch: Watch) -> Trained:

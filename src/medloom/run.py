@@ -21,6 +21,7 @@ from medloom.elsewhere import best_beside, judged_beside, opened
 from medloom.evaluation.drift import drift, known
 from medloom.evaluation.grouping import MISSING, Grouping, groupings, missing_inputs
 from medloom.evaluation.result import metrics_json, target_result
+from medloom.evaluation.rowwise import keep as keep_rows
 from medloom.evaluation.sample_size import sample_sizes
 from medloom.explain.evidence import Evidence, evidence
 from medloom.explain.rows import explained
@@ -30,8 +31,13 @@ from medloom.learning import learning_curve
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold
 from medloom.prepare import read as read_data
+from medloom.report import compare as side_by_side
 from medloom.report.compose import Story, card, compose
+from medloom.report.forms import written
+from medloom.report.kept import NAME as CONTENT
+from medloom.report.kept import as_json
 from medloom.report.page import write as write_report
+from medloom.report.page import write_whole
 from medloom.report.standards import computed as standards
 from medloom.report.standards.authors import NAME as AUTHORS
 from medloom.report.standards.authors import Texts, template
@@ -224,6 +230,7 @@ def _story(
         evidence=evidence(study, cohort, first.team, asked, fold.test, judged.measured, judged.rows, groups)
         if leads
         else Evidence(),
+        rows=judged.rows,
     )
 
 
@@ -287,7 +294,15 @@ def evaluate(
     comparisons = compared(study, feed.tasks, judged)
     beside = evidence(study, cohort, held.team, feed, rows, judged.measured, judged.rows, groups)
     story = Story(
-        prepared, held.team, held.tasks, comparisons, judged.measured, judged.patient, None, len(there.problems)
+        prepared,
+        held.team,
+        held.tasks,
+        comparisons,
+        judged.measured,
+        judged.patient,
+        None,
+        len(there.problems),
+        rows=judged.rows,
     )
     story = _trusted(story, judged, altered(prepared, held.team, held.tasks))
     story = replace(story, drift=drift(held.inputs, known(feed, rows)), texts=texts, evidence=beside)
@@ -325,6 +340,26 @@ def explain(
     return explained(held.team, held.tasks, held.feeds(data, problems=problems, folder=folder))
 
 
+def report(run: str | Path, form: str = "html", out: str | Path | None = None) -> Path:
+    """Writes a finished run's report again, as html, pdf, md or json, from what the run keeps; returns where.
+
+    No data are read. Raises StudyError for another form, DataError where the folder holds no such run.
+    """
+    return written(Path(run), form, None if out is None else Path(out))
+
+
+def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> str:
+    """What differs between runs, their figures and paired differences, as text; `out` gets the same as a page.
+
+    Raises StudyError for fewer than two runs, DataError for a folder that holds none.
+    """
+    folders = [Path(run) for run in runs]
+    sections = side_by_side.compared(folders)
+    if out is not None:
+        write_whole(side_by_side.page(sections, folders), Path(out))
+    return side_by_side.plain(sections)
+
+
 def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
     """What a run belongs to: the resolved study, the cohort's rows, and the tables that inputs have of their own."""
     tables = [getattr(part, "table", None) for part in study.inputs.values()]
@@ -339,9 +374,11 @@ def _write_results(story: Story, folder: Path) -> None:
         name: target_result(one, story.tasks[name].metrics(), story.labels(name), story.team.shares.get(name))
         for name, one in story.comparisons.items()
     }
+    keep_rows(folder, story.rowwise())
     flow, more = [step.plain() for step in story.flow()], _more(story)
     write_text(folder / "metrics.json", metrics_json(targets, story.prepared.proof, story.counts(), flow, more))
     content = compose(story)
+    write_text(folder / CONTENT, as_json(content))
     write_report(content, folder / "report.html")
     assert content.said is not None
     write_text(folder / standards.FILE, standards.dump(content.said))

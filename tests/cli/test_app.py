@@ -157,3 +157,26 @@ def test_audit_lists_findings_and_fails_only_when_it_is_strict(tmp_path: Path) -
     assert leaky.returncode == 0 and "plan" in leaky.stdout
     strict = medloom("audit", "leaky.toml", "--strict", "--json", folder=tmp_path)
     assert strict.returncode == 1 and json.loads(strict.stdout)["findings"][0]["kind"] == "copy-of-target"
+
+
+def test_report_and_compare_read_what_a_run_keeps(folder):
+    done = medloom("report", "run", "--format", "md", folder=folder)
+    assert done.returncode == 0 and done.stdout.strip() == "run/report.md"
+    assert (folder / "run" / "report.md").read_text(encoding="utf-8").startswith("# ")
+    done = medloom("compare", "run", "run", "--out", "same.html", folder=folder)
+    assert done.returncode == 0 and "Nothing: every key is the same." in done.stdout
+    assert "is paired, on all rows" in done.stdout and (folder / "same.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report", "run", "--format", "docx"), "no format 'docx'"),
+        (("report", "nowhere"), "no such folder"),
+        (("compare", "run"), "expected two or more"),
+        (("compare", "run", "nowhere"), "holds no finished run"),
+    ],
+)
+def test_mistakes_of_report_and_compare_are_sentences(folder, words, said):
+    done = medloom(*words, folder=folder)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
-import itertools
+import hashlib
+import json
 import os
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,43 +14,11 @@ import pytest
 from medloom.evaluation.intervals import Comparison, Estimate
 from medloom.report import page
 from medloom.report.content import Answer, Content, Entrant, Figure, Input, Part, Training
-from medloom.report.page import forest, render, write
+from medloom.report.forest import forest, ticks
+from medloom.report.page import render, write
+from medloom.report.section import Section, Table, Thresholds
 from medloom.task import Curve, Metric, Plot
-
-VOID = {"meta", "br", "hr", "img", "input", "link"}
-
-
-class Reader(HTMLParser):
-    """Elements with their attributes, and whether every tag that is opened is closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"{tag} closed out of order"
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.words.append(data)
-
-    def of(self, *tags: str) -> list[tuple[str, dict[str, str | None]]]:
-        return [element for element in self.elements if element[0] in tags]
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+from tests.report.reading import Reader, faults
 
 
 def answer(**changes: object) -> Answer:
@@ -96,47 +65,88 @@ def content() -> Content:
         proved=("No patient stands in two parts.",),
         declared=("Table labs was known before.",),
         inputs=(Input("labs", "table", {"columns": "12"}),),
-        training=Training((0, 10), (1.0, 0.5), (0, 10), (1.0, 0.6), 10, {"steps": "10"}),
+        trainings=(Training((0, 10), (1.0, 0.5), (0, 10), (1.0, 0.6), 10, {"steps": "10"}),),
         study_toml='name = "icu"\n[cohort]\nmissing = ["<", "&"]\n',
         environment={"torch": "2.13.0"},
         reproduce=("medloom fit study.toml --out run/",),
     )
 
 
-def test_is_well_formed_with_unique_ids_and_resolved_references(content: Content) -> None:
-    read = Reader(render(content))
-    assert read.open == []
-    ids = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
-    assert len(set(ids)) == len(ids)
-    for _, attributes in read.elements:
-        assert set((attributes.get("aria-labelledby") or "").split()) <= set(ids)
-        if (attributes.get("href") or "").startswith("#"):
-            assert attributes["href"][1:] in ids
+THRESHOLDS = Thresholds(
+    "who is flagged",
+    "</script><b>died</b>",
+    (0.1, 0.5, 0.9),
+    ((5, 4, 1, 2), (4, 2, 2, 4), (0, 0, 6, 6)),
+    {
+        "Sensitivity": ((0.83, 0.4, 0.97), (0.67, 0.3, 0.9), (0.0, 0.0, 0.4)),
+        "PPV": ((0.6, 0.3, 0.8), (0.7, 0.3, 0.9), (None, None, None)),
+    },
+    1,
+    (0, 1, 2),
+)
 
 
-def test_headings_go_down_one_step_at_a_time(content: Content) -> None:
-    levels = [int(tag[1]) for tag, _ in Reader(render(content)).of("h1", "h2", "h3", "h4", "h5", "h6")]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+def test_breaks_no_rule_of_access_and_safety(content: Content) -> None:
+    table = Table(
+        "Groups", ("Group", "AUROC"), (("men", Estimate(0.8, 0.7, 0.9)), ("women", "too few")), drawn="AUROC", mark=0.75
+    )
+    section = Section("s", "figures", "Thresholds", (THRESHOLDS, table))
+    for told in (content, dataclasses.replace(content, sections=(section,), severe=("A leak.",))):
+        assert faults(render(told)) == []
 
 
-def test_tables_have_captions_and_headers_a_scope(content: Content) -> None:
-    read = Reader(render(content))
-    assert len(read.of("table")) == len(read.of("caption")) == 5
-    assert all(attributes.get("scope") in {"row", "col"} for _, attributes in read.of("th"))
-    assert len(read.of("th")) > 20
-
-
-def test_asks_the_network_for_nothing_and_runs_nothing(content: Content) -> None:
+@pytest.mark.parametrize(
+    ("good", "bad", "found"),
+    [
+        ('<main id="answers">', '<main id="answers"><h4>x</h4>', "heading 4 after"),
+        ('id="patients"', 'id="method"', "id twice"),
+        ("</main>", '<input type="range"></main>', "input without a label"),
+        ("</main>", "<table><caption>x</caption></table></main>", "wider than a phone"),
+        ("</main>", '<p onclick="x()">x</p></main>', "onclick"),
+        ("</main>", "<a href='http://example.org'>x</a></main>", "asks the network"),
+    ],
+)
+def test_the_rules_can_be_broken(content: Content, good: str, bad: str, found: str) -> None:
     text = render(content)
+    assert good in text
+    assert any(found in fault for fault in faults(text.replace(good, bad, 1)))
+
+
+def test_runs_no_script_but_the_one_its_policy_names(content: Content) -> None:
+    plain = render(content)
+    assert "<script" not in plain and "script-src" not in plain
+    text = render(dataclasses.replace(content, sections=(Section("s", "figures", "T", (THRESHOLDS,)),)))
+    scripts = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    policy = next(a["content"] for tag, a in Reader(text).of("meta") if a.get("http-equiv"))
+    assert len(scripts) == 1
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_the_slider_gets_the_figures_and_the_page_shows_them_without_it(content: Content) -> None:
+    text = render(dataclasses.replace(content, sections=(Section("s", "figures", "T", (THRESHOLDS,)),)))
+    held = json.loads(re.findall(r'<script type="application/json">(.*?)</script>', text, flags=re.DOTALL)[0])
+    assert held["counts"] == [list(one) for one in THRESHOLDS.counts]
+    assert held["grid"] == [0.1, 0.5, 0.9] and held["own"] == 1
+    assert held["figures"]["PPV"][2] == [None, None, None]
     read = Reader(text)
-    assert read.of("script", "link", "img", "iframe") == []
-    assert set(re.findall(r"https?://[^\"' )]+", text)) == {"http://www.w3.org/2000/svg"}
-    assert "url(" not in text.split("</style>")[0]
-    policy = next(a["content"] for tag, a in read.of("meta") if a.get("http-equiv"))
-    assert policy.startswith("default-src 'none'")
-    assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
+    assert "0.500 * 0.670 0.300 to 0.900" in read.text and "0.900 0.000" in read.text
+    assert 'class="slider" hidden' in text
+    assert "&lt;/script&gt;&lt;b&gt;died" in text and "<b>died" not in text
+
+
+def test_nothing_is_wider_than_a_phone_but_what_scrolls_by_itself() -> None:
+    css = Path(page.__file__).with_name("page.css").read_text()
+    wide = re.findall(r"([^{}]+)\{[^{}]*?(?<!max-)(?:min-width|width): ([\d.]+)(rem|px)", css.split("@media print")[0])
+    for selector, size, unit in wide:
+        pixels = float(size) * (16 if unit == "rem" else 1)
+        assert pixels <= 320 or selector.strip().startswith(".wide"), selector
+    for selector in (".wide", ".toc", "pre"):
+        assert re.search(rf"(?m)^{re.escape(selector)} {{[^}}]*overflow-x: auto", css), selector
+    assert "overflow-wrap: break-word" in css
+    assert not re.search(r"minmax\(\d", css.replace("minmax(8rem", "").replace("minmax(7rem", "")), (
+        "use minmax(min(100%, …))"
+    )
 
 
 def test_says_what_a_clinician_looks_for_first(content: Content) -> None:
@@ -188,7 +198,13 @@ def test_text_has_enough_contrast(scheme: str) -> None:
         for ink in ("--ink", "--ink-soft")
         for ground in ("--paper", "--card", "--good-wash", "--warn-wash", "--bad-wash", "--plain-wash")
     ]
-    pairs += [("--accent", "--paper"), ("--warn", "--warn-wash"), ("--good", "--paper"), ("--warn", "--paper")]
+    pairs += [
+        ("--accent", "--paper"),
+        ("--warn", "--warn-wash"),
+        ("--good", "--paper"),
+        ("--warn", "--paper"),
+        ("--bad", "--bad-wash"),
+    ]
     for ink, ground in pairs:
         brighter, darker = sorted((luminance(palette[ink]), luminance(palette[ground])), reverse=True)
         assert (brighter + 0.05) / (darker + 0.05) >= 4.5, (ink, ground)
@@ -212,11 +228,11 @@ def test_the_least_content_renders() -> None:
 
 def test_the_forest_places_everything_on_one_scale() -> None:
     drawn = forest(answer())
-    ticks = {float(text): place for place, text in drawn.ticks}
-    assert list(ticks) == [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    places = {float(text): place for place, text in drawn.ticks}
+    assert list(places) == [0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     network, majority, best = drawn.bars
-    assert (network.at, network.low, network.high) == (82, 76, 88)
-    assert majority.at == 0
+    assert (network.lane.at, network.lane.low, network.lane.high) == (82, 76, 88)
+    assert majority.lane.at == 0
     assert [bar.kind for bar in drawn.bars] == ["network", "other", "best"]
     assert network.difference is None
     assert best.difference == Estimate(0.05, 0.02, 0.08)
@@ -224,11 +240,11 @@ def test_the_forest_places_everything_on_one_scale() -> None:
 
 @pytest.mark.parametrize("values", [(0.5, 0.5), (-3.0, 900.0), (1e-6, 2e-6), (0.0, 0.0), (0.9911, 0.9913)])
 def test_ticks_enclose_any_values(values: tuple[float, float]) -> None:
-    ticks = page._ticks(*values)
-    assert ticks[0] <= values[0] + 1e-12
-    assert ticks[-1] >= values[1] - 1e-12
-    assert 2 <= len(ticks) <= 8
-    assert len({f"{tick:.9f}" for tick in ticks}) == len(ticks)
+    places = ticks(*values)
+    assert places[0] <= values[0] + 1e-12
+    assert places[-1] >= values[1] - 1e-12
+    assert 2 <= len(places) <= 8
+    assert len({f"{tick:.9f}" for tick in places}) == len(places)
 
 
 def test_an_answer_from_a_comparison() -> None:

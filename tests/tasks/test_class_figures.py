@@ -118,8 +118,9 @@ def test_each_class_and_each_label_has_its_auroc() -> None:
 
 def test_plots_say_what_they_show() -> None:
     found = _class_figures.plots("binary", ("no", "yes"), {"model": measured(), "logistic": measured(5)})
-    roc, calibrated, decision = found
-    assert [plot.title for plot in found] == ["ROC curve", "Calibration", "Decision curve"]
+    roc, precision, calibrated, decision = found
+    assert [plot.title for plot in found] == ["ROC curve", "Precision and recall", "Calibration", "Decision curve"]
+    assert [curve.name for curve in precision.curves] == ["model", "logistic", "chance"]
     assert len(roc.curves) == 2
     (smooth,) = calibrated.curves
     assert smooth.low is not None and smooth.high is not None
@@ -136,6 +137,6 @@ def test_the_bands_of_plots_know_whose_rows_these_are() -> None:
     thrice = {name: np.repeat(value, 3) for name, value in once.items()}
     naive = _class_figures.plots("binary", ("no", "yes"), {"model": thrice})
     honest = _class_figures.plots("binary", ("no", "yes"), {"model": {**thrice, "patient": patient}})
-    for narrow, wide in zip(naive[1:], honest[1:], strict=True):
+    for narrow, wide in zip(naive[2:], honest[2:], strict=True):
         widths = [np.mean(np.array(p.curves[0].high) - np.array(p.curves[0].low)) for p in (narrow, wide)]
         assert widths[1] > 1.5 * widths[0]

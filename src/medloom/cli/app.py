@@ -179,6 +179,29 @@ def show(bundle: BundleFolder) -> None:
 
 
 @app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a finished run")],
+    form: Annotated[str, typer.Option("--format", help="html, pdf, md or json")] = "html",
+    out: Annotated[Path | None, typer.Option(help="file to write; left out: report.<format> in the run")] = None,
+) -> None:
+    """Write a run's report again, from what it keeps; no data are read."""
+    from medloom.run import report as write
+
+    typer.echo(str(write(run, form, out)))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN…", help="folders of finished runs")],
+    out: Annotated[Path | None, typer.Option(help="also write the comparison as a page: a .html file")] = None,
+) -> None:
+    """Runs side by side: what differs in their studies, their figures, and paired differences."""
+    from medloom.run import compare as compared
+
+    typer.echo(compared(runs, out), nl=False)
+
+
+@app.command()
 def schema() -> None:
     """JSON Schema of a study file, for editors."""
     import json

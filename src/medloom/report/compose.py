@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,13 +21,16 @@ from medloom.evaluation.intervals import MODEL, Comparison
 from medloom.evaluation.kept import Kept
 from medloom.evaluation.learning import Reached
 from medloom.evaluation.result import WITHOUT, target_result
+from medloom.evaluation.rowwise import Rowwise
 from medloom.evaluation.stressed import Stressed
 from medloom.evaluation.subgroups import Subgroups
 from medloom.explain.evidence import Evidence
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
-from medloom.report.sections import coverage, drift, kept, stress
+from medloom.report.section import Section
+from medloom.report.sections import audit as audit_section
+from medloom.report.sections import coverage, drift, errors, kept, stress, table_one, thresholds
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
@@ -36,6 +39,8 @@ from medloom.task import Measured, Task
 USE = "Research use only; not a medical device."
 FEW_ROWS = 100
 FEW_EVENTS = 10
+MOST_HISTORIES = 6
+"""Networks whose training is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class Story:
     crossed: tuple[Fold, ...] = ()
     """The folds of a cross-validation, whose test rows are what the figures are of."""
     audit: Audit | None = None
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Places in the cohort of the rows that were measured, by target, in the order of `measured`."""
     drift: tuple[Drifted, ...] = ()
     """How the inputs of other data differ from those that taught."""
     kept: Mapping[str, Kept] = field(default_factory=dict)
@@ -68,6 +75,14 @@ class Story:
     """A learning curve, where one was asked for."""
     texts: Texts = field(default_factory=Texts)
     """What the authors wrote."""
+
+    def rowwise(self) -> dict[str, Rowwise]:
+        """What the model measured of each row, to be kept with the run."""
+        return {
+            name: Rowwise(self.tasks[name], self.prepared.cohort.row.gather(rows), self.patient[name], of[MODEL])
+            for name, rows in self.rows.items()
+            if MODEL in (of := self.measured[name])
+        }
 
     @property
     def trained(self) -> bool:
@@ -136,6 +151,19 @@ def _distinct(patient: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(patient)))
 
 
+SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
+    table_one.section,
+    thresholds.section,
+    audit_section.section,
+    errors.section,
+    kept.section,
+    coverage.section,
+    stress.section,
+    drift.section,
+)
+"""Who tells something in the report, in the order of each chapter."""
+
+
 def compose(story: Story) -> Content:
     """The content of the report, with the sections of all parts of the evaluation."""
     return collected(story, _plain(story))
@@ -150,6 +178,7 @@ def _plain(story: Story) -> Content:
         people=_people(story, counts),
         answers=tuple(_answer(story, name) for name in story.comparisons),
         counts={"rows": f"{counts['rows']:,}", "patients": f"{counts['patients']:,}"},
+        severe=audit_section.severe(story.audit),
         warnings=tuple(_warnings(story)),
         flow=story.flow(),
         split=_split(story),
@@ -172,7 +201,7 @@ def _plain(story: Story) -> Content:
             Input(n, study.inputs[n].modality, {**m.describe(), **_learnt(story, n)})
             for n, m in story.prepared.feed.modalities.items()
         ),
-        training=_training(story),
+        trainings=_trainings(story),
         study_toml=dump_toml(without_folders(study)),
         environment=environment(),
         reproduce=("medloom fit study.toml --out run",)
@@ -181,12 +210,8 @@ def _plain(story: Story) -> Content:
         made=datetime.now(UTC).strftime("%Y-%m-%d"),
         level=study.evaluate.level,
         resamples=study.evaluate.resamples,
+        sections=tuple(told for tell in SECTIONS if (told := tell(story)) is not None),
         audit=story.audit,
-        sections=tuple(
-            one
-            for one in (kept.section(story), coverage.section(story), stress.section(story), drift.section(story))
-            if one
-        ),
     )
 
 
@@ -350,18 +375,28 @@ def _warnings(story: Story) -> list[str]:
     return found
 
 
-def _training(story: Story) -> Training | None:
-    if not story.histories:
-        return None
-    history = story.histories[0]
+def _trainings(story: Story) -> tuple[Training, ...]:
+    histories = story.histories or ()
+    several, keeps = len(histories) > 1, story.prepared.study.train.keep == "best"
+    facts = {"parameters": f"{story.team.parameters:,}", "optimizer": story.prepared.study.train.optimizer}
+    return tuple(
+        _training(history, keeps, facts if not place else {}, f"network {place + 1}" if several else "")
+        for place, history in enumerate(histories[:MOST_HISTORIES])
+        if history
+    )
+
+
+def _training(
+    history: Sequence[Mapping[str, float]], keeps_best: bool, facts: Mapping[str, str], name: str
+) -> Training:
     scored = [line for line in history if "valid_loss" in line]
     best = min(scored, key=lambda line: line["valid_loss"]) if scored else None
-    kept = best if story.prepared.study.train.keep == "best" else None
     return Training(
         steps=tuple(int(line["step"]) for line in history),
         train_loss=tuple(line["train_loss"] for line in history),
         valid_steps=tuple(int(line["step"]) for line in scored),
         valid_loss=tuple(line["valid_loss"] for line in scored),
-        kept_step=int((kept or history[-1])["step"]),
-        facts={"parameters": f"{story.team.parameters:,}", "optimizer": story.prepared.study.train.optimizer},
+        kept_step=int(((best if keeps_best else None) or history[-1])["step"]),
+        facts=facts,
+        name=name,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
@@ -11,8 +11,9 @@ from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
 from medloom.report.section import Section
 from medloom.report.standards.said import Computed
-from medloom.task import Metric, Plot
+from medloom.task import Curve, Metric, Plot
 
+MOST_POINTS = 300
 NETWORK = "Network"
 """What a model of one network is called beside its baselines."""
 
@@ -25,6 +26,7 @@ class Figure:
     label: str
     higher_is_better: bool
     note: str = ""
+    group: str = "overall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,14 @@ class Answer:
         return cls(
             target=target,
             question=question,
-            figures=tuple(Figure(n, m.label, m.higher_is_better, m.note) for n, m in metrics.items()),
+            figures=tuple(Figure(n, m.label, m.higher_is_better, m.note, m.group) for n, m in metrics.items()),
             network=Entrant(MODEL, model, comparison.estimates[MODEL]),
             baselines=tuple(entrant for name, entrant in entrants.items() if is_baseline(name)),
             differences={name: of for name, of in comparison.differences.items() if is_baseline(name)},
             best=best_baseline(comparison, metrics),
             rows=comparison.rows,
             patients=comparison.patients,
-            plots=plots,
+            plots=tuple(map(thinned, plots)),
             facts=facts or {},
             members=tuple(
                 Share(labels.get(member, member), (shares or {}).get(member), comparison.differences[name][headline])
@@ -120,6 +122,21 @@ class Answer:
         return {entrant.name: entrant.label for entrant in (self.network, *self.baselines)}
 
 
+def thinned(plot: Plot) -> Plot:
+    """The plot with at most `MOST_POINTS` points a curve, the first and the last among them, and six digits each."""
+    return replace(plot, curves=tuple(_thinned(curve) for curve in plot.curves))
+
+
+def _thinned(curve: Curve) -> Curve:
+    last, most = len(curve.x) - 1, min(len(curve.x), MOST_POINTS)
+    places = [round(i * last / max(most - 1, 1)) for i in range(most)]
+
+    def taken(values: Sequence[float] | None) -> tuple[float, ...] | None:
+        return None if values is None else tuple(float(f"{values[place]:.6g}") for place in places)
+
+    return Curve(curve.name, taken(curve.x) or (), taken(curve.y) or (), taken(curve.low), taken(curve.high))
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of the split; `events` are counts of answers by what they are called ("death: yes")."""
@@ -132,7 +149,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Losses over the steps, and the step whose weights were kept."""
+    """Losses over the steps, and the step whose weights were kept. `name` tells one network from the others."""
 
     steps: tuple[int, ...]
     train_loss: tuple[float, ...]
@@ -140,6 +157,7 @@ class Training:
     valid_loss: tuple[float, ...] = ()
     kept_step: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +172,7 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class Content:
     """A report. `people` says in a sentence who the patients are; `counts` are a few numbers of the cohort.
-    `flow` are the steps from the table to the parts.
+    `flow` are the steps from the table to the parts. `severe` are warnings that may make every figure void.
 
     `proved` are facts that were checked on the data, `declared` those that the study only asserts. `reproduce` are
     the commands that lead here again. `level` and `resamples` are those of all intervals. `sections` are what the parts
@@ -166,13 +184,14 @@ class Content:
     answers: tuple[Answer, ...]
     counts: Mapping[str, str] = field(default_factory=dict)
     flow: tuple[Step, ...] = ()
+    severe: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     split: str = ""
     parts: tuple[Part, ...] = ()
     proved: tuple[str, ...] = ()
     declared: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
-    training: Training | None = None
+    trainings: tuple[Training, ...] = ()
     study_toml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     reproduce: tuple[str, ...] = ()
@@ -197,3 +216,8 @@ class Content:
             "method": "How it was made",
             "again": "How to make it again",
         }
+
+    @property
+    def training(self) -> Training | None:
+        """The training of the first network."""
+        return next(iter(self.trainings), None)

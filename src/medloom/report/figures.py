@@ -78,7 +78,7 @@ def training_plot(training: Training) -> Plot:
         finite = [value for value in values if abs(value) < float("inf")] or [0.0]
         curves.append(Curve("Weights kept", (training.kept_step,) * 2, (min(finite), max(finite))))
         text += f" The weights of step {training.kept_step:,} were kept."
-    return Plot("Training", "Step", "Loss", tuple(curves), text)
+    return Plot(f"Training of {training.name}" if training.name else "Losses", "Step", "Loss", tuple(curves), text)
 
 
 def _line(axes: Any, number: int, curve: Curve) -> None:
@@ -132,6 +132,7 @@ def _inline(svg: str, key: str, title: str, text: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     view_box = re.search(r'viewBox="[^"]+"', svg)
     body = svg[svg.index(">") + 1 :]
+    body = re.sub(r'\bd="[^"]+"', lambda path: re.sub(r"(\.\d)\d+", r"\1", path[0]), body)
     ids = set(re.findall(r'\bid="([^"]+)"', body))
     body = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', body)
     body = re.sub(r'(?:xlink:)?href="#([^"]+)"', lambda m: f'href="#{key}-{m[1]}"' if m[1] in ids else m[0], body)

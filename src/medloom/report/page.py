@@ -1,91 +1,94 @@
-"""A report as one HTML file that needs no network and no script."""
+"""A report as one HTML file that needs no network. Its only script moves along the tables of thresholds."""
 
 from __future__ import annotations
 
-import math
+import base64
+import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from medloom.evaluation.intervals import Estimate
-from medloom.report.content import Answer, Content, Entrant
+from medloom.report import section as parts
+from medloom.report.content import Answer, Content, Figure
 from medloom.report.figures import Drawing, draw, training_plot
-from medloom.report.verdict import Verdict, number, oriented, percent, verdict
+from medloom.report.forest import Forest, Scale, forest, scale
+from medloom.report.verdict import Verdict, capital, number, oriented, percent, verdict
+from medloom.report.words import CHAPTERS, GROUPS, PARTS, PURPOSES, how_to_read
 from medloom.task import Plot
 
-PURPOSES = {
-    "train": "teaches the models",
-    "valid": "stops the training and chooses settings",
-    "calibrate": "sets temperature and thresholds",
-    "test": "judges; scored once",
-}
-NAMES = {"train": "Training", "valid": "Validation", "calibrate": "Calibration", "test": "Test"}
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One line of the headline plot; places are percent of its width, None where there is no value."""
-
-    entrant: Entrant
-    estimate: Estimate
-    difference: Estimate | None
-    at: float | None
-    low: float | None
-    high: float | None
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class Forest:
-    """The headline figure of network and baselines on one scale; ticks are (place in percent, text)."""
-
-    bars: tuple[Bar, ...]
-    ticks: tuple[tuple[float, str], ...]
+MOST_DRAWINGS = 48
+"""Plots that are drawn; those beyond are told in words, so that the page of many questions stays small."""
+MOST_LIVE = 12
+"""Tables of thresholds with a slider; those beyond show some thresholds only."""
+MANY_ANSWERS = 2
+"""More answers than this are summed up in a table first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One target, ready for the page."""
+    """One target, ready for the page; `told` are the texts of plots that are not drawn."""
 
     key: str
     answer: Answer
     verdict: Verdict
     forest: Forest
+    groups: tuple[tuple[str, tuple[Figure, ...]], ...]
     drawings: tuple[Drawing, ...]
+    told: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One section of the parts of the evaluation, its plots drawn; pieces by the name of their kind."""
+    """One section of the parts of the evaluation; pieces as (name of their kind, piece, what was made ready of it)."""
 
     key: str
     title: str
     folded: bool
-    pieces: tuple[tuple[str, object], ...]
+    pieces: tuple[tuple[str, Any, Any], ...]
 
 
 def render(content: Content) -> str:
     """The whole page as text."""
-    training = content.training
-    page = (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(
-            content=content,
-            sections=[_section(place, answer, content.level) for place, answer in enumerate(content.answers, 1)],
-            training=None if training is None else draw(training_plot(training), "training"),
-            purposes=PURPOSES,
-            part_names=NAMES,
-            told_by_chapter=_told(content),
-            event_names=list(dict.fromkeys(name for part in content.parts for name in part.events)),
-        )
+    told = _told(content)
+    live = any(kind == "Thresholds" for chapter in told.values() for one in chapter for kind, _, _ in one.pieces)
+    sections = list(_sections(content))
+    return page(
+        "page.html.jinja",
+        live,
+        content=content,
+        sections=sections,
+        several=len(sections) > MANY_ANSWERS,
+        contents=_contents(content, sections, told),
+        trainings=[
+            draw(training_plot(training), f"training-{place}") for place, training in enumerate(content.trainings, 1)
+        ],
+        told_by_chapter=told,
+        event_names=list(dict.fromkeys(name for part in content.parts for name in part.events)),
     )
-    return page + "\n"
+
+
+def page(template: str, live: bool, **what: Any) -> str:
+    """A page of one of the templates; `live` ones hold the script, which their policy names by its hash."""
+    script = _script() if live else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = "default-src 'none'; style-src 'unsafe-inline'" + (f"; script-src 'sha256-{digest}'" if live else "")
+    return _environment().get_template(template).render(script=script, policy=policy, **what) + "\n"
+
+
+@cache
+def _script() -> str:
+    return files("medloom.report").joinpath("page.js").read_text(encoding="utf-8").strip()
 
 
 @cache
@@ -98,18 +101,34 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, percent=percent, svg=Markup)
-    environment.globals.update(oriented=oriented)
+    environment.filters.update(number=number, percent=percent, svg=Markup, json=_json, capital=capital)
+    environment.globals.update(oriented=oriented, purposes=PURPOSES, part_names=PARTS, chapters=CHAPTERS)
+    environment.globals.update(how_to_read=how_to_read, decimals=_decimals)
     return environment
+
+
+def _json(plain: Any) -> Markup:
+    """JSON that may stand in a script element: nothing in it can end the element."""
+    text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _decimals(piece: parts.Thresholds) -> list[int]:
+    """Decimals of each figure: of a hundred, one."""
+    return [1 if "100" in name else 3 for name in piece.figures]
 
 
 def write(content: Content, path: Path) -> None:
     """Writes the page so that a reader finds the old one or the new one, whole, whenever the power fails."""
-    page = render(content).encode()
+    write_whole(render(content), path)
+
+
+def write_whole(text: str, path: Path) -> None:
+    """Writes a text in place of the old one, whole or not at all."""
     handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(page)
+            stream.write(text.encode())
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(partial, 0o644)
@@ -119,58 +138,73 @@ def write(content: Content, path: Path) -> None:
         raise
 
 
+def _contents(content: Content, sections: list[Section], told: dict[str, list[Told]]) -> list[tuple[str, str]]:
+    """The table of contents: anchors and what they lead to."""
+    found = [("answers", "Answer" if len(sections) == 1 else "Answers")]
+    found += [("warnings", "Warnings")] if content.warnings else []
+    found += [("patients", "Patients")]
+    found += [(f"{one.key}-figures", _short("Figures", one, sections)) for one in sections]
+    found += [("more-figures", "More figures")] if told.get("figures") else []
+    found += [("trust", "Trust")] if told.get("trust") else []
+    found += [("explanation", "Explanation")] if told.get("explanation") else []
+    return [*found, ("method", "Method"), ("again", "Make again")]
+
+
+def _short(word: str, section: Section, sections: list[Section]) -> str:
+    return word if len(sections) == 1 else f"{word}: {section.answer.target}"
+
+
+def pieces(section: parts.Section, live: Iterator[int] | None = None) -> Told:
+    """A section ready for a page. `live` counts tables of thresholds over the whole page."""
+    live = live or count()
+    ready = tuple(
+        (type(piece).__name__, piece, _ready(piece, f"{section.key}-{place}", live))
+        for place, piece in enumerate(section.pieces, 1)
+    )
+    return Told(section.key, section.title, section.folded, ready)
+
+
+def _ready(piece: parts.Piece, key: str, live: Iterator[int]) -> Any:
+    if isinstance(piece, Plot):
+        return draw(piece, key)
+    if isinstance(piece, parts.Thresholds):
+        return key if next(live) < MOST_LIVE else ""
+    return _scale(piece) if isinstance(piece, parts.Table) and piece.drawn else None
+
+
+def _scale(table: parts.Table) -> Scale:
+    cells = [row[table.head.index(table.drawn)] for row in table.rows]
+    return scale([cell if isinstance(cell, Estimate) else Estimate(None) for cell in cells], table.mark)
+
+
 def _told(content: Content) -> dict[str, list[Told]]:
     """Sections ready for the page, by their chapter."""
     told: dict[str, list[Told]] = {}
+    live = count()
     for section in content.sections:
-        pieces = tuple(
-            ("Plot", draw(piece, f"{section.key}-{place}"))
-            if isinstance(piece, Plot)
-            else (type(piece).__name__, piece)
-            for place, piece in enumerate(section.pieces, 1)
-        )
-        told.setdefault(section.chapter, []).append(Told(section.key, section.title, section.folded, pieces))
+        told.setdefault(section.chapter, []).append(pieces(section, live))
     return told
 
 
-def _section(place: int, answer: Answer, level: float) -> Section:
-    drawings = tuple(draw(plot, f"plot-{place}-{i}", answer.labels) for i, plot in enumerate(answer.plots, 1))
-    return Section(f"target-{place}", answer, verdict(answer, level), forest(answer), drawings)
+def _sections(content: Content) -> Iterator[Section]:
+    left = MOST_DRAWINGS
+    for place, answer in enumerate(content.answers, 1):
+        drawn, told = answer.plots[: max(0, left)], answer.plots[max(0, left) :]
+        left -= len(drawn)
+        yield Section(
+            f"target-{place}",
+            answer,
+            verdict(answer, content.level),
+            forest(answer),
+            tuple(grouped(answer)),
+            tuple(draw(plot, f"plot-{place}-{i}", answer.labels) for i, plot in enumerate(drawn, 1)),
+            tuple(f"{plot.title}: {plot.text}" for plot in told),
+        )
 
 
-def forest(answer: Answer) -> Forest:
-    """The headline figure of every entrant on one scale, with round ticks."""
-    name = answer.headline.name
-    entrants = (answer.network, *answer.baselines)
-    estimates = [entrant.estimates[name] for entrant in entrants]
-    shown = [v for e in estimates for v in (e.value, e.low, e.high) if v is not None]
-    ticks = _ticks(min(shown), max(shown)) if shown else [0.0, 1.0]
-    first, last = ticks[0], ticks[-1]
-
-    def place(value: float | None) -> float | None:
-        return None if value is None else round(100 * (value - first) / (last - first), 2)
-
-    bars = []
-    for entrant, estimate in zip(entrants, estimates, strict=True):
-        network = entrant is answer.network
-        kind = "network" if network else "best" if entrant.name == answer.best else "other"
-        difference = None if network else answer.differences[entrant.name][name]
-        at, low, high = place(estimate.value), place(estimate.low), place(estimate.high)
-        bars.append(Bar(entrant, estimate, difference, at, low, high, kind))
-    digits = max(0, -math.floor(math.log10((last - first) / (len(ticks) - 1)) + 1e-9))
-    return Forest(
-        tuple(bars), tuple((round(100 * i / (len(ticks) - 1), 2), _tick(tick, digits)) for i, tick in enumerate(ticks))
-    )
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Three to seven round numbers that enclose both."""
-    span = high - low or 0.1 * max(abs(low), abs(high)) or 1.0
-    power = 10.0 ** math.floor(math.log10(span / 4))
-    step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [index * step for index in range(first, max(last, first + 1) + 1)]
-
-
-def _tick(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", "−")
+def grouped(answer: Answer) -> Iterator[tuple[str, tuple[Figure, ...]]]:
+    """The figures by what they are about, the headline's group first; a single group has no title."""
+    names = list(dict.fromkeys(figure.group for figure in answer.figures))
+    for name in names:
+        title = GROUPS.get(name, capital(name)) if len(names) > 1 else ""
+        yield title, tuple(figure for figure in answer.figures if figure.group == name)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal, Self
 
+from pydantic import ConfigDict
+
 from medloom.evaluation.intervals import Estimate
 from medloom.task import Plot
 
@@ -40,6 +42,7 @@ class Led(str):
 class Paragraph:
     """Prose."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
     text: str
 
 
@@ -61,16 +64,42 @@ class Facts:
 class Table:
     """Rows of cells; the first cell of each names the row. An estimate is drawn with its interval beneath.
 
-    `signed` columns hold differences, with their sign.
+    `signed` columns hold differences, with their sign. `drawn` is a column whose estimates are drawn on one scale too,
+    with a line at `mark`. `prose` columns are set as text, from the left.
     """
 
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str | Estimate, ...], ...]
     signed: tuple[str, ...] = ()
+    drawn: str = ""
+    mark: float | None = None
+    prose: tuple[str, ...] = ()
 
 
-Piece = Paragraph | Listing | Facts | Table | Plot
+Triple = tuple[float | None, float | None, float | None]
+"""A value with its low and high end; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """What follows from acting at each threshold of a grid: the reader moves along it.
+
+    `counts` are true positives, false positives, false negatives and true negatives at each threshold; `figures` are
+    by what they are called, one a threshold. `own` is the place of the study's own threshold in the grid, `shown` are
+    the places that a page without a script shows.
+    """
+
+    caption: str
+    positive: str
+    grid: tuple[float, ...]
+    counts: tuple[tuple[int, int, int, int], ...]
+    figures: Mapping[str, tuple[Triple, ...]]
+    own: int
+    shown: tuple[int, ...]
+
+
+Piece = Paragraph | Listing | Facts | Table | Thresholds | Plot
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ def verdict(answer: Answer, level: float) -> Verdict:
     own = answer.network.estimates[figure.name]
     if own.value is None:
         reason = own.note.removeprefix("cannot be estimated: ")
-        return Verdict("unknown", f"{figure.label} cannot be estimated.", _capital(f"{reason}."))
+        return Verdict("unknown", f"{figure.label} cannot be estimated.", capital(f"{reason}."))
     if answer.best is None:
         return Verdict(
             "unknown",
-            f"{_capital(who)} reaches {figure.label} {number(own.value)}{_interval(own, level)}.",
+            f"{capital(who)} reaches {figure.label} {number(own.value)}{_interval(own, level)}.",
             f"No simple model could be judged on the same rows, so whether {who} is needed is not known.",
         )
     name = answer.labels[answer.best]
@@ -41,7 +41,7 @@ def verdict(answer: Answer, level: float) -> Verdict:
         return Verdict("unknown", sentence, "Judge both on more patients, and consider the simpler model until then.")
     if gain.low > 0:
         sentence = (
-            f"{_capital(who)} beats {_lower(name)} by {number(gain.value)} in {figure.label}{_interval(gain, level)}."
+            f"{capital(who)} beats {_lower(name)} by {number(gain.value)} in {figure.label}{_interval(gain, level)}."
         )
         return Verdict("better", sentence, f"{name} is the strongest of the simple models on the same patients.")
     if gain.high < 0:
@@ -49,7 +49,7 @@ def verdict(answer: Answer, level: float) -> Verdict:
         sentence = f"{name} beats {who} by {number(-gain.value)} in {figure.label}{_interval(loss, level)}."
         return Verdict("worse", sentence, f"Use the simpler model.{_kept(answer)}")
     sentence = (
-        f"{_capital(who)} does not beat {_lower(name)} with an interval clear of zero: "
+        f"{capital(who)} does not beat {_lower(name)} with an interval clear of zero: "
         f"gain in {figure.label} {number(gain.value, signed=True)}{_interval(gain, level, signed=True)}."
     )
     return Verdict("unclear", sentence, f"Consider the simpler model.{_kept(answer)}")
@@ -97,5 +97,6 @@ def _lower(label: str) -> str:
     return label if label[:2].isupper() else label[:1].lower() + label[1:]
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """The text with a capital first letter."""
     return text[:1].upper() + text[1:]

@@ -26,7 +26,7 @@ def plots(kind: str, classes: tuple[str, ...], measured: Mapping[str, Measured])
         return (_roc(lines), _calibration(lines, {}))
     own = {name: line for name, line in lines.items() if name == "model"} or dict(list(lines.items())[:1])
     patient = {name: of_patients(measured[name]) for name in lines}
-    return (_roc(lines), _calibration(own, patient), *_decisions(lines, patient))
+    return (_roc(lines), _precision_recall(lines), _calibration(own, patient), *_decisions(lines, patient))
 
 
 def of_patients(measured: Measured) -> np.ndarray:
@@ -50,6 +50,38 @@ def _roc(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Plot:
             said.append(f"{name} {ranking.auroc(truth, score, np.ones((1, len(truth))))[0]:.3f}")
     text = f"Receiver operating characteristic. Area under the curve: {', '.join(said)}."
     return Plot("ROC curve", "1 − specificity", "Sensitivity", tuple(drawn), text, True, (0.0, 1.0), (0.0, 1.0))
+
+
+def _precision_recall(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Plot:
+    drawn, said = [], []
+    for name, (truth, score) in lines.items():
+        curve = curves.precision_recall_curve(truth, score)
+        if len(curve.recall):
+            recall = np.concatenate([[0.0], curve.recall])
+            precision = np.concatenate([curve.precision[:1], curve.precision])
+            kept = _corners(recall)
+            drawn.append(Curve(name, recall[kept].tolist(), precision[kept].tolist()))
+            said.append(f"{name} {ranking.average_precision(truth, score, np.ones((1, len(truth))))[0]:.3f}")
+    truth = next(iter(lines.values()))[0]
+    share = float(np.nanmean(truth == 1)) if len(truth) else 0.0
+    drawn.append(Curve("chance", [0.0, 1.0], [share, share]))
+    text = f"Precision over recall; chance reaches {share:.3f}. Average precision: {', '.join(said)}."
+    return Plot(
+        "Precision and recall",
+        "Sensitivity (recall)",
+        "PPV (precision)",
+        tuple(drawn),
+        text,
+        False,
+        (0.0, 1.0),
+        (0.0, 1.0),
+    )
+
+
+def _corners(recall: np.ndarray) -> np.ndarray:
+    """The first and the last point of every recall: what lies between is on the same vertical line."""
+    new = np.diff(recall) > 0
+    return np.flatnonzero(np.concatenate([[True], new]) | np.concatenate([new, [True]]))
 
 
 def _calibration(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], patient: Mapping[str, np.ndarray]) -> Plot:

@@ -8,7 +8,6 @@ from typing import Any
 from medloom.errors import StudyError
 from medloom.find import need
 
-
 OTHER_UNIT = {
     "g/dL": ("g/L", 10.0),
     "g/L": ("g/dL", 0.1),

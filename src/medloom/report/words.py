@@ -1,0 +1,43 @@
+"""What the parts of a report are called, on the page and in its other forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PARTS: Mapping[str, str] = {"train": "Training", "valid": "Validation", "calibrate": "Calibration", "test": "Test"}
+PURPOSES: Mapping[str, str] = {
+    "train": "teaches the models",
+    "valid": "stops the training and chooses settings",
+    "calibrate": "sets temperature and thresholds",
+    "test": "judges; scored once",
+}
+CHAPTERS: Mapping[str, str] = {
+    "patients": "Who the patients are",
+    "figures": "The figures, closer",
+    "trust": "Whether it can be believed",
+    "explanation": "What the answers rest on",
+    "method": "How it was made",
+}
+GROUPS: Mapping[str, str] = {
+    "discrimination": "Does it tell them apart?",
+    "calibration": "Do the probabilities hold?",
+    "overall": "Overall error",
+    "decisions": "Decisions at the threshold",
+    "usefulness": "Is acting on it worth it?",
+    "error": "How far off?",
+    "intervals": "Do its intervals hold?",
+    "each": "Each by itself",
+}
+"""Groups of figures, by `Metric.group`."""
+
+
+def how_to_read(level: str, resamples: str) -> str:
+    """What the intervals are, in a few sentences."""
+    return (
+        f"Intervals are {level} intervals over patients, never over rows: closed forms where one is known to hold "
+        "(shares, areas under curves, calibration), otherwise "
+        f"{resamples} resamples of whole patients, corrected for bias and skewness. The model and the baselines meet the "
+        "same patients, so a difference has an interval of its own: it can be clear of zero even where the two intervals "
+        "overlap. The strongest baseline is chosen on the same rows, which favours the baseline. No interval speaks of "
+        "patients from elsewhere."
+    )
