@@ -99,7 +99,21 @@ class Bundle:
 
         Of a history, the columns it needs are read of all rows first, so that earlier rows of other blocks count.
         """
-        path = Path(path)
+        for block, tables, start, first in self._blocks(Path(path), folder):
+            yield self._answer(block, problems, tables, start, first, masks)
+
+    def feeds(
+        self, path: str | Path, *, problems: OnProblem = "refuse", folder: Path | None = None
+    ) -> Iterator[tuple[pl.Series, Feed]]:
+        """Row ids and fitted inputs of a table file of any size, block after block, as `stream` answers them."""
+        for block, tables, start, first in self._blocks(Path(path), folder):
+            cohort, feed, _ = self._ready(block, problems, tables, start, first)
+            yield cohort.row.alias(self._id_name(cohort)), feed
+
+    def _blocks(
+        self, path: Path, folder: Path | None
+    ) -> Iterator[tuple[pl.DataFrame, Mapping[str, pl.DataFrame], Path, int]]:
+        """Blocks of a file with its history, the tables it is joined with, the folder of paths, and its first row."""
         part = self.study.cohort
         ids = {name for name in (part.row, part.patient, part.site) if name}
         text = frozenset(ids | text_columns(self.study))
@@ -109,7 +123,7 @@ class Bundle:
         first = 1
         for block in read_blocks(path, STREAM_ROWS, text):
             block = block if past is None else block.hstack(past[first - 1 : first - 1 + len(block)])
-            yield self._answer(block, problems, tables, folder or path.parent, first, masks)
+            yield block, tables, folder or path.parent, first
             first += len(block)
 
     def _answer(
@@ -121,23 +135,38 @@ class Bundle:
         first: int,
         masks: Path | None,
     ) -> pl.DataFrame:
-        frame = joins.joined(self.study.cohort, frame, tables, new=False)
-        part = self._cohort_part(frame)
-        cohort = make_cohort(part, frame, folder, tables, first)
-        feed, found = self.feed(cohort, problems)
-        if found and problems == "refuse":
-            raise DataError(_refusal(found, cohort))
+        cohort, feed, found = self._ready(frame, problems, tables, folder, first)
         answers = Answers(feed, masks, first)
         for rows, raw, _ in outputs(self.team, feed, np.arange(len(cohort))):
             for name, task in self.tasks.items():
                 answers.add(name, task.decode(raw[name]), rows)
-        answer = answers.frame(cohort.row.alias(part.row or "row"))
+        answer = answers.frame(cohort.row.alias(self._id_name(cohort)))
         if problems == "column":
             words: list[list[str]] = [[] for _ in range(len(cohort))]
             for problem in found:
                 words[problem.row].append(problem.text)
             answer = answer.with_columns(pl.Series("problems", ["; ".join(w) or None for w in words], pl.String))
         return answer
+
+    def _ready(
+        self,
+        frame: pl.DataFrame,
+        problems: OnProblem,
+        tables: Mapping[str, pl.DataFrame],
+        folder: Path,
+        first: int,
+    ) -> tuple[Cohort, Feed, list[Problem]]:
+        frame = joins.joined(self.study.cohort, frame, tables, new=False)
+        cohort = make_cohort(self._cohort_part(frame), frame, folder, tables, first)
+        feed, found = self.feed(cohort, problems)
+        if found and problems == "refuse":
+            raise DataError(_refusal(found, cohort))
+        return cohort, feed, found
+
+    def _id_name(self, cohort: Cohort) -> str:
+        """What the ids of rows are called: as in the study, where the rows bring them."""
+        name = self.study.cohort.row
+        return name if name in cohort.frame.columns else "row"
 
     def _repr_html_(self) -> str:
         """The bundle's card for a notebook."""

@@ -12,7 +12,7 @@ The order in which the methods are called, by `feed.py` alone::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -26,7 +26,7 @@ from medloom.parts import InputPart
 if TYPE_CHECKING:
     import polars as pl
     from jaxtyping import Float, Int, Shaped
-    from torch import nn
+    from torch import Tensor, nn
 
     from medloom.batch import Field, Output
     from medloom.cohort.table import Cohort
@@ -86,6 +86,28 @@ class Problem:
 
     row: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """What one plain number is of: a part of the input; `word` where it is 1 for that word and 0 for all others."""
+
+    part: str
+    word: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Neutral:
+    """What a row of nothing in particular would be to an encoder, so that a real row can be compared with it.
+
+    `value` and `missing` stand in the place of those of the field; `layers` are embedding layers with the part that
+    each is of and the vector that stands for nothing. `parts` names the part of each number in `value`.
+    """
+
+    value: Float[Tensor, "batch numbers"]
+    missing: Float[Tensor, "batch numbers"]
+    parts: tuple[str, ...]
+    layers: tuple[tuple[nn.Module, str, Tensor], ...] = ()
 
 
 class Modality(ABC):
@@ -175,10 +197,6 @@ class Modality(ABC):
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Simple numbers of each row for the baselines; NaN where missing."""
 
-    def plain_names(self) -> tuple[str, ...]:
-        """What each of the plain numbers is called; nothing where they have no names."""
-        return ()
-
     @classmethod
     def measured_columns(cls, options: InputPart) -> Mapping[str, tuple[str, float] | None]:
         """Columns of the cohort's table that hold measured numbers: what a stress test alters.
@@ -199,6 +217,21 @@ class Modality(ABC):
     @abstractmethod
     def encoder(self) -> nn.Module:
         """A module `forward(Field) -> Encoded` with an attribute `gives: Gives`."""
+
+    def features(self) -> tuple[Feature, ...]:
+        """What each number that `plain` gives is of; nothing where the input can only be explained as a whole.
+
+        A modality that names them has `exchanged` as well.
+        """
+        return ()
+
+    def exchanged(self, field: Field, other: Field, parts: Collection[str]) -> Field:
+        """The field with these parts of `other`, which has other rows in the same places."""
+        raise PartsUnsupported(type(self).__name__)
+
+    def neutral(self, encoder: nn.Module, field: Field) -> Neutral | None:
+        """What the rows of a field are compared with by integrated gradients; None where there is no such row."""
+        return None
 
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """What of these rows does not fit the fitted state (unseen category, value out of range)."""
@@ -231,6 +264,13 @@ class Modality(ABC):
     def save(self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path) -> Path:
         """Writes a dense answer in the geometry of its input; returns the file's path (`stem` plus a suffix)."""
         raise DenseUnsupported(type(self).__name__)
+
+
+class PartsUnsupported(TypeError):
+    """A part was asked of a modality that has none. Explanations look at `features` first."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has no parts that could be exchanged")
 
 
 class DenseUnsupported(TypeError):

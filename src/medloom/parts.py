@@ -432,6 +432,10 @@ class EvaluatePart(Strict):
     resamples: int = Field(1000, ge=100, le=100_000, description="bootstrap resamples of whole patients")
     level: float = Field(0.95, gt=0.5, lt=1, description="level of the intervals")
     baselines: bool = Field(True, description="train the simple models on the same rows")
+    explain: bool = Field(
+        True,
+        description="say in the report what the answers rest on: importance of columns, and whether it can be trusted",
+    )
     subgroups: tuple[str | SubgroupPart, ...] = Field(
         (),
         max_length=20,

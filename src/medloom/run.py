@@ -1,4 +1,4 @@
-"""The path, as functions: `fit`, `evaluate`, `predict`. Every door calls these; there is no second path."""
+"""The path, as functions: `fit`, `evaluate`, `explain`, `predict`. Every door calls these; there is no second path."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort
 from medloom.elsewhere import best_beside, judged_beside, opened
 from medloom.evaluation.drift import drift, known
+from medloom.evaluation.grouping import MISSING, Grouping, groupings, missing_inputs
 from medloom.evaluation.result import metrics_json, target_result
 from medloom.evaluation.rowwise import keep as keep_rows
 from medloom.evaluation.sample_size import sample_sizes
+from medloom.explain.evidence import Evidence, evidence
+from medloom.explain.rows import explained
+from medloom.feed import Feed
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
 from medloom.learning import learning_curve
 from medloom.parts import TrainPart
@@ -44,7 +48,6 @@ from medloom.stress import pooled as pooled_stress
 from medloom.study import Study
 from medloom.study import read as read_study
 from medloom.study_text import dump_toml, with_folders
-from medloom.task import Task
 from medloom.training import distributed
 from medloom.training.distributed import Ranks
 from medloom.training.loop import Event, Watch
@@ -128,18 +131,19 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
         watch(event)
 
     first = prepared(splits[0])
+    groups = _groups(resolved, first.cohort, first.feed)
     found = examine(first) if ranks.leads else None
     if found is not None:
         write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:
         final, judged, story, tried = _crossed(
-            resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe
+            resolved, splits, whole_fold(resolved, cohort, marks), prepared, folder, observe, groups
         )
     else:
         final = train_one(first, resolved.train, folder.training(), observe)
         watch(Event("judge", 0, 0))
         judged = judge_one(final, folder.path / "masks")
-        story = _story(final, judged, final.tasks)
+        story = _story(final, judged, final, groups)
         tried = altered(final.prepared, final.team, final.tasks) if ranks.leads else {}
     if resolved.evaluate.learning_curve:
         story = replace(story, curve=learning_curve(final, story.comparisons, prepared, folder, observe))
@@ -167,6 +171,7 @@ def _crossed(
     prepared: Callable[[Fold], Prepared],
     folder: RunFolder,
     watch: Watch,
+    groups: tuple[Grouping, ...],
 ) -> tuple[Trained, Judged, Story, Altered]:
     """Every fold through the same path, their rows pooled; then the network that is kept, trained on all rows.
 
@@ -198,15 +203,21 @@ def _crossed(
     proof = {**final.prepared.proof, "folds": proofs}
     final = replace(final, prepared=replace(final.prepared, proof=proof))
     result = pooled(parts)
-    return final, result, _story(final, result, first.tasks, tuple(splits)), pooled_stress(tried)
+    return final, result, _story(final, result, first, groups, tuple(splits)), pooled_stress(tried)
 
 
 def _in_steps(part: TrainPart, steps: int) -> TrainPart:
     return part.model_copy(update={"steps": steps, "epochs": None, "minutes": None})
 
 
-def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tuple[Fold, ...] = ()) -> Story:
-    comparisons = compared(final.prepared.study, tasks, judged)
+def _story(
+    final: Trained, judged: Judged, first: Trained, groups: tuple[Grouping, ...], splits: tuple[Fold, ...] = ()
+) -> Story:
+    """`first` is the model of the first fold: the only one, or the one that explanations are of."""
+    study, fold = final.prepared.study, first.prepared.fold
+    comparisons = compared(study, first.tasks, judged)
+    asked = replace(first.prepared.feed, tasks=first.tasks)
+    leads, cohort = distributed.current().leads, first.prepared.cohort
     return Story(
         final.prepared,
         final.team,
@@ -217,6 +228,9 @@ def _story(final: Trained, judged: Judged, tasks: Mapping[str, Task], splits: tu
         final.histories,
         crossed=splits,
         rows=judged.rows,
+        evidence=evidence(study, cohort, first.team, asked, fold.test, judged.measured, judged.rows, groups)
+        if leads
+        else Evidence(),
     )
 
 
@@ -229,6 +243,12 @@ def _trusted(story: Story, judged: Judged, tried: Altered) -> Story:
         covered=coverage(prepared.study, tasks, judged, prepared.cohort),
         stress=stressed(prepared, tasks, judged, tried),
     )
+
+
+def _groups(study: Study, cohort: Cohort, feed: Feed) -> tuple[Grouping, ...]:
+    """The groups of `evaluate.subgroups` over all rows. Raises DataError before anything is trained or judged."""
+    asked = study.evaluate.subgroups
+    return groupings(asked, cohort, missing_inputs(feed) if MISSING in asked else None)
 
 
 def audit(
@@ -264,6 +284,7 @@ def evaluate(
     there = opened(held, data, problems, tables)
     study, cohort, feed = there.study, there.cohort, there.feed
     rows = np.arange(len(cohort))
+    groups = _groups(study, cohort, feed)
     target = RunFolder(out)
     texts = read_texts(target.path, target.path)
     target.claim(_identity(study, cohort), dump_toml(with_folders(study)))
@@ -271,6 +292,7 @@ def evaluate(
     judged = judged_beside(held, feed, judged, rows)
     prepared = Prepared.elsewhere(study, cohort, there.marks, feed)
     comparisons = compared(study, feed.tasks, judged)
+    beside = evidence(study, cohort, held.team, feed, rows, judged.measured, judged.rows, groups)
     story = Story(
         prepared,
         held.team,
@@ -283,7 +305,7 @@ def evaluate(
         rows=judged.rows,
     )
     story = _trusted(story, judged, altered(prepared, held.team, held.tasks))
-    story = replace(story, drift=drift(held.inputs, known(feed, rows)), texts=texts)
+    story = replace(story, drift=drift(held.inputs, known(feed, rows)), texts=texts, evidence=beside)
     judged.table.write_parquet(target.path / "predictions.parquet")
     _write_results(story, target.path)
     target.finish()
@@ -321,6 +343,21 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> str:
     if out is not None:
         write_whole(side_by_side.page(sections, folders), Path(out))
     return side_by_side.plain(sections)
+
+
+def explain(
+    bundle: Bundle | str | Path,
+    data: str | Path,
+    *,
+    problems: OnProblem = "refuse",
+    folder: Path | None = None,
+) -> Iterator[pl.DataFrame]:
+    """What each column adds to the answers for rows of a table file of any size, block after block (`explain.rows`).
+
+    Raises BundleError where a bundle has no network, or no input with columns; DataError for rows that do not fit.
+    """
+    held = bundle if isinstance(bundle, Bundle) else load(bundle)
+    return explained(held.team, held.tasks, held.feeds(data, problems=problems, folder=folder))
 
 
 def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
@@ -363,7 +400,7 @@ def _more(story: Story) -> dict[str, Any]:
         "coverage": {name: one.plain() for name, one in story.covered.items()},
         "stress": {name: one.plain() for name, one in story.stress.items()},
     }
-    found: dict[str, Any] = {key: dict(of) for key, of in each.items() if of}
+    found: dict[str, Any] = {**story.evidence.plain(), **{key: dict(of) for key, of in each.items() if of}}
     return {**found, **({"drift": [one.plain() for one in story.drift]} if story.drift else {})}
 
 

@@ -99,6 +99,29 @@ class Plot:
 
 
 @dataclass(frozen=True, slots=True)
+class Scores:
+    """Answers as numbers that add up: one column for each of `names`, in `unit` (log-odds, the column's own unit)."""
+
+    value: Float[Tensor, "rows answers"]
+    names: tuple[str, ...]
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """Answers as a reader takes them, one column for each of `names`, called `what`; and how wrong each row's is.
+
+    `error` is in the unit that `error_name` says, NaN where that is not known.
+    """
+
+    value: Float[np.ndarray, "rows answers"]
+    names: tuple[str, ...]
+    what: str
+    error: Float[np.ndarray, " rows"]
+    error_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """Some rows as a baseline sees them: plain numbers of all inputs side by side, the batch itself, and its target.
 
@@ -251,6 +274,14 @@ class Task(ABC):
     @abstractmethod
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
         """Simple models to stand beside ours, by name; the first is the one that learns nothing."""
+
+    def scores(self, output: Output) -> Scores | None:
+        """What contributions of inputs add up to, differentiable in the output; None where there is no such number."""
+        return None
+
+    def replies(self, measured: Measured) -> Replies | None:
+        """What was measured, as answers and errors of rows; None where a row's answer is not a few numbers."""
+        return None
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """Figures for the report; `measured` of "model" and of each baseline on the same rows."""

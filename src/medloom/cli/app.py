@@ -154,6 +154,23 @@ def predict(
 
 
 @app.command()
+def explain(
+    bundle: BundleFolder,
+    data: Annotated[Path, typer.Argument(help="table of rows, of any size")],
+    out: Annotated[Path, typer.Option(help="what each column adds to each answer: a .parquet or .csv file")],
+    problems: Problems = "refuse",
+    folder: Annotated[
+        Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")
+    ] = None,
+) -> None:
+    """What each column adds to the answer of each row."""
+    from medloom.cli.predict import explain_file
+
+    lines = explain_file(bundle, data, out, _choice(problems), folder)
+    typer.echo(f"{lines} lines → {out}")
+
+
+@app.command()
 def show(bundle: BundleFolder) -> None:
     """What a bundle or a run holds, for people."""
     from medloom.cli.describe import shown

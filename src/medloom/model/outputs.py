@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from medloom.batch import Batch, Field, Output
 from medloom.feed import Feed
@@ -63,6 +63,25 @@ def apart(
             beside = feed.beside(name, part)
             answers[name] = {member: {**said, **beside} for member, said in answers[name].items()}  # type: ignore[dict-item]
         yield part, answers, truths
+
+
+def said(
+    team: Team, feed: Feed, batch: Batch, plain: Float[np.ndarray, "rows features"]
+) -> dict[str, dict[str, Output]]:
+    """What each member says of a batch that has one view of each row, by target and member: nothing dense.
+
+    The batch and its plain numbers need not be those of any patient.
+    """
+    for network in team.networks:
+        network.eval()
+    with torch.inference_mode(), threads_set(1):
+        raw = _forward(team.networks, feed, batch)
+    answers: dict[str, dict[str, Output]] = {}
+    for name, task in feed.tasks.items():
+        if not task.dense:
+            answers[name] = {NETWORK: raw[name]} if name in raw else {}
+            answers[name] |= {member: one.answer(plain) for member, one in team.simple.get(name, {}).items()}
+    return answers
 
 
 def _ask_simple(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -24,6 +24,7 @@ from medloom.evaluation.result import WITHOUT, target_result
 from medloom.evaluation.rowwise import Rowwise
 from medloom.evaluation.stressed import Stressed
 from medloom.evaluation.subgroups import Subgroups
+from medloom.explain.evidence import Evidence
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
@@ -69,6 +70,7 @@ class Story:
     kept: Mapping[str, Kept] = field(default_factory=dict)
     covered: Mapping[str, Subgroups] = field(default_factory=dict)
     stress: Mapping[str, Stressed] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)
     curve: tuple[Reached, ...] = ()
     """A learning curve, where one was asked for."""
     texts: Texts = field(default_factory=Texts)
@@ -284,7 +286,7 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
 def _answer(story: Story, name: str) -> Answer:
     task = story.tasks[name]
     labels = story.labels(name)
-    return Answer.of(
+    answer = Answer.of(
         name,
         task.question(),
         story.comparisons[name],
@@ -301,6 +303,7 @@ def _answer(story: Story, name: str) -> Answer:
         labels[MODEL],
         story.team.shares.get(name),
     )
+    return replace(answer, joins=task.joins)
 
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:

@@ -68,6 +68,8 @@ class Answer:
     plots: tuple[Plot, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     members: tuple[Share, ...] = ()
+    joins: tuple[str, ...] = ()
+    """Names of the baselines that a bundle could hold."""
 
     @classmethod
     def of(

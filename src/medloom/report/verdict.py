@@ -47,12 +47,19 @@ def verdict(answer: Answer, level: float) -> Verdict:
     if gain.high < 0:
         loss = Estimate(-gain.value, -gain.high, -gain.low)
         sentence = f"{name} beats {who} by {number(-gain.value)} in {figure.label}{_interval(loss, level)}."
-        return Verdict("worse", sentence, "Use the simpler model.")
+        return Verdict("worse", sentence, f"Use the simpler model.{_kept(answer)}")
     sentence = (
         f"{capital(who)} does not beat {_lower(name)} with an interval clear of zero: "
         f"gain in {figure.label} {number(gain.value, signed=True)}{_interval(gain, level, signed=True)}."
     )
-    return Verdict("unclear", sentence, "Consider the simpler model.")
+    return Verdict("unclear", sentence, f"Consider the simpler model.{_kept(answer)}")
+
+
+def _kept(answer: Answer) -> str:
+    """What to write into the study so that the bundle holds the simpler model, where it can."""
+    if answer.best not in answer.joins:
+        return ""
+    return f' With members = ["{answer.best}"] under [model] in the study, the bundle holds it.'
 
 
 def oriented(difference: Estimate, higher_is_better: bool) -> Estimate:

@@ -17,7 +17,7 @@ from medloom import fitted
 from medloom.batch import Output
 from medloom.task import Block, Member
 from medloom.tasks._hazards import log_odds, log_rates, marginal_causes, odds_of_rates
-from medloom.tasks._survive_baselines import CoxPH, GradientBoosting
+from medloom.tasks._survive_baselines import BestFeature, CoxPH, GradientBoosting
 
 CAUSES = 2
 
@@ -99,6 +99,7 @@ def baselines(edges: Sequence[float], seed: int) -> Mapping[str, Member]:
     at = np.array(edges)
     return {
         "aalen_johansen": AalenJohansen(at),
+        "best_feature": CauseSpecific(BestFeature.label, lambda: BestFeature(at, seed)),
         "cox": CauseSpecific(CoxPH.label, lambda: CoxPH(at, seed)),
         "gradient_boosting": CauseSpecific(GradientBoosting.label, lambda: GradientBoosting(at, seed)),
     }

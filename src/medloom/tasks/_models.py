@@ -127,4 +127,19 @@ class Forest(Model):
         return self.start + np.stack(sums, axis=1)
 
 
-KINDS: dict[str, type] = {"Constant": Constant, "Linear": Linear, "Forest": Forest}
+@dataclass(frozen=True, slots=True)
+class Curve(Model):
+    """One feature alone: straight lines between knots, level beyond them; missing values have a score of their own."""
+
+    feature: Int[np.ndarray, ""]
+    knots: Float[np.ndarray, " knots"]
+    value: Float[np.ndarray, "knots outputs"]
+    missing: Float[np.ndarray, " outputs"]
+
+    def score(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, "rows outputs"]:
+        held = features[:, int(self.feature)]
+        lines = [np.interp(np.nan_to_num(held), self.knots, column) for column in self.value.T]
+        return np.where(np.isnan(held)[:, None], self.missing, np.stack(lines, axis=1))
+
+
+KINDS: dict[str, type] = {"Constant": Constant, "Linear": Linear, "Forest": Forest, "Curve": Curve}

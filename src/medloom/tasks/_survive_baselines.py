@@ -26,6 +26,8 @@ COX_FEATURES = 200
 """Features of Cox's regression, at most: each step solves a system of so many equations."""
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
 """Strengths that the ridge penalty chooses among, of the log-likelihood a row and standardised features."""
+MOST_SINGLE = 10
+"""Features that are tried one by one."""
 BOOSTING_SETTINGS = ((0.1, 15), (0.03, 7))
 """Learning rate and most leaves of a tree that gradient boosting chooses among."""
 BOOSTING_FEATURES = 500
@@ -161,19 +163,24 @@ class CoxPH(_Survival):
 
     def _learn(self, problem: Problem) -> Predictor:
         chosen = strongest(problem.features, _unexpected(problem), COX_FEATURES)
-        prepare = _prepared(problem.features[:, chosen])
-        features = prepare.transform(problem.features[:, chosen])
-        candidates: list[Predictor] = []
-        for penalty in PENALTIES if problem.can_choose else PENALTIES[2:3]:
-            model = _cox.fit(features, problem.time, problem.event, penalty)
-            line = features @ model.coefficient
-            candidates.append(
-                Proportional(
-                    Linear.of(prepare, chosen, model.coefficient, 0.0),
-                    np.array([line.min(), line.max()]),
-                    np.diff(model.hazard(self._edges), prepend=0.0),
-                )
-            )
+        penalties = PENALTIES if problem.can_choose else PENALTIES[2:3]
+        return self._best([_proportional(problem, chosen, penalty, self._edges) for penalty in penalties], problem)
+
+
+class BestFeature(_Survival):
+    """Cox's regression on one feature: of the ten that follow the event most, the likeliest on the validation rows.
+
+    Without events among the validation rows it is the one that follows the event most.
+    """
+
+    label = "Best single feature"
+
+    def _learn(self, problem: Problem) -> Predictor:
+        most = MOST_SINGLE if problem.can_choose else 1
+        candidates = [
+            _proportional(problem, np.array([one]), 0.001, self._edges)
+            for one in strongest(problem.features, _unexpected(problem), most)
+        ]
         return self._best(candidates, problem)
 
 
@@ -232,6 +239,19 @@ class GradientBoosting(_Survival):
         model.fit(train[0], train[1], sample_weight=train[2], **more)
         forest = Forest.of(model, np.arange(train[0].shape[1]))
         return Boosted(np.asarray(chosen, np.int64), forest, np.array(len(self._edges)))
+
+
+def _proportional(problem: Problem, chosen: np.ndarray, penalty: float, edges: np.ndarray) -> Predictor:
+    """Cox's regression on these features, as hazards of the intervals."""
+    prepare = _prepared(problem.features[:, chosen])
+    features = prepare.transform(problem.features[:, chosen])
+    model = _cox.fit(features, problem.time, problem.event, penalty)
+    line = features @ model.coefficient
+    return Proportional(
+        Linear.of(prepare, chosen, model.coefficient, 0.0),
+        np.array([line.min(), line.max()]),
+        np.diff(model.hazard(edges), prepend=0.0),
+    )
 
 
 def _unexpected(problem: Problem) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from medloom.errors import DataError, StudyError, some
 from medloom.modality import Lifted, Marks
-from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
+from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._class_options import ClassifyOptions, Kind
 from medloom.tasks._class_prediction import ClassPrediction
 from medloom.tasks._class_reading import count_classes, count_labels, natural, read_classes, read_label
@@ -48,7 +48,7 @@ class Classify(Task):
     Options: ClassVar[type[ClassifyOptions]] = ClassifyOptions
     Summary: ClassVar[type[ClassSummary]] = ClassSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
-    joins: ClassVar[tuple[str, ...]] = ("logistic", "gradient_boosting")
+    joins: ClassVar[tuple[str, ...]] = ("best_feature", "logistic", "gradient_boosting")
 
     options: ClassifyOptions
     kind: Kind
@@ -410,14 +410,45 @@ class Classify(Task):
         return _ordinal_figures.metrics(figures) if self.options.order else figures
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
-        from medloom.tasks._baselines import GradientBoosting, Logistic, Majority
+        from medloom.tasks._baselines import BestFeature, GradientBoosting, Logistic, Majority
 
         outputs = len(self.classes)
         return {
             "majority": Majority(self.kind, outputs, seed),
+            "best_feature": BestFeature(self.kind, outputs, seed),
             "logistic": Logistic(self.kind, outputs, seed),
             "gradient_boosting": GradientBoosting(self.kind, outputs, seed),
         }
+
+    def scores(self, output: Output) -> Scores:
+        """Calibrated log-odds: of the class asked for, of each class against all others, or of each label."""
+        import torch
+
+        logits = output["logits"] / torch.tensor(self.temperature, dtype=output["logits"].dtype)
+        if self.kind == "multiclass":
+            log = torch.log_softmax(logits, dim=1)
+            # log(1 − p) as the sum of the other classes, so that nothing is lost where p is near 1.
+            rest = [torch.cat([log[:, :k], log[:, k + 1 :]], dim=1).logsumexp(dim=1) for k in range(log.shape[1])]
+            logits = log - torch.stack(rest, dim=1)
+        return Scores(logits, self._answers, "log-odds")
+
+    @property
+    def _answers(self) -> tuple[str, ...]:
+        return self.classes[1:] if self.kind == "binary" else self.classes
+
+    def replies(self, measured: Measured) -> Replies:
+        """Probabilities; the error is the squared distance from the truth (Brier), summed over classes or labels."""
+        probability, truth = measured["probability"], measured["truth"]
+        if self.kind == "multiclass":
+            known = ~np.isnan(truth)
+            hot = (np.nan_to_num(truth)[:, None] == np.arange(len(self.classes))).astype(np.float64)
+            error = np.where(known, ((probability - hot) ** 2).sum(axis=1), np.nan)
+        else:
+            error = (probability - truth) ** 2
+        if self.kind == "multilabel":
+            error = error.mean(axis=1)
+        value = probability[:, None] if self.kind == "binary" else probability
+        return Replies(value, self._answers, "probability", error, "squared error of the probability")
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         from medloom.tasks import _class_figures

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
 from medloom.parts import TargetPart
-from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
+from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._conformal import Limits, group_of
 from medloom.tasks._conformal import conformal_margin as conformal_margin
 from medloom.tasks._curves import Line
@@ -102,7 +102,7 @@ class Regress(Task):
     Options: ClassVar[type[RegressOptions]] = RegressOptions
     Summary: ClassVar[type[NumberSummary]] = NumberSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
-    joins: ClassVar[tuple[str, ...]] = ("ridge", "gradient_boosting")
+    joins: ClassVar[tuple[str, ...]] = ("best_feature", "ridge", "gradient_boosting")
 
     options: RegressOptions
     centre: float
@@ -293,14 +293,27 @@ class Regress(Task):
         return _number_figures.metrics(self.options.loss, self.options.quantiles, self.options.coverage)
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
-        from medloom.tasks._regress_baselines import GradientBoosting, Mean, Ridge, Unit
+        from medloom.tasks._regress_baselines import BestFeature, GradientBoosting, Mean, Ridge, Unit
 
         unit = Unit(self.options.loss, self.centre, self.scale, self.options.quantiles)
         return {
             "constant": Mean(unit, seed),
+            "best_feature": BestFeature(unit, seed),
             "ridge": Ridge(unit, seed),
             "gradient_boosting": GradientBoosting(unit, seed),
         }
+
+    def scores(self, output: Output) -> Scores:
+        """The number in the unit of the column; of counts the logarithm of the rate."""
+        made = output["logits"][:, :1]
+        if self.options.loss == "poisson":
+            return Scores(made + float(np.log(self.centre)), (self.options.column,), "log rate")
+        return Scores(self.centre + self.scale * made, (self.options.column,), f"units of {self.options.column}")
+
+    def replies(self, measured: Measured) -> Replies:
+        """Numbers, and their absolute errors."""
+        value, error = measured["value"], np.abs(measured["value"] - measured["truth"])
+        return Replies(value[:, None], (self.options.column,), "value", error, "absolute error")
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         from medloom.tasks import _number_figures

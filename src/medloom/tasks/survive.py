@@ -10,7 +10,7 @@ import numpy as np
 
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
-from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
+from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._survive_options import SurviveOptions, chosen_horizons, events, horizon_name
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Survive(Task):
     Options: ClassVar[type[SurviveOptions]] = SurviveOptions
     Summary: ClassVar[type[FollowedSummary]] = FollowedSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
-    joins: ClassVar[tuple[str, ...]] = ("cox", "gradient_boosting")
+    joins: ClassVar[tuple[str, ...]] = ("best_feature", "cox", "gradient_boosting")
 
     options: SurviveOptions
     edges: tuple[float, ...]
@@ -331,16 +331,36 @@ class Survive(Task):
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
         from medloom.tasks import _competing_baselines
-        from medloom.tasks._survive_baselines import CoxPH, GradientBoosting, KaplanMeier
+        from medloom.tasks._survive_baselines import BestFeature, CoxPH, GradientBoosting, KaplanMeier
 
         if self.competing_hazards:
             return _competing_baselines.baselines(self.edges, seed)
         edges = np.array(self.edges)
         return {
             "kaplan_meier": KaplanMeier(edges, seed),
+            "best_feature": BestFeature(edges, seed),
             "cox": CoxPH(edges, seed),
             "gradient_boosting": GradientBoosting(edges, seed),
         }
+
+    def scores(self, output: Output) -> Scores:
+        """The logarithm of the cumulative hazard of the event by the last interval, before calibration.
+
+        Calibration stretches it and keeps its order. Of proportional hazards a difference is a log hazard ratio.
+        """
+        import torch
+
+        from medloom.tasks._hazards import by_cause
+
+        hazard = by_cause(output["logits"])[:, 0]
+        cumulative = torch.nn.functional.softplus(hazard).sum(dim=1, keepdim=True)
+        return Scores(cumulative.log(), (self.options.event,), "log cumulative hazard")
+
+    def replies(self, measured: Measured) -> Replies:
+        """Risks by each horizon. Errors of censored rows are not known, so no row has one."""
+        names = self._named
+        value = np.stack([measured["risk"][:, self.edges.index(horizon)] for horizon in names.values()], axis=1)
+        return Replies(value, tuple(names), "risk", np.full(len(value), np.nan), "")
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         from medloom.tasks import _competing_figures, _survival_figures

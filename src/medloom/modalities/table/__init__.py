@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -20,7 +20,7 @@ from medloom.modalities.table.options import TableOptions
 from medloom.modalities.table.scaling import bin_edges, centre_and_scale
 from medloom.modalities.table.selection import chosen, variances
 from medloom.modalities.table.summary import TableSummary, merge, summarise
-from medloom.modality import Modality, Problem, View
+from medloom.modality import Feature, Modality, Neutral, Problem, View
 from medloom.packed import Packed, Source
 
 if TYPE_CHECKING:
@@ -285,14 +285,9 @@ class Table(Modality):
             parts.append(indicators(bag, str(column.system), unit, self.frequent[place], chapters))
         return np.concatenate(parts, axis=1)
 
-    def plain_names(self) -> tuple[str, ...]:
-        from medloom.modalities.table.names import plain_names
-
-        return plain_names(self)
-
     @classmethod
     def measured_columns(cls, options: TableOptions) -> Mapping[str, tuple[str, float] | None]:  # type: ignore[override]
-        from medloom.modalities.table.names import mistaken
+        from medloom.modalities.table.units import mistaken
 
         columns = options.columns
         return {
@@ -307,6 +302,21 @@ class Table(Modality):
         unit = source.unit[rows]
         number, code = source.packed.arrays["number"][unit], source.packed.arrays["code"][unit]
         return np.concatenate([ranked(np.asarray(number)), hashed(np.asarray(code))], axis=1)
+
+    def features(self) -> tuple[Feature, ...]:
+        from medloom.modalities.table import explained
+
+        return explained.features(self)
+
+    def exchanged(self, field: Field, other: Field, parts: Collection[str]) -> Field:
+        from medloom.modalities.table import explained
+
+        return explained.exchanged(self, field, other, parts)
+
+    def neutral(self, encoder: nn.Module, field: Field) -> Neutral:
+        from medloom.modalities.table import explained
+
+        return explained.neutral(self, encoder, field)
 
     def encoder(self) -> nn.Module:
         from medloom.modalities.table.encoders import encoder

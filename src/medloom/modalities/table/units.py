@@ -8,6 +8,21 @@ from typing import Any
 from medloom.errors import StudyError
 from medloom.find import need
 
+OTHER_UNIT = {
+    "g/dL": ("g/L", 10.0),
+    "g/L": ("g/dL", 0.1),
+    "kg": ("lb", 2.20462),
+    "lb": ("kg", 0.453592),
+    "cm": ("inch", 0.393701),
+    "m": ("cm", 100.0),
+    "kPa": ("mmHg", 7.50062),
+    "mmHg": ("kPa", 0.133322),
+    "mg": ("µg", 1000.0),
+    "µg": ("mg", 0.001),
+    "year": ("month", 12.0),
+}
+"""Units that are in use side by side, and by what the same quantity's number differs."""
+
 
 @lru_cache(maxsize=512)
 def line(unit_in: str, unit: str, molar_mass: float | None = None) -> tuple[float, float]:
@@ -48,3 +63,13 @@ def _converted(pint: Any, value: float, unit_in: str, unit: str, molar_mass: flo
     raise StudyError(
         f"{unit_in} and {unit} measure different things; between mass and amount of substance give molar_mass (g/mol)"
     )
+
+
+def mistaken(unit: str | None, molar_mass: float | None) -> tuple[str, float] | None:
+    """The unit that this one is easily mistaken for, and the factor of the number; `molar_mass` in g/mol."""
+    if molar_mass is not None:
+        by_mole = {"mmol/L": ("mg/dL", molar_mass / 10), "mg/dL": ("mmol/L", 10 / molar_mass)}
+        by_mole["umol/L"] = by_mole["µmol/L"] = ("mg/dL", molar_mass / 10_000)
+        if unit in by_mole:
+            return by_mole[unit]
+    return OTHER_UNIT.get(unit or "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medloom.evaluation.sample_size import sample_sizes
 from medloom.report.content import Content
-from medloom.report.sections import learning_curve, sample_size, standards
+from medloom.report.sections import explanation, learning_curve, sample_size, standards, subgroups, weak_groups
 from medloom.report.standards.computed import computed
 from medloom.report.standards.known import Known
 
@@ -21,6 +21,9 @@ def collected(story: Story, content: Content) -> Content:
     found = (
         sample_size.section(sizes, options.expected_r_squared),
         learning_curve.section(story.curve, content.answers),
+        subgroups.section(story),
+        weak_groups.section(story),
+        explanation.section(story),
     )
     told = replace(content, sections=(*content.sections, *(one for one in found if one is not None)))
     said = computed(Known.of(story, told, sizes))

@@ -1,0 +1,262 @@
+"""Everything that is said of what a model's answers rest on, within a bound on what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from medloom.draw import generator
+from medloom.evaluation.baseline import answered
+from medloom.evaluation.intervals import Estimate
+from medloom.explain.deletion import FEWEST, RANDOM, Deletion, deletions, halves, steps
+from medloom.explain.effects import Effect, effects
+from medloom.explain.gradients import ROUGH, can_explain, contributions
+from medloom.explain.importance import Importance, correlated, exchanges, importances
+from medloom.explain.probe import Piece, Probe, of_rows
+from medloom.feed import Feed
+from medloom.model.outputs import said
+from medloom.model.team import Team
+
+MOST_ROWS, LEAST_ROWS = 2_000, 100
+MOST_PIECES = 25
+MOST_ASKED = 100
+"""Pieces and groups times exchanges, at most; but always two exchanges."""
+REPEATS = 5
+RESAMPLES = 400
+OPERATIONS = 2e11
+"""Multiplications of the networks, at most: some ten seconds of one core."""
+SIMPLE_OPERATIONS = 3e5
+"""What a simple model costs a row, about."""
+GRADIENT_ROWS = 256
+EFFECTS = 4
+PERMUTATION, GRADIENTS = "permutation", "gradients"
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One target: importances, the most important first; of `together` columns that follow each other.
+
+    `gradients` are the mean absolute contributions to the networks' answers, in `unit`. `deletions` are by ranking.
+    """
+
+    headline: str
+    label: str
+    importances: tuple[Importance, ...]
+    together: tuple[Importance, ...]
+    gradients: Mapping[Piece, float]
+    unit: str
+    deletions: Mapping[str, Deletion]
+    effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What was found of each target, from how many rows and patients, with how many exchanges; `left_out` in words."""
+
+    targets: Mapping[str, Explained]
+    rows: int
+    patients: int
+    repeats: int
+    several: bool
+    left_out: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        targets = {name: _plain(one, self.several) for name, one in self.targets.items()}
+        counts = {"rows": self.rows, "patients": self.patients, "exchanges": self.repeats}
+        return {"targets": targets, **counts, "left_out": list(self.left_out)}
+
+
+def explain(
+    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"], patient: Int[np.ndarray, " rows"], level: float, seed: int
+) -> Explanation | None:
+    """What the answers for these rows rest on; None where no target has answers of a few numbers a row.
+
+    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is. Where an input is seen in
+    windows, or asking is too costly, nothing is found and `left_out` says why.
+    """
+    targets = [name for name, task in feed.tasks.items() if not task.dense and len(answered(feed, name, rows))]
+    if not targets:
+        return None
+    left_out: list[str] = []
+    if feed.windowed is not None:
+        return _nothing(f"input {feed.windowed} is seen in windows, which cannot be exchanged between patients")
+    pieces = Probe(team, feed, rows).pieces()
+    rows, patient = _sampled(rows, patient, _affordable(team, feed, rows, len(pieces)), seed, left_out)
+    if len(rows) < min(LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
+        return _nothing("asking this model again and again takes too long; `medloom explain` explains single rows")
+    probe = Probe(team, feed, rows)
+    first = halves(patient, seed)
+    some = np.sort(generator(seed, "rows of gradients").permutation(len(rows))[:GRADIENT_ROWS])
+    gradients = {name: _gradients(team, feed, name, rows[some], first[some]) for name in targets}
+    pieces = _foremost(pieces, gradients, left_out)
+    several = len(feed.modalities) > 1
+    owner = [Piece(name, one.part) for name, one in probe.features()]
+    groups = correlated(pieces, owner, feed.plain(rows))
+    asked = [*((piece,) for piece in pieces), *groups]
+    repeats = int(np.clip(MOST_ASKED // len(asked), 2, REPEATS))
+    found = exchanges(probe, patient, asked, repeats, seed)
+    whole = probe.measured()
+    known = {name: probe.known(name) for name in targets}
+    headlines = {name: next(iter(feed.tasks[name].metrics().items())) for name in targets}
+    each = {
+        name: importances(
+            name, headlines[name], whole[name], found, asked, patient, known[name], RESAMPLES, level, seed
+        )
+        for name in targets
+    }
+    ranked = {name: _ranked(each[name][: len(pieces)]) for name in targets}
+    tried: dict[str, dict[str, Deletion]] = {}
+    if len(pieces) >= FEWEST:
+        rankings = {
+            name: _rankings(name, headlines[name], whole, found, known[name], first, pieces, gradients[name])
+            for name in targets
+        }
+        tried = deletions(probe, patient, pieces, rankings, headlines, whole, known, RESAMPLES, level, seed)
+    top = {name: tuple(one.pieces[0] for one in ranked[name][:EFFECTS]) for name in targets}
+    drawn = effects(probe, top, patient)
+    results = {
+        name: Explained(
+            headlines[name][0],
+            headlines[name][1].label,
+            tuple(ranked[name]),
+            tuple(each[name][len(pieces) :]),
+            gradients[name].mean,
+            gradients[name].unit,
+            tried.get(name, {}),
+            drawn.get(name, ()),
+        )
+        for name in targets
+    }
+    return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _Gradients:
+    """Mean absolute contributions over all rows, and over each half of the patients."""
+
+    mean: Mapping[Piece, float]
+    unit: str = ""
+    halves: Mapping[Piece, tuple[float, float]] | None = None
+
+
+def _gradients(team: Team, feed: Feed, target: str, rows: np.ndarray, first: np.ndarray) -> _Gradients:
+    if not can_explain(team, feed, target):
+        return _Gradients({})
+    size: dict[Piece, list[np.ndarray]] = {}
+    unit = ""
+    for _, one in contributions(team, feed, target, rows, ROUGH):
+        unit = one.unit
+        for place, piece in enumerate(one.pieces):
+            size.setdefault(piece, []).append(np.abs(one.value[:, :, place]).mean(axis=1))
+    whole = {piece: np.concatenate(parts) for piece, parts in size.items()}
+    apart = {piece: (_mean(v[first]), _mean(v[~first])) for piece, v in whole.items()}
+    return _Gradients({piece: float(v.mean()) for piece, v in whole.items()}, unit, apart)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _affordable(team: Team, feed: Feed, rows: np.ndarray, pieces: int) -> int:
+    """Rows that the model can be asked about within `OPERATIONS`."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    probe = Probe(team, feed, rows[:8])
+    _, batch, plain = next(probe.blocks())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        said(team, feed, batch, plain)
+    simple = SIMPLE_OPERATIONS * sum(map(len, team.simple.values()))
+    a_row = counter.get_total_flops() / 2 / len(probe.rows) + simple + 1
+    asked = min(max(2 * min(pieces, MOST_PIECES), MOST_ASKED), REPEATS * min(pieces, MOST_PIECES))
+    times = asked + len(steps(max(2, min(pieces, MOST_PIECES)))) * (RANDOM + 8) + EFFECTS * 10
+    return int(OPERATIONS / (a_row * times))
+
+
+def _sampled(
+    rows: np.ndarray, patient: np.ndarray, affordable: int, seed: int, left_out: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of whole patients drawn at random, as many as are asked about; in the order of the cohort."""
+    most = min(MOST_ROWS, affordable)
+    if len(rows) <= most:
+        return rows, patient
+    distinct, place, count = np.unique(patient, return_inverse=True, return_counts=True)
+    order = generator(seed, "rows explained").permutation(len(distinct))
+    taken = np.zeros(len(distinct), bool)
+    taken[order[np.cumsum(count[order]) <= most]] = True
+    held = taken[place]
+    left_out.append(f"{int(held.sum()):,} of {len(rows):,} judged rows were asked about, of patients drawn at random")
+    return rows[held], patient[held]
+
+
+def _foremost(pieces: Sequence[Piece], gradients: Mapping[str, _Gradients], left_out: list[str]) -> tuple[Piece, ...]:
+    """The pieces that are exchanged: all, or the foremost by gradients, which look at all of them at once."""
+    if len(pieces) <= MOST_PIECES:
+        return tuple(pieces)
+    weight = dict.fromkeys(pieces, 0.0)
+    for one in gradients.values():
+        most = max(one.mean.values(), default=0.0) or 1.0
+        for piece, value in one.mean.items():
+            weight[piece] = max(weight[piece], value / most)
+    chosen = set(sorted(pieces, key=lambda piece: -weight[piece])[:MOST_PIECES])
+    by = "the highest mean contribution" if any(one.mean for one in gradients.values()) else "the first places"
+    left_out.append(f"{MOST_PIECES} of {len(pieces):,} columns were exchanged: those with {by}")
+    return tuple(piece for piece in pieces if piece in chosen)
+
+
+def _ranked(found: Sequence[Importance]) -> list[Importance]:
+    return sorted(found, key=lambda one: -(one.drop.value if one.drop.value is not None else -np.inf))
+
+
+def _rankings(
+    target: str,
+    headline: tuple[str, Any],
+    whole: Mapping[str, Any],
+    found: Mapping[tuple[int, int], Mapping[str, Any]],
+    known: np.ndarray,
+    first: np.ndarray,
+    pieces: Sequence[Piece],
+    gradients: _Gradients,
+) -> dict[str, Float[np.ndarray, "halves pieces"]]:
+    """The importance of each piece among the first and the second half of the patients, by ranking."""
+    weight = np.stack([first[known], ~first[known]]).astype(np.float64)
+    metric, sign = headline[1], 1.0 if headline[1].higher_is_better else -1.0
+    start = metric.of(of_rows(whole[target], known), weight)
+    falls = np.zeros((2, len(pieces)))
+    counted = np.zeros(len(pieces))
+    for (place, _), one in found.items():
+        if place < len(pieces):
+            falls[:, place] += sign * (start - metric.of(of_rows(one[target], known), weight))
+            counted[place] += 1
+    rankings = {PERMUTATION: np.nan_to_num(falls / counted)}
+    if gradients.halves is not None:
+        rankings[GRADIENTS] = np.array([gradients.halves.get(piece, (0.0, 0.0)) for piece in pieces]).T
+    return rankings
+
+
+def _nothing(why: str) -> Explanation:
+    return Explanation({}, 0, 0, 0, False, (why,))
+
+
+def _plain(one: Explained, several: bool) -> dict[str, Any]:
+    def line(found: Importance) -> dict[str, Any]:
+        return {"columns": [piece.named(several) for piece in found.pieces], "drop": found.drop.plain()}
+
+    def deletion(found: Deletion) -> dict[str, Any]:
+        gain: Estimate = found.gain
+        curves = {way: list(values) for way, values in found.curves.items()}
+        return {"taken": list(found.taken), "curves": curves, "gain": gain.plain(), "trusted": found.trusted}
+
+    return {
+        "headline": one.headline,
+        "importance": [line(found) for found in one.importances],
+        "together": [line(found) for found in one.together],
+        "gradients": {piece.named(several): value for piece, value in one.gradients.items()},
+        "unit": one.unit,
+        "deletion": {name: deletion(found) for name, found in one.deletions.items()},
+    }

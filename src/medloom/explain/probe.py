@@ -1,0 +1,134 @@
+"""The model asked again with parts of its inputs taken from other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from medloom.batch import Batch, Field
+from medloom.evaluation.baseline import answered
+from medloom.feed import Feed
+from medloom.modality import Feature
+from medloom.model.outputs import said
+from medloom.model.team import Team
+from medloom.task import Measured
+
+BLOCK = 4_096
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Piece:
+    """A part of an input: a column of a table, or the whole of an input that has no parts (`part` is empty then)."""
+
+    input: str
+    part: str = ""
+
+    def named(self, several: bool) -> str:
+        """For people; with the input's name where there are several."""
+        if not self.part:
+            return f"{self.input} (whole)"
+        return f"{self.input}: {self.part}" if several else self.part
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A team with its calibrated tasks (in `feed`), and the rows that it is asked about.
+
+    Rows have one view each. What comes back is measured against the rows' own answers, for rows where those are known.
+    """
+
+    team: Team
+    feed: Feed
+    rows: Int[np.ndarray, " rows"]
+
+    def targets(self) -> tuple[str, ...]:
+        """Targets with an answer of a few numbers a row."""
+        return tuple(name for name, task in self.feed.tasks.items() if not task.dense)
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """Every part of every input, inputs without parts as a whole."""
+        found: dict[Piece, None] = {}
+        for name, modality in self.feed.modalities.items():
+            features = modality.features()
+            found |= dict.fromkeys(Piece(name, one.part) for one in features) if features else {Piece(name): None}
+        return tuple(found)
+
+    def features(self) -> tuple[tuple[str, Feature], ...]:
+        """The input and the part of each plain number, side by side as `Feed.plain` has them."""
+        found = []
+        for name, modality in self.feed.modalities.items():
+            width = modality.plain(self.feed.sources[name], self.rows[:1]).shape[1]
+            own = modality.features() or (Feature(""),) * width
+            found += [(name, one) for one in own]
+        return tuple(found)
+
+    def known(self, target: str) -> Bool[np.ndarray, " rows"]:
+        """Which of the rows have a known answer."""
+        return np.isin(self.rows, answered(self.feed, target, self.rows))
+
+    def measured(
+        self, moved: Collection[Piece] = (), donor: Int[np.ndarray, " rows"] | None = None
+    ) -> dict[str, Measured]:
+        """What is measured of each target where these pieces are those of the rows at the places `donor`.
+
+        Entries are those of all rows, in their order: take `known` ones for figures.
+        """
+        blocks: dict[str, list[Measured]] = {name: [] for name in self.targets()}
+        for place, batch, plain in self.blocks(moved, donor):
+            answers = said(self.team, self.feed, batch, plain)
+            truths = self.feed.targets(self.rows[place])
+            for name in blocks:
+                task = self.feed.tasks[name]
+                output = self.team.together(name, task, answers[name])
+                blocks[name].append(task.measure(task.decode(output), truths[name]))
+        return {
+            name: {key: np.concatenate([block[key] for block in each]) for key in each[0]}
+            for name, each in blocks.items()
+        }
+
+    def blocks(
+        self, moved: Collection[Piece] = (), donor: Int[np.ndarray, " rows"] | None = None
+    ) -> Iterator[tuple[np.ndarray, Batch, np.ndarray]]:
+        """Blocks of (places among the rows, batch, plain numbers), with those pieces of other rows."""
+        for start in range(0, len(self.rows), BLOCK):
+            place = np.arange(start, min(start + BLOCK, len(self.rows)))
+            rows = self.rows[place]
+            others = rows if donor is None else self.rows[donor[place]]
+            inputs = {name: self._field(name, moved, rows, others) for name in self.feed.modalities}
+            batch = Batch(inputs, {}, torch.from_numpy(rows), torch.ones(len(rows)))
+            yield place, batch, self._plain(moved, rows, others)
+
+    def _field(self, name: str, moved: Collection[Piece], rows: np.ndarray, others: np.ndarray) -> Field:
+        modality, source = self.feed.modalities[name], self.feed.sources[name]
+        if Piece(name) in moved:
+            return modality.batch(source, modality.view(source, others, None))
+        parts = {piece.part for piece in moved if piece.input == name}
+        field = modality.batch(source, modality.view(source, rows, None))
+        if not parts:
+            return field
+        return modality.exchanged(field, modality.batch(source, modality.view(source, others, None)), parts)
+
+    def _plain(
+        self, moved: Collection[Piece], rows: np.ndarray, others: np.ndarray
+    ) -> Float[np.ndarray, "rows features"]:
+        if not any(self.team.simple.values()):
+            return np.zeros((len(rows), 0))
+        own = self.feed.plain(rows)
+        if not moved:
+            return own
+        taken = np.array([Piece(name, one.part) in moved for name, one in self.features()])
+        return np.where(taken, self.feed.plain(others), own)
+
+
+def of_rows(measured: Measured, rows: Bool[np.ndarray, " rows"]) -> dict[str, np.ndarray]:
+    """What was measured of those rows."""
+    return {name: value[rows] for name, value in measured.items()}
+
+
+def several_inputs(pieces: Sequence[Piece]) -> bool:
+    """Whether the pieces are of more than one input, so that names need it."""
+    return len({piece.input for piece in pieces}) > 1

@@ -1,0 +1,64 @@
+"""What each column adds to the answers of single rows, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from medloom.errors import BundleError
+from medloom.explain.gradients import Contributions, can_explain, contributions
+from medloom.feed import Feed
+from medloom.model.team import Team
+from medloom.task import Task
+
+START = "(start)"
+"""In place of a column: the answer for a row of nothing, from which all contributions count."""
+REST = "(rest)"
+"""In place of a column: what the steps along the path missed."""
+
+
+def explained(team: Team, tasks: Mapping[str, Task], feeds: Iterable[tuple[pl.Series, Feed]]) -> Iterator[pl.DataFrame]:
+    """For block after block of rows (ids, feed) a table with a line for each row, answer and column.
+
+    Its columns are the row's id, `target`, `answer`, `input`, `column`, `contribution` and `unit`. The lines of a row and
+    answer add up to what the networks say; the first one, `(start)`, is what they say of nothing in particular, and the
+    last one, `(rest)`, is what adding up in steps missed.
+    Raises BundleError where no network or no column can be explained.
+    """
+    for ids, feed in feeds:
+        ready = replace(feed, tasks=tasks)
+        targets = [name for name in tasks if can_explain(team, ready, name)]
+        if not targets:
+            why = "holds no network" if not team.networks else "has no input with columns"
+            raise BundleError(
+                f"the bundle {why}, and integrated gradients need both; the report of its run says which columns matter"
+            )
+        parts = [
+            _lines(ids.gather(place), name, one)
+            for name in targets
+            for place, one in contributions(team, ready, name, np.arange(len(ids)))
+        ]
+        yield pl.concat(parts)
+
+
+def _lines(ids: pl.Series, target: str, found: Contributions) -> pl.DataFrame:
+    """Rows × answers × (start, columns, rest), in this order."""
+    rows, answers, pieces = found.value.shape
+    whole = np.concatenate([found.start[:, :, None], found.value, found.gap[:, :, None]], axis=2)
+    inputs = [None, *(piece.input for piece in found.pieces), None]
+    columns = [START, *(piece.part for piece in found.pieces), REST]
+    wide = pieces + 2
+    return pl.DataFrame(
+        {
+            ids.name: ids.gather(np.repeat(np.arange(rows), answers * wide)),
+            "target": pl.Series([target]).gather(np.zeros(rows * answers * wide, np.int64)),
+            "answer": pl.Series(list(found.names)).gather(np.tile(np.repeat(np.arange(answers), wide), rows)),
+            "input": pl.Series(inputs, dtype=pl.String).gather(np.tile(np.arange(wide), rows * answers)),
+            "column": pl.Series(columns).gather(np.tile(np.arange(wide), rows * answers)),
+            "contribution": whole.reshape(-1),
+            "unit": pl.Series([found.unit]).gather(np.zeros(rows * answers * wide, np.int64)),
+        }
+    )

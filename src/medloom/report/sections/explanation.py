@@ -1,0 +1,140 @@
+"""What the answers rest on, whether that can be trusted, and what it does not mean."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from medloom.evaluation.intervals import Estimate
+from medloom.explain.deletion import Deletion
+from medloom.explain.effects import Effect
+from medloom.explain.examine import GRADIENTS, PERMUTATION, Explained, Explanation
+from medloom.explain.importance import Importance
+from medloom.report.section import Listing, Paragraph, Piece, Section, Table
+from medloom.report.verdict import number
+from medloom.task import Curve, Plot
+
+if TYPE_CHECKING:
+    from medloom.report.compose import Story
+
+WARNINGS = (
+    "Importance is of the model, not of the disease: a column may matter to the answers and cause nothing.",
+    "Columns that follow each other share importance: each alone may look dispensable. Those that do are also exchanged "
+    "together.",
+    "A fall whose interval holds zero is not told from none.",
+)
+SHOWN = 15
+
+
+def section(story: Story) -> Section | None:
+    """Importances with intervals, the check of their faithfulness, effects of the foremost columns, and warnings."""
+    found = story.evidence.explanation
+    if found is None:
+        return None
+    pieces: list[Piece] = []
+    for target, one in found.targets.items():
+        pieces += _target(target, one, found)
+    if found.targets:
+        whose = " The model explained is that of the first fold, on its test rows." if story.crossed else ""
+        simple = ""
+        if story.team.networks and any(story.team.simple.values()):
+            simple = " Contributions by gradients are those of the networks alone; everything else is of all members."
+        pieces.append(
+            Paragraph(
+                f"From {found.rows:,} judged rows of {found.patients:,} patients, each column exchanged "
+                f"{found.repeats} times between patients, all rows of a patient together.{whose}{simple}"
+            )
+        )
+        pieces.append(Listing((*WARNINGS, *(f"{said[0].upper()}{said[1:]}." for said in found.left_out))))
+    else:
+        pieces.append(Paragraph(f"Nothing was asked: {'; '.join(found.left_out)}."))
+    return Section("explanation", "explanation", "What the answers rest on", tuple(pieces))
+
+
+def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
+    name = f"{target}: " if len(found.targets) > 1 else ""
+    pieces: list[Piece] = [_importances(name, one, found)]
+    if one.together:
+        pieces.append(
+            Table(
+                f"{name}columns that follow each other, exchanged together",
+                ("Columns", f"Fall of {one.label}"),
+                tuple((_names(line, found.several), line.drop) for line in one.together),
+                (f"Fall of {one.label}",),
+            )
+        )
+    pieces += [Paragraph(_trust(ranking, deletion, one.label)) for ranking, deletion in one.deletions.items()]
+    if PERMUTATION in one.deletions:
+        pieces.append(_deletion_plot(name, one))
+    for effect in one.effects:
+        pieces.append(_effect(name, effect, found.several))
+    return pieces
+
+
+def _importances(name: str, one: Explained, found: Explanation) -> Table:
+    fall = f"Fall of {one.label}"
+    head = ("Column", fall, f"Mean contribution ({one.unit})") if one.gradients else ("Column", fall)
+    rows: list[tuple[str | Estimate, ...]] = []
+    for line in one.importances[:SHOWN]:
+        mean = one.gradients.get(line.pieces[0])
+        more = (number(mean) if mean is not None else "–",) if one.gradients else ()
+        rows.append((_names(line, found.several), line.drop, *more))
+    left = len(one.importances) - SHOWN
+    rest = f"; the {left} least are not shown" if left > 0 else ""
+    caption = f"{name}fall of the figure where patients' values of a column are exchanged{rest}"
+    return Table(caption[0].upper() + caption[1:], head, tuple(rows), (fall,))
+
+
+def _names(line: Importance, several: bool) -> str:
+    return " + ".join(piece.named(several) for piece in line.pieces)
+
+
+def _trust(ranking: str, found: Deletion, label: str) -> str:
+    what = {PERMUTATION: "The ranking by exchange", GRADIENTS: "The ranking by gradients"}[ranking]
+    gain = found.gain
+    if gain.value is None or gain.low is None or gain.high is None:
+        return f"{what} could not be checked: {gain.note or 'too few patients'}."
+    figure = f"{number(gain.value, signed=True)} ({number(gain.low, True)} to {number(gain.high, True)})"
+    if found.trusted:
+        return (
+            f"{what} holds: with the columns that it calls important taken out first, {label} is worse than with "
+            f"random ones by {figure} in the mean over steps."
+        )
+    return (
+        f"{what} cannot be trusted: with the columns that it calls important taken out first, {label} is not clearly worse "
+        f"than with random ones ({figure} in the mean over steps)."
+    )
+
+
+def _deletion_plot(name: str, one: Explained) -> Plot:
+    deletion = one.deletions[PERMUTATION]
+    taken = tuple(float(count) for count in deletion.taken)
+    labels = {"most": "most important first", "random": "at random", "least": "least important first"}
+    curves = tuple(Curve(label, taken, deletion.curves[way]) for way, label in labels.items())
+    last = len(taken) // 2
+    text = (
+        f"With {deletion.taken[last]} columns taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
+        f"most important went first, {number(deletion.curves['random'][last])} at random."
+    )
+    return Plot(f"{name}columns taken out", "Columns taken out", one.label, curves, text)
+
+
+def _effect(name: str, effect: Effect, several: bool) -> Plot | Table:
+    column = effect.piece.named(several)
+    title = f"{name}mean {effect.what} over {column}, all else as it is"
+    title = title[0].upper() + title[1:]
+    if effect.words:
+        rows = tuple(
+            (word, *(number(float(value)) for value in mean))
+            for word, mean in zip(effect.words, effect.value, strict=True)
+        )
+        return Table(title, (column, *effect.names), rows)
+    at = tuple(float(f"{value:.4g}") for value in effect.at)
+    curves = tuple(
+        Curve(answer, at, tuple(effect.value[:, place].tolist())) for place, answer in enumerate(effect.names)
+    )
+    first, last = effect.value[0, 0], effect.value[-1, 0]
+    text = (
+        f"From {number(at[0])} to {number(at[-1])} of {column} the mean {effect.what} of {effect.names[0]} goes from "
+        f"{number(float(first))} to {number(float(last))}."
+    )
+    return Plot(title, column, f"mean {effect.what}", curves, text)

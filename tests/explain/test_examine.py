@@ -1,0 +1,66 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from medloom.explain import examine
+from medloom.explain.examine import GRADIENTS, PERMUTATION, explain
+from tests.explain.studies import rows, trained
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    found, feed = trained(tmp_path_factory.mktemp("asked"))
+    test = found.prepared.fold.test
+    return explain(found.team, feed, test, found.prepared.cohort.patient[test], 0.95, 0)
+
+
+def test_what_makes_the_answer_comes_first_and_noise_is_not_told_from_nothing(explained):
+    one = explained.targets["death"]
+    drops = {line.pieces[0].part: line.drop for line in one.importances}
+    assert one.importances[0].pieces[0].part in {"strong", "copy", "ward"}
+    assert drops["ward"].low > 0 and drops["strong"].low > 0
+    assert drops["noise"].low < 0.02 and drops["other"].low < 0.02
+    together = {frozenset(piece.part for piece in line.pieces): line.drop for line in one.together}
+    assert together[frozenset({"strong", "copy"})].value > max(drops["strong"].value, drops["copy"].value)
+    gradients = {piece.part: value for piece, value in one.gradients.items()}
+    assert gradients["ward"] > gradients["noise"] and one.unit == "log-odds"
+
+
+def test_a_true_ranking_holds_and_a_random_one_does_not(explained):
+    deletions = explained.targets["death"].deletions
+    assert set(deletions) == {PERMUTATION, GRADIENTS}
+    for found in deletions.values():
+        assert found.trusted and found.taken == (0, 1, 2, 3, 4)
+        assert found.curves["most"][1] < found.curves["least"][1]
+
+
+def test_effects_follow_the_data(explained):
+    effects = {effect.piece.part: effect for effect in explained.targets["death"].effects}
+    strong, ward = effects["strong"], effects["ward"]
+    assert list(strong.at) == sorted(strong.at) and strong.value[-1, 0] > strong.value[0, 0]
+    assert ward.words == ("a", "b", "c") and ward.value[1, 0] > max(ward.value[0, 0], ward.value[2, 0]) + 0.1
+
+
+def test_answers_that_rest_on_nothing_are_not_trusted(tmp_path):
+    """The truth is shuffled, so no ranking of columns can beat a random one on other patients."""
+    frame = rows(500, 1)
+    died = np.random.default_rng(2).permutation(frame["died"].to_numpy())
+    frame = frame.with_columns(pl.Series("died", died))
+    found, feed = trained(tmp_path, frame=frame, train={"epochs": 2})
+    test = found.prepared.fold.test
+    made = explain(found.team, feed, test, found.prepared.cohort.patient[test], 0.95, 0)
+    assert not made.targets["death"].deletions[PERMUTATION].trusted
+
+
+def test_what_costs_too_much_is_left_out_and_said(tmp_path, monkeypatch):
+    found, feed = trained(tmp_path, train={"epochs": 1})
+    test = found.prepared.fold.test
+    patient = found.prepared.cohort.patient[test]
+    monkeypatch.setattr(examine, "MOST_ROWS", 200)
+    monkeypatch.setattr(examine, "MOST_PIECES", 3)
+    made = explain(found.team, feed, test, patient, 0.95, 0)
+    assert made.rows <= 200 and len(made.targets["death"].importances) == 3
+    assert len(made.left_out) == 2 and "3 of 5 columns" in made.left_out[1]
+    monkeypatch.setattr(examine, "OPERATIONS", 1e4)
+    nothing = explain(found.team, feed, test, patient, 0.95, 0)
+    assert not nothing.targets and "too long" in nothing.left_out[0]
