@@ -146,7 +146,7 @@ def _contents(content: Content, sections: list[Section], told: dict[str, list[To
     found += [(f"{one.key}-figures", _short("Figures", one, sections)) for one in sections]
     found += [("more-figures", "More figures")] if told.get("figures") else []
     found += [("trust", "Trust")] if told.get("trust") else []
-    found += [("explanation", "Explanation")] if told.get("explanation") else []
+    found += [("rests-on", "Explanation")] if told.get("explanation") else []
     return [*found, ("method", "Method"), ("again", "Make again")]
 
 
