@@ -13,7 +13,7 @@ from medloom.errors import DataError
 from medloom.evaluation.stressed import Scenario
 from medloom.recalibrating import recalibrate
 from medloom.run import evaluate, fit
-from medloom.stress import pooled
+from medloom.stress import _noisy, pooled
 from medloom.study import Study, make
 
 ALL = ["missing_input", "missing_column", "missing_values", "noise", "units", "prevalence", "period", "site"]
@@ -73,10 +73,19 @@ def test_what_matters_hurts_and_what_says_nothing_does_not(run) -> None:
     assert scenarios(run, "weight")["without told"]["change"]["rmse"]["low"] > 1
 
 
+def test_noise_stays_within_what_the_column_holds() -> None:
+    values = pl.Series("x", [1.0, None, 3.0, 2.0])
+    noisy = _noisy(values, np.array([-9.0, 1.0, 9.0, 0.25]))
+    assert noisy.to_list() == [1.0, None, 3.0, 2.25]
+    empty = pl.Series("x", [None, None], dtype=pl.Float64)
+    assert _noisy(empty, np.ones(2)).to_list() == [None, None]
+
+
 def test_a_wrong_unit_is_judged_or_would_be_refused(run) -> None:
     found = scenarios(run, "weight")
     assert found["told times 30"]["change"]["rmse"]["low"] > 1
-    assert found["idle times 30"]["note"].startswith("refused before the model sees it")
+    refused = found["idle times 30"]["note"]
+    assert refused.startswith("refused before the model sees it") and "(row" not in refused
     assert "figures" not in found["idle times 30"]
 
 

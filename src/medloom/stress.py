@@ -5,12 +5,14 @@ The same rows are altered and read again by the same path; nothing is fitted. Ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 from medloom import find
 from medloom.cohort.stored import in_memory
@@ -47,7 +49,8 @@ def altered(prepared: Prepared, team: Team, tasks: Mapping[str, Task]) -> dict[S
         try:
             found[scenario] = _judged(prepared, team, tasks, scenario)
         except DataError as error:
-            found[scenario] = str(error).splitlines()[0]
+            # Reports name no rows.
+            found[scenario] = re.sub(r" \(rows? [^)]*\)", "", str(error).splitlines()[0])
     return found
 
 
@@ -280,9 +283,18 @@ def _altered(prepared: Prepared, scenario: Scenario, frame: pl.DataFrame) -> pl.
         for name in numbers:
             spread = _number(pl.DataFrame({name: prepared.cohort.frame[name].gather(train)}), name).std()
             width = scenario.size * (float(spread) if isinstance(spread, float) else 0.0)
-            changed.append(_number(frame, name) + pl.Series(random.normal(0, 1, len(frame)) * width))
+            changed.append(_noisy(_number(frame, name), random.normal(0, 1, len(frame)) * width))
         return frame.with_columns(changed)
     return frame
+
+
+def _noisy(values: pl.Series, noise: Float[np.ndarray, " rows"]) -> pl.Series:
+    """The numbers with noise, held between the least and the greatest of them: a device shows nothing beyond its scale."""
+    numbers = values.to_numpy()
+    if np.isnan(numbers).all():
+        return values
+    held = np.clip(numbers + noise, np.nanmin(numbers), np.nanmax(numbers))
+    return pl.Series(values.name, held, nan_to_null=True)
 
 
 def _number(frame: pl.DataFrame, name: str) -> pl.Series:

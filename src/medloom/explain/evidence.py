@@ -21,8 +21,8 @@ from medloom.model.team import Team
 from medloom.study import Study
 from medloom.task import Measured, Metric
 
-MOST_FIGURES = 5
-"""Figures of a group, at most: the headline first."""
+MOST_FIGURES = 3
+"""Figures of a group, at most: the headline first, then those of calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,8 @@ def _weak(
 
 
 def _few(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
-    """The headline, and the first of the other figures that have an interval of their own: the others cost too much."""
+    """The headline, and a few of the others that have an interval of their own, which costs little: calibration first."""
     headline, *others = metrics
     closed = [name for name in others if metrics[name].interval is not None and metrics[name].group != "each"]
+    closed.sort(key=lambda name: metrics[name].group != "calibration")
     return {name: metrics[name] for name in (headline, *closed[: MOST_FIGURES - 1])}

@@ -38,7 +38,7 @@ def _table(story: Story, target: str, found: Subgroups) -> Table:
     head = ("Group", "Patients", *(metrics[name].label for name in shown), against, "Adjusted p")
     rows = tuple(_row(group, shown) for group in found.groups)
     title = f"{target}, by group" if len(story.evidence.subgroups) > 1 else "By group"
-    return Table(title, head, rows, (against,))
+    return Table(title, head, rows, (against,), drawn=metrics[headline].label)
 
 
 def _row(group: Subgroup, shown: list[str]) -> tuple[str | Estimate, ...]:
