@@ -45,6 +45,6 @@ def test_folds_are_trained_and_judged(tmp_path: Path, monkeypatch: pytest.Monkey
     frame = pl.DataFrame({"x0": x[:, 0], "x1": x[:, 1], "time": np.minimum(time, leaves), "event": (time <= leaves).astype(int)})  # fmt: skip
     monkeypatch.setattr(metabric, "TRAIN", {"steps": 20})
     found = metabric.judged(metabric.study({"folds": 2, "final": "none"}), frame, tmp_path)
-    assert len(found) == 2 and set(found[0][0]) == {"model", "kaplan_meier", "cox", "gradient_boosting"}
+    assert len(found) == 2 and set(found[0][0]) == {"model", "kaplan_meier", "best_feature", "cox", "gradient_boosting"}
     assert sorted(np.concatenate([patient for _, patient in found])) == list(range(200))
     assert metabric.over_folds(found, "cox", "concordance", np.ones((1, 200)))[0] > 0.6

@@ -130,7 +130,7 @@ def test_the_flow_is_in_figures_report_and_study_file(tmp_path):
     assert steps[-1]["rows"] == len(left) == run.metrics["counts"]["rows"]
     assert steps[-1]["patients"] == left["patient"].n_unique()
     report = run.report.read_text()
-    assert "From the table to the study" in report and "&lt;cardiac&gt;" in report and "<cardiac>" not in report
+    assert "In the table" in report and "&lt;cardiac&gt;" in report and "<cardiac>" not in report
     other = pl.read_parquet(run.folder / "split.parquet")
     assert set(other["row"]) == set(left["stay"])
 

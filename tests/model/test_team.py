@@ -88,7 +88,7 @@ def with_members(study, members, targets=None):
 def test_a_simple_model_may_answer_alone_and_is_kept(study, tmp_path):
     run = fit(with_members(study, ["gradient_boosting"]), tmp_path / "run")
     target = run.metrics["targets"]["severity"]
-    assert set(target["baselines"]) == {"majority", "logistic"} and "members" not in target
+    assert set(target["baselines"]) == {"majority", "best_feature", "logistic"} and "members" not in target
     rows = pl.read_csv(tmp_path / "cohort.csv").filter(pl.col("stay").is_in(run.predictions["row"].to_list()))
     again = run.bundle.predict(rows).rename({"stay": "row"})
     assert again.join(run.predictions, on="row", suffix="_judged").height == len(rows)

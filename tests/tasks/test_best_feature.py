@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from medloom.tasks._baselines import BestFeature
@@ -79,4 +80,5 @@ def test_times_and_what_is_kept_answers_alike() -> None:
     np.testing.assert_array_equal(model.answer(features)["logits"], again.answer(features)["logits"])
     risk = model.answer(features)["logits"].numpy()[:, 0]
     known = ~np.isnan(features[:, 4])
-    assert np.corrcoef(risk[known], features[known, 4])[0, 1] > 0.95
+    # The curve of one feature bends with it, and never turns back.
+    assert spearmanr(risk[known], features[known, 4]).statistic > 0.999

@@ -249,7 +249,7 @@ def _plain(one: Explained, several: bool) -> dict[str, Any]:
 
     def deletion(found: Deletion) -> dict[str, Any]:
         gain: Estimate = found.gain
-        curves = {way: list(values) for way, values in found.curves.items()}
+        curves = {way: [v if np.isfinite(v) else None for v in values] for way, values in found.curves.items()}
         return {"taken": list(found.taken), "curves": curves, "gain": gain.plain(), "trusted": found.trusted}
 
     return {

@@ -129,7 +129,7 @@ class _Regression(Member):
         enough = len(problem.valid_truth) >= 50
         features, truth = (problem.valid_features, problem.valid_truth) if enough else (problem.features, problem.truth)
         error = truth - number(features)
-        return [replace(number, shift=number.shift + np.quantile(error, q)) for q in self._unit.quantiles]
+        return [replace(number, shift=np.array(number.shift + np.quantile(error, q))) for q in self._unit.quantiles]
 
     def _loss(self, number: Predictor, problem: Problem) -> float:
         value, truth = number(problem.valid_features), problem.valid_truth

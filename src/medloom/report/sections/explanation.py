@@ -63,7 +63,7 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
             )
         )
     pieces += [Paragraph(_trust(ranking, deletion, one.label)) for ranking, deletion in one.deletions.items()]
-    if PERMUTATION in one.deletions:
+    if PERMUTATION in one.deletions and one.deletions[PERMUTATION].gain.value is not None:
         pieces.append(_deletion_plot(name, one))
     for effect in one.effects:
         pieces.append(_effect(name, effect, found.several))
