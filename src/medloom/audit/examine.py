@@ -9,6 +9,7 @@ import numpy as np
 from medloom.audit import encoded, oversampling, proxies, scaled, strength, times, twins
 from medloom.audit.evidence import gather
 from medloom.audit.finding import Audit, Finding
+from medloom.audit.sample import sampled
 from medloom.prepare import Prepared
 
 GRAVITY = ("severe", "suspicious", "note")
@@ -17,10 +18,12 @@ GRAVITY = ("severe", "suspicious", "note")
 def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
     """Looks for leaks in a prepared study, over all its rows; nothing of it reaches the training.
 
-    `row_ids` allows at most five row ids a finding.
+    Of a very large table some patients are searched with all their rows, and the audit says so. `row_ids` allows at most five row ids a finding.
     """
     from threadpoolctl import threadpool_limits
 
+    every = len(prepared.cohort)
+    prepared = sampled(prepared)
     evidence = gather(prepared)
     with threadpool_limits(1), np.errstate(all="ignore"):
         told = strength.tell(evidence)
@@ -45,7 +48,10 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
         "inputs": len(prepared.study.inputs),
         "targets": len({o.target for o in evidence.outcomes}),
     }
-    return Audit(tuple(_told_once(found, row_ids)), looked, tuple(_left_out(prepared, evidence.outcomes)))
+    left_out = list(_left_out(prepared, evidence.outcomes))
+    if len(evidence.cohort) < every:
+        left_out.append(f"{every - len(evidence.cohort):,} of {every:,} rows: all rows of some patients were searched")
+    return Audit(tuple(_told_once(found, row_ids)), looked, tuple(left_out))
 
 
 def _told_once(found: Iterable[Finding], row_ids: bool) -> list[Finding]:

@@ -48,8 +48,10 @@ class Cohort:
         return len(self.frame)
 
     def take(self, rows: Int[np.ndarray, " some"]) -> Cohort:
-        """The cohort of these rows, in this order, in memory."""
-        return self._of(in_memory(self.frame)[rows], rows)
+        """The cohort of these rows, in this order, in memory. Of a file, rows that ascend are read on one way through it."""
+        if isinstance(self.frame, pl.DataFrame) or not len(rows) or (np.diff(rows) <= 0).any():
+            return self._of(in_memory(self.frame)[rows], rows)
+        return self._of(pl.concat(in_memory(part.frame) for part in self.blocks(rows, 1 << 16)), rows)
 
     def blocks(self, rows: Int[np.ndarray, " some"], size: int, names: Sequence[str] | None = None) -> Iterator[Cohort]:
         """The cohorts of these rows, whose positions ascend, a block of the table at a time; of these columns, or all."""
