@@ -25,7 +25,7 @@ STOREYS = (
     ("task",),
     ("cohort", "statistics"),
     ("modalities", "tasks"),
-    ("feed",),
+    ("feed", "ingest"),
     ("answers", "model", "prepare"),
     ("audit", "evaluation", "training"),
     ("explain",),
