@@ -31,6 +31,8 @@ from medloom.errors import DataError, some
 from medloom.parts import Strict
 
 SYSTEMS = ("icd9", "icd10", "atc")
+_ATC = frozenset("ABCDGHJLMNPRSV")
+"""The anatomical groups there are: I50 has the form of an ATC code, and is none."""
 _SEPARATORS = re.compile(r"//|[/:|]")
 
 
@@ -117,7 +119,7 @@ def mistake(pattern: str) -> str | None:
         return None
     system, text = system.lower(), text.strip().upper()
     first, dash, last = text.partition("-")
-    if text in _chapters(system) or (not dash and fits(system, text)) or (system == "atc" and fits("atc", text)):
+    if text in _chapters(system) or (not dash and fits(system, text)):
         return None
     form = f"expected such as {system}:{EXAMPLES[system].split(',')[0].split(' ')[0]}"
     if not dash:
@@ -206,7 +208,7 @@ def _systems(code: str) -> dict[str, str]:
     """The systems that a code may be of, with the code as it stands in each."""
     parts = [part for part in _SEPARATORS.split(code) if part]
     if len(parts) < 2:
-        return {system: code for system in SYSTEMS if fits(system, code)}
+        return {system: code for system in SYSTEMS if fits(system, code) and (system != "atc" or code[0] in _ATC)}
     body, before = parts[-1], [re.sub(r"[^A-Z0-9]", "", part.upper()) for part in parts[:-1]]
     said, joined = [], "".join(before)
     if "ATC" in before:
