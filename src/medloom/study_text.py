@@ -111,6 +111,10 @@ def _tables(study: Study, change: Callable[[str], str]) -> Study:
 
     join = {name: changed(part) for name, part in study.cohort.join.items()}
     cohort = changed(study.cohort).model_copy(update={"join": join})
+    events = study.cohort.events
+    if events is not None:
+        paths = {"store": change(events.store), "groups": change(events.groups) if events.groups else None}
+        cohort = cohort.model_copy(update={"events": events.model_copy(update=paths)})
 
     inputs = {name: changed(part) for name, part in study.inputs.items()}
     return study.model_copy(update={"cohort": cohort, "inputs": inputs})

@@ -28,6 +28,7 @@ from pydantic_core import PydanticCustomError
 
 from medloom.cohort.codes import EXAMPLES, LEVELS, NAMES, fits, levels
 from medloom.errors import DataError, some
+from medloom.find import near
 from medloom.parts import Strict
 
 SYSTEMS = ("icd9", "icd10", "atc")
@@ -150,7 +151,7 @@ class CodeSets:
         ranges: list[tuple[str, str, str, str]] = []
         starts: list[tuple[str, str]] = []
         for name, patterns in sets.items():
-            for pattern in _unfolded(patterns, groups or {}):
+            for pattern in unfolded(patterns, groups or {}):
                 system, colon, text = pattern.partition(":")
                 system = system.lower()
                 if colon and system in SYSTEMS:
@@ -186,9 +187,8 @@ class CodeSets:
         return found
 
 
-def _unfolded(patterns: Iterable[str], groups: Mapping[str, Sequence[str]]) -> Iterable[str]:
-    from medloom.find import near
-
+def unfolded(patterns: Iterable[str], groups: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """The patterns with what stands behind each `group:name`. Raises DataError for an unknown group."""
     for pattern in patterns:
         kind, colon, name = pattern.partition(":")
         if colon and kind == "group":
