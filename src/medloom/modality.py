@@ -81,6 +81,27 @@ class Lifted:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Values that are packed already, with the unit of each row; 0 where there is none."""
+
+    packed: Packed
+    unit: Int[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many positions each row takes, so that rows of like length can share a batch and memory is bounded.
+
+    `pool` batches at a time are drawn at random and then sorted by length (0: none are); at most `budget` positions,
+    with padding, are computed at a time.
+    """
+
+    each: Int[np.ndarray, " rows"]
+    pool: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something of a new row that does not fit what the modality was trained on. Never holds a patient's value."""
 
@@ -144,6 +165,11 @@ class Modality(ABC):
         return cohort, []
 
     @classmethod
+    def stored(cls, options: InputPart, cohort: Cohort) -> Stored | None:
+        """Values that lie packed in a store of their own, which then are not read again; None where they do not."""
+        return None
+
+    @classmethod
     @abstractmethod
     def read(cls, options: InputPart, cohort: Cohort) -> Any:
         """A block of units, as this modality's own column type: `cohort` holds one row for each unit.
@@ -188,6 +214,10 @@ class Modality(ABC):
 
         Prediction (`draw=None`): views that together cover all of each row, the views of a row side by side.
         """
+
+    def lengths(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
+        """How long each row is to this input; None where all rows are of one length."""
+        return None
 
     @abstractmethod
     def batch(self, source: Source, view: View) -> Field:

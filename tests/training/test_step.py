@@ -13,7 +13,8 @@ from medloom.draw import Draw
 from medloom.model.assembly import assemble
 from medloom.parts import TrainPart
 from medloom.prepare import prepare, read
-from medloom.training.plan import Order, Plan, make_plan
+from medloom.training.order import Order
+from medloom.training.plan import Plan, make_plan
 from medloom.training.step import Stepper, rate_share
 from tests.cases import table_binary
 

@@ -1,0 +1,165 @@
+"""Events of a batch of rows, gathered at once, and made into what an encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from medloom.cohort.ticks import TIMELESS
+from medloom.modalities.events.pack import flat
+from medloom.modalities.events.plain import OF_VALUES, Seen, counts, statistics
+from medloom.packed import Source
+
+if TYPE_CHECKING:
+    from medloom.batch import Field
+
+LARGEST_SCALED = 10.0
+"""Scaled values are clipped here, so that one slip of a decimal point does not outweigh all other events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The events of some rows, in the order of row and time.
+
+    `code` are vocabulary ids; `slot` places among the frequent codes, else −1. `raw` is NaN without a value or where
+    values of the code are not read; `scaled` then is 0. `age` is NaN of timeless events; `oldest` the age of each row's
+    oldest event.
+    """
+
+    row: Int[np.ndarray, " seen"]
+    length: Int[np.ndarray, " rows"]
+    code: Int[np.ndarray, " seen"]
+    slot: Int[np.ndarray, " seen"]
+    raw: Float[np.ndarray, " seen"]
+    scaled: Float[np.ndarray, " seen"]
+    age: Float[np.ndarray, " seen"]
+    oldest: Float[np.ndarray, " rows"]
+
+    def seen(self, lookback: float | None, scaled: bool = True) -> Seen:
+        """The events for statistics and grids, with values scaled or as measured."""
+        value = np.where(np.isnan(self.raw), np.nan, self.scaled) if scaled else self.raw
+        return Seen(self.row, self.slot, value, self.age, self.span(lookback) / 2)
+
+    def span(self, lookback: float | None) -> Float[np.ndarray, " rows"]:
+        """The time that each row looks back on: the look-back, or the age of its oldest event."""
+        return self.oldest if lookback is None else np.full(len(self.oldest), lookback)
+
+
+def seen_by(
+    source: Source, rows: Int[np.ndarray, " rows"]
+) -> tuple[Int[np.ndarray, " seen"], Int[np.ndarray, " seen"]]:
+    """Positions of all events that these rows see, timeless ones first, and the row of each."""
+    assert source.start is not None and source.stop is not None
+    start = np.stack([source.along["fixed_start"][rows], source.start[rows]], axis=1).ravel()
+    stop = np.stack([source.along["fixed_stop"][rows], source.stop[rows]], axis=1).ravel()
+    where, part = flat(start, stop)
+    return where, part // 2
+
+
+def counted(source: Source, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
+    """How many events each row sees."""
+    assert source.start is not None and source.stop is not None
+    fixed = source.along["fixed_stop"][rows] - source.along["fixed_start"][rows]
+    return source.stop[rows] - source.start[rows] + fixed
+
+
+def gather(source: Source, rows: Int[np.ndarray, " rows"], unit: float) -> Gathered:
+    """The events of rows of a bound source; ages in units of `unit` ticks."""
+    where, row = seen_by(source, rows)
+    arrays, bound = source.packed.arrays, source.bound
+    code, time = np.asarray(arrays["code"][where]), np.asarray(arrays["time"][where])
+    value, scale = np.asarray(arrays["value"][where]).astype(np.float64), bound["scale"][code]
+    has_value = ~np.isnan(value) & (scale > 0)
+    with np.errstate(over="ignore"):
+        scaled = np.divide(value - bound["centre"][code], scale, out=np.zeros_like(value), where=has_value)
+    timed = time != TIMELESS
+    index_time = source.along["index_time"][rows]
+    age = np.full(len(time), np.nan)
+    age[timed] = np.maximum(index_time[row[timed]] - time[timed], 0) / unit
+    oldest = np.zeros(len(rows))
+    assert source.start is not None and source.stop is not None
+    start, some = source.start[rows], source.stop[rows] > source.start[rows]
+    oldest[some] = (index_time[some] - np.asarray(arrays["time"][start[some]])) / unit
+    return Gathered(
+        row,
+        np.bincount(row, minlength=len(rows)).astype(np.int64),
+        bound["id"][code],
+        bound["slot"][code],
+        np.where(has_value, value, np.nan),
+        np.clip(scaled, -LARGEST_SCALED, LARGEST_SCALED),
+        age,
+        oldest,
+    )
+
+
+def boxed(
+    found: Gathered,
+) -> tuple[Float[np.ndarray, "rows length"], Bool[np.ndarray, "rows length"], dict[str, np.ndarray]]:
+    """Scaled values, where there are events, and what else there is of each, in boxes as long as the longest row."""
+    valid = np.arange(max(int(found.length.max(initial=0)), 1)) < found.length[:, None]
+    timed = ~np.isnan(found.age)
+    age = np.where(timed, found.age, 0.0)
+    follows = np.concatenate([[False], timed[1:] & timed[:-1] & (found.row[1:] == found.row[:-1])])[: len(age)]
+    gap = np.where(follows, -np.diff(age, prepend=0.0), 0.0)
+    boxes = {
+        "code": _box(found.code, valid),
+        "has_value": _box(~np.isnan(found.raw), valid),
+        "has_time": _box(timed, valid),
+        "age": _box(np.log1p(age).astype(np.float32), valid),
+        "gap": _box(np.log1p(np.maximum(gap, 0)).astype(np.float32), valid),
+    }
+    return _box(found.scaled.astype(np.float32), valid), valid, boxes
+
+
+def scaled_statistics(
+    found: Gathered,
+    lookback: float | None,
+    has_values: Bool[np.ndarray, " slots"],
+    usual: Float[np.ndarray, " slots"],
+) -> dict[str, np.ndarray]:
+    """The numbers of `plain` on scales of about one: "statistics", 0 where unknown, and "known", both "rows numbers".
+
+    Counts are logarithms less their `usual` ones; slopes are changes over the look-back, times since a share of it.
+    """
+    rows, slots = len(found.length), len(has_values)
+    seen = found.seen(lookback)
+    span = np.maximum(found.span(lookback), 1e-9)[:, None]
+    of_code = np.log1p(counts(seen.row, seen.slot, rows, slots)) - usual
+    total = np.log1p(found.length)[:, None] - np.log1p(np.expm1(usual).sum())
+    of_value = statistics(seen, slots)[:, has_values]
+    of_value[..., OF_VALUES.index("slope")] *= span
+    of_value[..., OF_VALUES.index("since")] /= span
+    numbers = np.concatenate([total, of_code, of_value.reshape(rows, -1)], axis=1)
+    known = ~np.isnan(numbers)
+    numbers = np.clip(np.where(known, numbers, 0.0), -LARGEST_SCALED, LARGEST_SCALED)
+    return {"statistics": numbers, "known": known}
+
+
+def field_of(
+    value: Float[np.ndarray, "rows ..."],
+    present: Bool[np.ndarray, " rows"],
+    valid: Bool[np.ndarray, "rows length"] | None,
+    extra: Mapping[str, np.ndarray],
+) -> Field:
+    """Arrays as the tensors of a field; numbers are float32."""
+    import torch
+
+    from medloom.batch import Field
+
+    def tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array)
+
+    boxes = {name: tensor(array) for name, array in extra.items()}
+    boxes |= {"known": boxes["known"].float()} if "known" in boxes else {}
+    held = None if valid is None else torch.from_numpy(valid)
+    return Field(tensor(value), torch.from_numpy(present), held, boxes)
+
+
+def _box(numbers: np.ndarray, valid: Bool[np.ndarray, "rows length"]) -> np.ndarray:
+    box = np.zeros(valid.shape, numbers.dtype)
+    box[valid] = numbers
+    return box
