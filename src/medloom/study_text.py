@@ -107,7 +107,9 @@ def _tables(study: Study, change: Callable[[str], str]) -> Study:
         table, connection = getattr(part, "table", None), getattr(part, "connection", None)
         if connection and connection.startswith(SQLITE):
             return part.model_copy(update={"connection": SQLITE + change(connection.removeprefix(SQLITE))})
-        return part.model_copy(update={"table": change(table)}) if table else part
+        # A slash at the end says that a folder is meant, and paths lose it.
+        slash = "/" if table and table.endswith("/") else ""
+        return part.model_copy(update={"table": change(table) + slash}) if table else part
 
     join = {name: changed(part) for name, part in study.cohort.join.items()}
     cohort = changed(study.cohort).model_copy(update={"join": join})

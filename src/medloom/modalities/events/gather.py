@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from medloom.cohort.ticks import TIMELESS
 from medloom.modalities.events.pack import flat
 from medloom.modalities.events.plain import OF_VALUES, Seen, counts, statistics
+from medloom.modalities.events.summary import NORMAL_SCORES
 from medloom.packed import Source
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def gather(source: Source, rows: Int[np.ndarray, " rows"], unit: float) -> Gathe
     has_value = ~np.isnan(value) & (scale > 0)
     with np.errstate(over="ignore"):
         scaled = np.divide(value - bound["centre"][code], scale, out=np.zeros_like(value), where=has_value)
+    if "edges" in bound:
+        bending = np.flatnonzero(has_value & (bound["count"][code] > 0))
+        scaled[bending] = _bend(value[bending], code[bending], bound)
     timed = time != TIMELESS
     index_time = source.along["index_time"][rows]
     age = np.full(len(time), np.nan)
@@ -94,6 +98,38 @@ def gather(source: Source, rows: Int[np.ndarray, " rows"], unit: float) -> Gathe
         age,
         oldest,
     )
+
+
+def bent(knots: Sequence[Sequence[float]], scale: Float[np.ndarray, " words"]) -> dict[str, np.ndarray]:
+    """Tables of a curve for each word of the vocabulary, through its knots to normal scores; straight beyond them.
+
+    "edges" and "scores" are "words levels", of which "count" are used; "slope" is that beyond the ends. Where several
+    knots are one value, its score is the mean of theirs.
+    """
+    edges, scores = (np.full((len(knots), len(NORMAL_SCORES)), fill) for fill in (np.inf, 0.0))
+    count = np.zeros(len(knots), np.int64)
+    for word, of_word in enumerate(knots):
+        if of_word:
+            value, place = np.unique(np.array(of_word), return_inverse=True)
+            count[word] = len(value)
+            edges[word, : len(value)] = value
+            scores[word, : len(value)] = np.bincount(place.ravel(), NORMAL_SCORES) / np.bincount(place.ravel())
+    slope = np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0)
+    return {"edges": edges, "scores": scores, "count": count, "slope": slope}
+
+
+def _bend(
+    value: Float[np.ndarray, " seen"], code: Int[np.ndarray, " seen"], bound: Mapping[str, np.ndarray]
+) -> Float[np.ndarray, " seen"]:
+    edges, scores, count = bound["edges"][code], bound["scores"][code], bound["count"][code]
+    event = np.arange(len(value))
+    above = (value[:, None] >= edges).sum(axis=1)
+    inside = (above > 0) & (above < count)
+    left, right = np.maximum(above - 1, 0), np.where(inside, above, np.maximum(above - 1, 0))
+    width = np.where(inside, edges[event, right] - edges[event, left], 1.0)
+    rise = np.where(inside, (scores[event, right] - scores[event, left]) / width, bound["slope"][code])
+    with np.errstate(over="ignore"):
+        return scores[event, left] + (value - edges[event, left]) * rise
 
 
 def boxed(

@@ -59,6 +59,10 @@ class EventsOptions(InputPart):
         gt=0,
         description="a row sees events at most so old: days where times are dates, else the unit of the times; left out: any age",
     )
+    scale: Literal["robust", "quantiles"] = Field(
+        "robust",
+        description="robust: values less their median, over the interquartile range; quantiles: bent so that each code's values are about normal, which tames skewed ones. Either is fitted code by code, and clipped at 10",
+    )
     encoder: Literal["gru", "lstm", "tcn", "transformer", "grid", "gru_decay", "statistics"] = Field(
         "gru",
         description="gru, lstm: recurrent network over the events with their gaps; tcn: causal convolutions over them; transformer: attention between them, with the age of each; grid: a network over bins of time with what was measured and when last; gru_decay: the same bins, memory and old values fade with time (GRU-D); statistics: fully connected layers over summary statistics",
@@ -104,7 +108,8 @@ class EventsOptions(InputPart):
         if len(set(names)) < len(names):
             raise PydanticCustomError("column", "patient, time, code and value must be different columns")
         if self.is_store:
-            given = sorted({"patient", "time", "code", "value", "timeless"} & self.model_fields_set)
+            own = ("patient", "time", "code", "value", "timeless")
+            given = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
             if given:
                 raise _wrong(f"{given[0]} goes with a long table; a store knows its own columns")
         return self
