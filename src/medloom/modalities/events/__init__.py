@@ -179,7 +179,9 @@ class Events(Modality):
         centre, scale = (np.array([0.0] * FIRST_CODE + list(numbers))[ids] for numbers in (self.centre, self.scale))
         slot = np.full(FIRST_CODE + len(self.codes), -1, np.int64)
         slot[list(self.frequent)] = np.arange(len(self.frequent))
-        found = {"id": ids, "centre": centre, "scale": scale, "slot": slot[ids]}
+        rate = np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0).astype(np.float32)
+        found = {"id": ids, "centre": centre, "scale": scale, "slot": slot[ids], "rate": rate}
+        found["middle"] = centre.astype(np.float32)
         if any(self.knots):
             bends = bent(((), (), *self.knots), np.array([0.0, 0.0, *self.scale]))
             found |= {name: table[ids] for name, table in bends.items()}
@@ -209,6 +211,10 @@ class Events(Modality):
         of the look-back). "statistics" and "known" are "batch numbers".
         """
         source = self._bound(source)
+        read_as_bins = self.options.encoder in BINNED or self.options.encoder == "statistics"
+        if not read_as_bins and not self.options.statistics:
+            value, valid, boxes = boxed(source, view.rows, self._unit(source))
+            return field_of(value, valid[:, 0], valid, boxes)
         found = gather(source, view.rows, self._unit(source))
         extra: dict[str, np.ndarray] = {}
         if self.options.sees_statistics:
@@ -222,8 +228,8 @@ class Events(Modality):
             )
             extra |= {"count": np.log1p(count), "since": since / self.options.bins}
             return field_of(value, found.length > 0, np.ones(value.shape[:2], bool), extra)
-        value, valid, boxes = boxed(found)
-        return field_of(value, found.length > 0, valid, {**extra, **boxes})
+        value, valid, boxes = boxed(source, view.rows, self._unit(source))
+        return field_of(value, valid[:, 0], valid, {**extra, **boxes})
 
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """The number of events; of each frequent code the count, then of those with values the ten of `OF_VALUES`.

@@ -91,7 +91,7 @@ class EventsOptions(InputPart):
     over: Literal["gru", "tcn"] | None = Field(None, description="grid: what reads the bins; left out: gru")
     dropout: Share = Field(0.0, description="dropout of encoder inputs and of the pooled row")
     bucket: int = Field(
-        32,
+        48,
         ge=0,
         le=4096,
         description="rows of like length share a batch: so many batches are drawn at random, then sorted by length; 0: at random. Grids and statistics are all of one length",
