@@ -102,6 +102,27 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What rows hold of an input, for the report: how many of `what` each row has, and the share of rows with each part.
+
+    `shares` names parts that enough training patients have, never those of a few.
+    """
+
+    what: str
+    each: Int[np.ndarray, " rows"]
+    shares: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The course of one part of one row: values at ages before the index time, both as measured, oldest first."""
+
+    name: str
+    age: tuple[float, ...]
+    value: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something of a new row that does not fit what the modality was trained on. Never holds a patient's value."""
 
@@ -266,6 +287,14 @@ class Modality(ABC):
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """What of these rows does not fit the fitted state (unseen category, value out of range)."""
         return []
+
+    def held(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Held | None:
+        """What these rows hold before their index times; None where an input has nothing to count."""
+        return None
+
+    def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
+        """The course of one row: a patient's data, for reports whose study asks for it. Nothing without times."""
+        return ()
 
     def describe(self) -> Mapping[str, str]:
         """Fitted facts a reader wants to see (how many columns, codes), as text."""

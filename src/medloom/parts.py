@@ -457,6 +457,12 @@ class EvaluatePart(Strict):
         max_length=20,
         description='what the finished model is put through on the test rows: "missing_column", { kind = "noise", share = 0.5 }, …',
     )
+    timelines: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="draw the course of so many test rows in the report: it then holds patients' data, and says so",
+    )
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"
     )

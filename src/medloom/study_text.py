@@ -104,7 +104,7 @@ def with_folders(study: Study) -> Study:
 
 def _tables(study: Study, change: Callable[[str], str]) -> Study:
     def kept(path: str) -> str:
-        """What names a folder keeps the slash that says so."""
+        """A slash at the end says that a folder is meant, and paths lose it."""
         return change(path).rstrip("/") + "/" if path.endswith("/") else change(path)
 
     def changed(part: Any) -> Any:

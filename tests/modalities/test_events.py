@@ -206,7 +206,7 @@ def test_batch_holds_the_events_of_each_row() -> None:
         ("b", 2.0, "hr", 9e9),
     ]
     options = EventsOptions(table="long")
-    modality = Events(options, "number", ("hr",), (60.0,), (20.0,), (1.0,), (FIRST_CODE,), True)
+    modality = Events(options, "number", ("hr",), (60.0,), (20.0,), ((),), (1.0,), (FIRST_CODE,), True)
     source = modality.bind(source_of(events, [("a", 6.0), ("b", 6.0), ("c", 6.0), ("a", 2.0)]))
     field = modality.batch(source, View(np.arange(4)))
     assert field.present.tolist() == [True, True, False, True]
@@ -225,7 +225,7 @@ def test_ages_of_dates_are_days() -> None:
     frame = pl.DataFrame({"patient": ["a"], "at": ["2020-01-04 00:00"]})
     cohort = make_cohort(study.CohortPart(patient="patient", at="at"), frame, study.Path(), {"long": long})
     options = EventsOptions(table="long")
-    modality = Events(options, "date", (), (), (), (), (), True)
+    modality = Events(options, "date", (), (), (), (), (), (), True)
     field = modality.batch(feed.pack(Events, options, cohort), View(np.zeros(1, int)))
     assert field.extra["age"].item() == pytest.approx(math.log1p(2.5), abs=1e-6)
     with pytest.raises(DataError, match="trained on numbers"):
@@ -291,7 +291,7 @@ def test_a_patient_of_a_hundred_thousand_events() -> None:
     cohort = make_cohort(study.CohortPart(patient="patient", at="at"), frame, study.Path(), {"long": long})
     options = EventsOptions(table="long", last=1000)
     source = feed.pack(Events, options, cohort)
-    modality = Events(options, "number", ("hr",), (0.0,), (1.0,), (1.0,), (FIRST_CODE,), True)
+    modality = Events(options, "number", ("hr",), (0.0,), (1.0,), ((),), (1.0,), (FIRST_CODE,), True)
     field = modality.batch(source, View(np.arange(2)))
     assert field.value.shape == (2, 1000)
     assert source.newest is not None and source.newest.tolist() == [99_000.0, 9.0]
@@ -364,7 +364,7 @@ def test_problems_count_codes_that_were_not_learnt(rare: bool, expected: list[tu
 
 def test_views_are_rows() -> None:
     source = source_of(*generated(3))
-    modality = Events(EventsOptions(table="long"), "number", (), (), (), (), (), True)
+    modality = Events(EventsOptions(table="long"), "number", (), (), (), (), (), (), True)
     rows = np.array([2, 0, 2])
     for draw in (None, Draw(0, np.zeros(3, np.int64))):
         assert modality.view(source, rows, draw).rows.tolist() == [2, 0, 2]

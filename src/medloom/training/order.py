@@ -27,8 +27,7 @@ class Order:
         if self._lengths is not None:
             # Batches of the stream straddle epochs: this is where the first one of this epoch begins.
             begin = -(epoch * len(order)) % self._batch
-            body = bucketed(order[begin:], self._lengths, self._batch, generator(self._seed, "buckets", epoch))
-            order = np.concatenate([order[:begin], body])
+            order = bucketed(order, self._lengths, self._batch, begin, generator(self._seed, "buckets", epoch))
         return self._rows[order]
 
     def at(self, step: int, steps: int) -> tuple[Int[np.ndarray, " stream"], Int[np.ndarray, " stream"]]:
@@ -40,14 +39,27 @@ class Order:
 
 
 def bucketed(
-    order: Int[np.ndarray, " rows"], lengths: Lengths, batch: int, random: np.random.Generator
+    order: Int[np.ndarray, " rows"], lengths: Lengths, batch: int, begin: int, random: np.random.Generator
 ) -> Int[np.ndarray, " rows"]:
-    """The same rows: `pool` batches at a time sorted by length, then the batches of all pools in random order.
+    """The same rows: about `pool` batches at a time sorted by length, then the batches of all pools in random order.
 
-    Rows that do not fill a batch stay at the end, as they were.
+    The first `begin` rows end a batch of the epoch before, and the last ones begin one that the next epoch ends: both are
+    of middling length, so that these batches hold rows of like length as well.
     """
-    whole = len(order) // batch
-    body, rest = order[: whole * batch], order[whole * batch :]
-    pool = np.arange(len(body)) // (lengths.pool * batch)
-    body = body[np.lexsort((lengths.each[body], pool))].reshape(whole, batch)
-    return np.concatenate([body[random.permutation(whole)].ravel(), rest])
+    whole = (len(order) - begin) // batch
+    rest = len(order) - begin - whole * batch
+    if not whole:
+        return order
+    sizes = [len(part) * batch for part in np.array_split(np.arange(whole), -(-whole // lengths.pool))]
+    sizes[0] += begin
+    pools = [part[np.argsort(lengths.each[part], kind="stable")] for part in np.split(order, np.cumsum(sizes)[:-1])]
+    head, pools[0] = _middle(pools[0], begin)
+    tail, pools[-1] = _middle(pools[-1], rest)
+    body = np.concatenate(pools).reshape(whole, batch)
+    return np.concatenate([head, body[random.permutation(whole)].ravel(), tail])
+
+
+def _middle(order: Int[np.ndarray, " rows"], count: int) -> tuple[Int[np.ndarray, " some"], Int[np.ndarray, " others"]]:
+    """The `count` rows in the middle, and the others."""
+    start = (len(order) - count) // 2
+    return order[start : start + count], np.concatenate([order[:start], order[start + count :]])

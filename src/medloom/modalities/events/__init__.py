@@ -6,7 +6,7 @@ strictly before its index time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
@@ -17,12 +17,12 @@ from medloom.cohort.ticks import TICKS, ticks, times
 from medloom.draw import Draw
 from medloom.errors import DataError
 from medloom.modalities.events.bins import grid
-from medloom.modalities.events.gather import boxed, counted, field_of, gather, scaled_statistics, seen_by
+from medloom.modalities.events.gather import bent, boxed, counted, field_of, gather, scaled_statistics, seen_by
 from medloom.modalities.events.options import BINNED, EventsOptions
 from medloom.modalities.events.pack import cut, flat, pack_events, union
 from medloom.modalities.events.plain import OF_VALUES, counts, statistics
-from medloom.modalities.events.summary import EventSummary, centre_and_scale, count_events, merge
-from medloom.modality import Lengths, Modality, Problem, Stored, View
+from medloom.modalities.events.summary import EventSummary, centre_and_scale, count_events, knots, merge
+from medloom.modality import Held, Lengths, Modality, Problem, Stored, Trace, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
 
@@ -37,8 +37,12 @@ if TYPE_CHECKING:
 
 FEWEST_PATIENTS = 10
 """Codes of fewer training patients pool as rare: a bundle must not tell of single patients."""
+FEWEST_BENT = 100
+"""Training patients with values whose quantiles are kept: beyond the outermost lie the values of two or more."""
 PLAIN_CODES = 64
 """Codes of the most patients: what baselines, grids and statistics see."""
+MOST_TRACES = 6
+"""Codes that a timeline draws."""
 RARE = 1
 FIRST_CODE = 2
 """Vocabulary ids: 0 padding, 1 rare or unknown, then the codes."""
@@ -52,7 +56,8 @@ class Events(Modality):
 
     `codes` have the vocabulary ids from `FIRST_CODE` on, in alphabetical order, and hold no code of fewer than
     `FEWEST_PATIENTS` training patients. `scale` is 0 where fewer patients than that have a value of the code: its
-    values are not read. `usual` counts the events of a patient who has the code. `frequent` are ids of the codes of the most patients; `rare` says whether training rows saw
+    values are not read. `knots` are quantiles of the values at `summary.LEVELS`, none where values are scaled by centre
+    and scale alone. `usual` counts the events of a patient who has the code. `frequent` are ids of the codes of the most patients; `rare` says whether training rows saw
     codes that pool as rare, so that the network has learnt what a rare code means.
     """
 
@@ -67,6 +72,7 @@ class Events(Modality):
     codes: tuple[str, ...]
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+    knots: tuple[tuple[float, ...], ...]
     usual: tuple[float, ...]
     frequent: tuple[int, ...]
     rare: bool
@@ -155,6 +161,7 @@ class Events(Modality):
             codes=tuple(summary.codes[number] for number in kept.tolist()),
             centre=tuple(np.where(scale > 0, centre, 0.0)[kept].tolist()),
             scale=tuple(scale[kept].tolist()),
+            knots=_knots(chosen, summary, kept),
             usual=tuple((summary.events[kept] / summary.patients[kept]).tolist()),
             frequent=tuple((np.sort(most) + FIRST_CODE).tolist()),
             rare=bool((summary.patients < FEWEST_PATIENTS).any()),
@@ -172,7 +179,12 @@ class Events(Modality):
         centre, scale = (np.array([0.0] * FIRST_CODE + list(numbers))[ids] for numbers in (self.centre, self.scale))
         slot = np.full(FIRST_CODE + len(self.codes), -1, np.int64)
         slot[list(self.frequent)] = np.arange(len(self.frequent))
-        found = {"id": ids, "centre": centre, "scale": scale, "slot": slot[ids]}
+        rate = np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0).astype(np.float32)
+        found = {"id": ids, "centre": centre, "scale": scale, "slot": slot[ids], "rate": rate}
+        found["middle"] = centre.astype(np.float32)
+        if any(self.knots):
+            bends = bent(((), (), *self.knots), np.array([0.0, 0.0, *self.scale]))
+            found |= {name: table[ids] for name, table in bends.items()}
         return replace(source, bound={**source.bound, **found})
 
     def view(
@@ -199,6 +211,10 @@ class Events(Modality):
         of the look-back). "statistics" and "known" are "batch numbers".
         """
         source = self._bound(source)
+        read_as_bins = self.options.encoder in BINNED or self.options.encoder == "statistics"
+        if not read_as_bins and not self.options.statistics:
+            value, valid, boxes = boxed(source, view.rows, self._unit(source))
+            return field_of(value, valid[:, 0], valid, boxes)
         found = gather(source, view.rows, self._unit(source))
         extra: dict[str, np.ndarray] = {}
         if self.options.sees_statistics:
@@ -212,8 +228,8 @@ class Events(Modality):
             )
             extra |= {"count": np.log1p(count), "since": since / self.options.bins}
             return field_of(value, found.length > 0, np.ones(value.shape[:2], bool), extra)
-        value, valid, boxes = boxed(found)
-        return field_of(value, found.length > 0, valid, {**extra, **boxes})
+        value, valid, boxes = boxed(source, view.rows, self._unit(source))
+        return field_of(value, valid[:, 0], valid, {**extra, **boxes})
 
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """The number of events; of each frequent code the count, then of those with values the ten of `OF_VALUES`.
@@ -264,6 +280,40 @@ class Events(Modality):
             ]
         return found
 
+    def held(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Held:
+        """Events before the index time of each row, and the share of rows with each frequent code."""
+        source = self._bound(source)
+        size, having = len(self.frequent), np.zeros(len(self.frequent))
+        for begin in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[begin : begin + ROWS_AT_ONCE]
+            where, row = seen_by(source, part)
+            slot = source.bound["slot"][np.asarray(source.packed.arrays["code"][where])]
+            having += (counts(row, slot, len(part), size) > 0).sum(axis=0)
+        names = [self.codes[number - FIRST_CODE] for number in self.frequent]
+        share = having / max(len(rows), 1)
+        order = np.argsort(-share, kind="stable").tolist()
+        return Held("events", counted(source, rows), tuple((names[place], float(share[place])) for place in order))
+
+    def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
+        """Values of the frequent codes that this row has the most of, by their age."""
+        found = gather(self._bound(source), np.array([row]), self._unit(source))
+        kept = (found.slot >= 0) & ~np.isnan(found.raw) & ~np.isnan(found.age)
+        count = np.bincount(found.slot[kept], minlength=len(self.frequent))
+        most = [slot for slot in np.argsort(-count, kind="stable")[:MOST_TRACES].tolist() if count[slot]]
+        return tuple(
+            Trace(
+                self.codes[self.frequent[slot] - FIRST_CODE],
+                tuple(found.age[kept & (found.slot == slot)].tolist()),
+                tuple(found.raw[kept & (found.slot == slot)].tolist()),
+            )
+            for slot in most
+        )
+
+    def describe(self) -> Mapping[str, str]:
+        """How many codes were learnt, and how many of them have values."""
+        valued = sum(scale > 0 for scale in self.scale)
+        return {"codes": str(len(self.codes)), "of them with values": str(valued), "encoder": self.options.encoder}
+
     def _bound(self, source: Source) -> Source:
         return source if "id" in source.bound else self.bind(source)
 
@@ -277,6 +327,16 @@ class Events(Modality):
     def _usual(self) -> Float[np.ndarray, " slots"]:
         """Events of each frequent code that patients who have it usually have."""
         return np.array(self.usual)[np.array(self.frequent, np.int64) - FIRST_CODE]
+
+
+def _knots(
+    options: EventsOptions, summary: EventSummary, kept: Int[np.ndarray, " kept"]
+) -> tuple[tuple[float, ...], ...]:
+    """Quantiles of the codes of enough patients, where the study asks for them."""
+    if options.scale == "robust":
+        return ((),) * len(kept)
+    found, enough = knots(summary), summary.valued >= FEWEST_BENT
+    return tuple(tuple(found[code].tolist()) if enough[code] else () for code in kept.tolist())
 
 
 def _known(options: EventsOptions, cohort: Cohort) -> Any:

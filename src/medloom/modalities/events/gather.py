@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from medloom.cohort.ticks import TIMELESS
 from medloom.modalities.events.pack import flat
 from medloom.modalities.events.plain import OF_VALUES, Seen, counts, statistics
+from medloom.modalities.events.summary import NORMAL_SCORES
 from medloom.packed import Source
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 LARGEST_SCALED = 10.0
 """Scaled values are clipped here, so that one slip of a decimal point does not outweigh all other events."""
+
+
+BLOCK_POSITIONS = 16_384
+"""Positions that are gathered at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,9 @@ def gather(source: Source, rows: Int[np.ndarray, " rows"], unit: float) -> Gathe
     has_value = ~np.isnan(value) & (scale > 0)
     with np.errstate(over="ignore"):
         scaled = np.divide(value - bound["centre"][code], scale, out=np.zeros_like(value), where=has_value)
+    if "edges" in bound:
+        bending = np.flatnonzero(has_value & (bound["count"][code] > 0))
+        scaled[bending] = _bend(value[bending], code[bending], bound)
     timed = time != TIMELESS
     index_time = source.along["index_time"][rows]
     age = np.full(len(time), np.nan)
@@ -96,23 +104,101 @@ def gather(source: Source, rows: Int[np.ndarray, " rows"], unit: float) -> Gathe
     )
 
 
+def bent(knots: Sequence[Sequence[float]], scale: Float[np.ndarray, " words"]) -> dict[str, np.ndarray]:
+    """Tables of a curve for each word of the vocabulary, through its knots to normal scores; straight beyond them.
+
+    "edges" and "scores" are "words levels", of which "count" are used; "slope" is that beyond the ends. Where several
+    knots are one value, its score is the mean of theirs.
+    """
+    edges, scores = (np.full((len(knots), len(NORMAL_SCORES)), fill) for fill in (np.inf, 0.0))
+    count = np.zeros(len(knots), np.int64)
+    for word, of_word in enumerate(knots):
+        if of_word:
+            value, place = np.unique(np.array(of_word), return_inverse=True)
+            count[word] = len(value)
+            edges[word, : len(value)] = value
+            scores[word, : len(value)] = np.bincount(place.ravel(), NORMAL_SCORES) / np.bincount(place.ravel())
+    slope = np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0)
+    return {"edges": edges, "scores": scores, "count": count, "slope": slope}
+
+
+def _bend(
+    value: Float[np.ndarray, " seen"], code: Int[np.ndarray, " seen"], bound: Mapping[str, np.ndarray]
+) -> Float[np.ndarray, " seen"]:
+    edges, scores, count = bound["edges"][code], bound["scores"][code], bound["count"][code]
+    event = np.arange(len(value))
+    above = (value[:, None] >= edges).sum(axis=1)
+    inside = (above > 0) & (above < count)
+    left, right = np.maximum(above - 1, 0), np.where(inside, above, np.maximum(above - 1, 0))
+    width = np.where(inside, edges[event, right] - edges[event, left], 1.0)
+    rise = np.where(inside, (scores[event, right] - scores[event, left]) / width, bound["slope"][code])
+    with np.errstate(over="ignore"):
+        return scores[event, left] + (value - edges[event, left]) * rise
+
+
 def boxed(
-    found: Gathered,
+    source: Source, rows: Int[np.ndarray, " rows"], unit: float
 ) -> tuple[Float[np.ndarray, "rows length"], Bool[np.ndarray, "rows length"], dict[str, np.ndarray]]:
-    """Scaled values, where there are events, and what else there is of each, in boxes as long as the longest row."""
-    valid = np.arange(max(int(found.length.max(initial=0)), 1)) < found.length[:, None]
-    timed = ~np.isnan(found.age)
-    age = np.where(timed, found.age, 0.0)
-    follows = np.concatenate([[False], timed[1:] & timed[:-1] & (found.row[1:] == found.row[:-1])])[: len(age)]
-    gap = np.where(follows, -np.diff(age, prepend=0.0), 0.0)
-    boxes = {
-        "code": _box(found.code, valid),
-        "has_value": _box(~np.isnan(found.raw), valid),
-        "has_time": _box(timed, valid),
-        "age": _box(np.log1p(age).astype(np.float32), valid),
-        "gap": _box(np.log1p(np.maximum(gap, 0)).astype(np.float32), valid),
+    """Scaled values, where there are events, and what else there is of each, in boxes as long as the longest row.
+
+    Gathered some rows at a time: what stays in the processor's cache is twice as fast.
+    """
+    length = counted(source, rows)
+    longest = max(int(length.max(initial=0)), 1)
+    valid = np.arange(longest) < length[:, None]
+    kinds = {"value": np.float32, "code": np.int64, "has_value": bool, "has_time": bool, "age": np.float32, "gap": np.float32}  # fmt: skip
+    boxes = {name: np.zeros(valid.shape, kind) for name, kind in kinds.items()}
+    step = max(1, BLOCK_POSITIONS // longest)
+    for begin in range(0, len(rows), step):
+        part = slice(begin, begin + step)
+        for name, found in _box(source, rows[part], valid[part], unit).items():
+            boxes[name][part] = found
+    return boxes.pop("value"), valid, boxes
+
+
+def _box(
+    source: Source, rows: Int[np.ndarray, " rows"], valid: Bool[np.ndarray, "rows length"], unit: float
+) -> dict[str, np.ndarray]:
+    arrays, bound = source.packed.arrays, source.bound
+    where = np.where(valid, _positions(source, rows, valid.shape[1]), 0)
+    if not len(arrays["code"]):
+        return {}
+    code, time, value = (np.asarray(arrays[name])[where] for name in ("code", "time", "value"))
+    code = np.where(valid, code, 0)
+    has_value = ~np.isnan(value) & (bound["rate"][code] > 0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.where(has_value, (value - bound["middle"][code]) * bound["rate"][code], np.float32(0))
+    if "edges" in bound:
+        bending = has_value & (bound["count"][code] > 0)
+        scaled[bending] = _bend(value[bending].astype(np.float64), code[bending], bound)
+    timed = valid & (time != TIMELESS)
+    age = np.where(timed, source.along["index_time"][rows][:, None] - np.where(timed, time, 0), 0)
+    gap = np.zeros_like(age)
+    gap[:, 1:] = np.where(timed[:, 1:] & timed[:, :-1], age[:, :-1] - age[:, 1:], 0)
+    return {
+        "value": np.clip(scaled, -LARGEST_SCALED, LARGEST_SCALED),
+        "code": bound["id"][code],
+        "has_value": has_value,
+        "has_time": timed,
+        "age": _log(age, unit),
+        "gap": _log(gap, unit),
     }
-    return _box(found.scaled.astype(np.float32), valid), valid, boxes
+
+
+def _positions(source: Source, rows: Int[np.ndarray, " rows"], longest: int) -> Int[np.ndarray, "rows longest"]:
+    """Where the events of each row lie, timeless ones first; beyond the last one, anywhere."""
+    assert source.start is not None
+    start, fixed_start = source.start[rows][:, None], source.along["fixed_start"][rows][:, None]
+    fixed = source.along["fixed_stop"][rows][:, None] - fixed_start
+    place = np.arange(longest)
+    if not fixed.any():
+        return start + place
+    return np.where(place < fixed, fixed_start + place, start + place - fixed)
+
+
+def _log(ticks: Int[np.ndarray, "rows length"], unit: float) -> Float[np.ndarray, "rows length"]:
+    """The logarithm of 1 and a time, in float32: seven digits of a time that is known to a millionth of it."""
+    return np.log(np.maximum(ticks, 0).astype(np.float32) * np.float32(1 / unit) + np.float32(1))
 
 
 def scaled_statistics(
@@ -157,9 +243,3 @@ def field_of(
     boxes |= {"known": boxes["known"].float()} if "known" in boxes else {}
     held = None if valid is None else torch.from_numpy(valid)
     return Field(tensor(value), torch.from_numpy(present), held, boxes)
-
-
-def _box(numbers: np.ndarray, valid: Bool[np.ndarray, "rows length"]) -> np.ndarray:
-    box = np.zeros(valid.shape, numbers.dtype)
-    box[valid] = numbers
-    return box

@@ -59,6 +59,10 @@ class EventsOptions(InputPart):
         gt=0,
         description="a row sees events at most so old: days where times are dates, else the unit of the times; left out: any age",
     )
+    scale: Literal["robust", "quantiles"] = Field(
+        "robust",
+        description="robust: values less their median, over the interquartile range; quantiles: bent so that each code's values are about normal, which tames skewed ones. Either is fitted code by code, and clipped at 10",
+    )
     encoder: Literal["gru", "lstm", "tcn", "transformer", "grid", "gru_decay", "statistics"] = Field(
         "gru",
         description="gru, lstm: recurrent network over the events with their gaps; tcn: causal convolutions over them; transformer: attention between them, with the age of each; grid: a network over bins of time with what was measured and when last; gru_decay: the same bins, memory and old values fade with time (GRU-D); statistics: fully connected layers over summary statistics",
@@ -87,7 +91,7 @@ class EventsOptions(InputPart):
     over: Literal["gru", "tcn"] | None = Field(None, description="grid: what reads the bins; left out: gru")
     dropout: Share = Field(0.0, description="dropout of encoder inputs and of the pooled row")
     bucket: int = Field(
-        32,
+        48,
         ge=0,
         le=4096,
         description="rows of like length share a batch: so many batches are drawn at random, then sorted by length; 0: at random. Grids and statistics are all of one length",
@@ -104,7 +108,8 @@ class EventsOptions(InputPart):
         if len(set(names)) < len(names):
             raise PydanticCustomError("column", "patient, time, code and value must be different columns")
         if self.is_store:
-            given = sorted({"patient", "time", "code", "value", "timeless"} & self.model_fields_set)
+            own = ("patient", "time", "code", "value", "timeless")
+            given = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
             if given:
                 raise _wrong(f"{given[0]} goes with a long table; a store knows its own columns")
         return self
