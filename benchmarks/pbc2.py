@@ -117,7 +117,7 @@ def judged(asked: Study, out: Path) -> list[tuple[Measured, np.ndarray]]:
     resolved, cohort, marks = read(asked)
     folder = RunFolder(out)
     sources = packed(resolved, cohort, folder.work / "packed")
-    found = []
+    found: list[tuple[Measured, np.ndarray]] = []
     for place, fold in enumerate(folds(resolved, cohort, marks)):
         prepared = fitted(resolved, cohort, marks, fold, sources, folder.work / "packed")
         trained = train_one(prepared, resolved.train, folder.training(f"fold-{place:03d}"), lambda event: None)
