@@ -40,6 +40,7 @@ LAST: Mapping[str, Any] = {name: {"of": name, "window": "(-inf, 0)", "take": "la
 }
 """What is known of the last visit, for both. Columns of the visits before it did not help on validation rows of folds."""
 TABLE: Mapping[str, Any] = {"modality": "table", "known_before_index": True}
+TRAIN: Mapping[str, Any] = {"epochs": 20}
 MEMBERS = ("network", "cox")
 
 
@@ -106,7 +107,7 @@ def study(members: tuple[str, ...], table: Mapping[str, Any]) -> Study:
             "targets": {"death": {**death, "hazards": "proportional"}},
             "split": {"folds": FOLDS, "final": "none", "valid": 0.1, "calibrate": 0.2},
             "model": {"members": list(members)},
-            "train": {"epochs": 20},
+            "train": TRAIN,
             "evaluate": {"baselines": False},
         }
     )
