@@ -240,6 +240,5 @@ def field_of(
         return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array)
 
     boxes = {name: tensor(array) for name, array in extra.items()}
-    boxes |= {"known": boxes["known"].float()} if "known" in boxes else {}
     held = None if valid is None else torch.from_numpy(valid)
     return Field(tensor(value), torch.from_numpy(present), held, boxes)

@@ -126,7 +126,8 @@ class Block(nn.Module):
         super().__init__()
         self.heads, self.drop = heads, dropout
         self.before_attention, self.before_layer = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.parts, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        # No bias: that of the keys would change nothing, and an optimiser would make steps of its rounding errors.
+        self.parts, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
         self.layer = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.dropout = nn.Dropout(dropout)
 
