@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from medloom.cohort.event_store import ticks, write_store
 from medloom.study import Study, make
 
 SMALL = {"epochs": 3, "evaluations": 3, "batch": 16}
@@ -377,6 +378,61 @@ def table_folds(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, targets, split={"folds": 3, "valid": 0.15, "calibrate": 0.15})
 
 
+def visits(folder: Path, patients: int, seed: int) -> None:
+    """A store of visits with a value, an illness that the value foretells, and the end of each record."""
+    random = np.random.default_rng(seed)
+    who, level = np.arange(patients), random.normal(0, 1, patients)
+    each = np.repeat(who, random.integers(1, 5, patients))
+    when = random.integers(0, 4_000, len(each)) / 100
+    onset = random.exponential(40 / np.exp(0.8 * level), patients).round(2)
+    ill = who[onset < 55]
+    kinds = (
+        (each, when, "visit", np.full(len(each), np.nan)),
+        (each, when - 0.01, "lab", (5 + level[each] + random.normal(0, 0.5, len(each))).round(2)),
+        (ill, onset[ill], "ICD10//I21.4", np.full(len(ill), np.nan)),
+        (who, random.uniform(45, 60, patients).round(2), "end", np.full(patients, np.nan)),
+        (who, np.full(patients, np.nan), "age", random.integers(20, 90, patients).astype(float)),
+    )
+    frames = [
+        pl.DataFrame(
+            {"patient": [f"p{n:04d}" for n in one.tolist()], "time": ticks(time), "code": [code] * len(one), "value": value}
+        )
+        for one, time, code, value in kinds
+    ]  # fmt: skip
+    write_store(folder, pl.concat(frames), "number", {}, {})
+
+
+WINDOWS = {
+    "store": "events/",
+    "sets": {"visit": "visit", "lab": "lab", "ill": "icd10:I20-I25", "end": "end", "age": "age"},
+    "index": {"at": "visit"},
+    "observed_until": "end",
+    "exclude": [{"name": "ill already", "of": "ill", "window": "(-inf, 0)"}],
+    "columns": {
+        "lab": {"of": "lab", "window": "[-9, 0)", "take": "last"},
+        "age": {"of": "age", "window": "(-inf, 0)", "take": "last"},
+    },
+    "outcomes": {
+        "soon": {"of": "ill", "window": "(0, 15]"},
+        "illness": {"of": "ill", "window": "(0, inf)", "take": "time"},
+    },
+}
+
+
+def cohort_of_events(folder: Path) -> Study:
+    """Rows, columns and answers made of a store that an input reads as well; windows without an answer."""
+    visits(folder / "events", 160, 21)
+    inputs = {
+        "summary": {**TABLE, "columns": {"lab": {"kind": "numeric"}, "age": {"kind": "numeric"}}},
+        "record": {"modality": "events", "table": "events/", "last": 8, "width": 16},
+    }
+    targets = {
+        "soon": {"task": "classify", "column": "soon"},
+        "illness": {"task": "survive", "time": "illness_time", "event": "illness_event", "bins": 6},
+    }
+    return _study(folder, inputs, targets, cohort={"events": WINDOWS})
+
+
 _MADE = (
     table_binary,
     table_stacked,
@@ -396,5 +452,6 @@ _MADE = (
     classify_ordered,
     classify_focal_noise,
     table_folds,
+    cohort_of_events,
 )
 CASES: dict[str, Callable[[Path], Study]] = {made.__name__: made for made in _MADE}

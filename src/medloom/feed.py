@@ -256,6 +256,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
     times += cohort.history.known_at.values() if cohort.history else []
+    answers += cohort.events.answers() if cohort.events else []
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 

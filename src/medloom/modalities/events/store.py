@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import numpy as np
 import polars as pl
 
@@ -13,7 +15,7 @@ from medloom.modality import Stored
 
 def stored(options: EventsOptions, cohort: Cohort) -> Stored:
     """The store, memory-mapped, and each row's patient in it; 0 where it holds no event of that patient."""
-    store = open_store(cohort.folder / options.table)
+    store = open_store(cohort.stores.get(PurePath(options.table).name, cohort.folder / options.table))
     known = pl.DataFrame({"patient": canonical(store.patients)}).with_row_index("unit", offset=1)
     asked = cohort.patient_id.rename("patient").to_frame()
     unit = asked.join(known, on="patient", how="left", maintain_order="left")["unit"]
