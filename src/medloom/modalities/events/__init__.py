@@ -81,6 +81,13 @@ class Events(Modality):
     rare: bool
 
     @classmethod
+    def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
+        """The options with the members of the groups that a table names."""
+        from medloom.modalities.events.groups import with_members
+
+        return with_members(cast(EventsOptions, options), cohort.folder)
+
+    @classmethod
     def stored(cls, options: InputPart, cohort: Cohort) -> Stored | None:
         """The store that `table` names, unless a frame is passed in its place."""
         from medloom.modalities.events.read import passed
@@ -131,7 +138,13 @@ class Events(Modality):
             np.where(seen, array, 0) for array in (found.start, found.stop, found.fixed_start, found.fixed_stop, unit)
         )
         along = {"index_time": found.index_time, "fixed_start": fixed_start, "fixed_stop": fixed_stop}
-        return Source(packed, unit, cohort.patient, start, stop, newest, along=along)
+        bound: dict[str, Any] = {}
+        if chosen.groups is not None or chosen.members:
+            from medloom.modalities.events.groups import first_of_name, names_of
+
+            bound["names"] = names_of(chosen, packed.meta["codes"])
+            bound["first"] = first_of_name(bound["names"])
+        return Source(packed, unit, cohort.patient, start, stop, newest, bound, along)
 
     @classmethod
     def summarise(cls, options: InputPart, source: Source, rows: Int[np.ndarray, " rows"]) -> EventSummary:
@@ -140,9 +153,9 @@ class Events(Modality):
         where, _ = flat(start, stop)
         arrays, meta = source.packed.arrays, source.packed.meta
         unit = np.searchsorted(np.asarray(arrays["offset"]), where, "right")
-        return count_events(
-            meta["kind"], meta["codes"], unit, np.asarray(arrays["code"][where]), np.asarray(arrays["value"][where])
-        )
+        code, names = np.asarray(arrays["code"][where]), source.bound.get("names", meta["codes"])
+        code = source.bound["first"][code] if "first" in source.bound else code
+        return count_events(meta["kind"], names, unit, code, np.asarray(arrays["value"][where]))
 
     @classmethod
     def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
@@ -178,7 +191,8 @@ class Events(Modality):
                 f"{self.options.table}: {self.options.time!r} holds {kind}s; the model was trained on {self.kind}s"
             )
         vocabulary = {code: number for number, code in enumerate(self.codes, FIRST_CODE)}
-        ids = np.array([0, *(vocabulary.get(code, RARE) for code in source.packed.meta["codes"])], np.int64)
+        names = source.bound.get("names", source.packed.meta["codes"])
+        ids = np.array([0, *(vocabulary.get(name, RARE) for name in names)], np.int64)
         centre, scale = (np.array([0.0] * FIRST_CODE + list(numbers))[ids] for numbers in (self.centre, self.scale))
         slot = np.full(FIRST_CODE + len(self.codes), -1, np.int64)
         slot[list(self.frequent)] = np.arange(len(self.frequent))
