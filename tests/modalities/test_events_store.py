@@ -13,8 +13,9 @@ from medloom import feed, study
 from medloom.cohort.event_store import ticks, write_store
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError
-from medloom.modalities.events import Events, EventsOptions
+from medloom.modalities.events import Events
 from medloom.modalities.events.gather import seen_by
+from medloom.modalities.events.options import EventsOptions
 from medloom.packed import Source
 
 EVENTS = pl.DataFrame(

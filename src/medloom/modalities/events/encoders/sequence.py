@@ -164,7 +164,8 @@ class Attentive(nn.Module):
 
     def forward(self, field: Field) -> Over:
         assert field.valid is not None
-        angle = field.extra["age"][..., None] * self.waves
+        waves: Tensor = self.waves  # type: ignore[assignment]
+        angle = field.extra["age"][..., None] * waves
         words = torch.cat([self.words(field), torch.sin(angle), torch.cos(angle)], dim=-1)
         gather = self.gather.expand(len(words), 1, -1)
         tokens = torch.cat([gather, self.widen(words)], dim=1)
