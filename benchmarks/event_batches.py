@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.result import Result
 from medloom.cohort.ticks import TICKS
-from medloom.modalities.events import FIRST_CODE, Events, EventsOptions
+from medloom.modalities.events import FIRST_CODE, Events
+from medloom.modalities.events.options import EventsOptions
 from medloom.modality import View
 from medloom.packed import Packed, Source
 

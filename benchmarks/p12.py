@@ -40,7 +40,7 @@ NETWORK: Mapping[str, Any] = {
 }  # fmt: skip
 MEMBERS = ("network",) * 6 + ("gradient_boosting",)
 TRAIN: Mapping[str, Any] = {
-    "epochs": 10, "batch": 128, "weight_decay": 0.05, "evaluations": 5, "patience": 0, "keep": "last",
+    "epochs": 14, "batch": 128, "learning_rate": 0.001, "weight_decay": 0.3, "evaluations": 5, "patience": 0, "keep": "last",
 }  # fmt: skip
 TARGETS: Mapping[str, Any] = {
     "death": {"task": "classify", "column": "died"},

@@ -129,7 +129,7 @@ class Feed:
         told = [one for one in found if one is not None]
         if not told:
             return None
-        each = np.sum([one.each for one in told], axis=0, dtype=np.int64)
+        each = np.stack([one.each for one in told]).sum(axis=0)
         return Lengths(each, max(one.pool for one in told), min(one.budget for one in told))
 
     def cover(

@@ -18,7 +18,8 @@ from medloom.cohort.table import make_cohort
 from medloom.cohort.ticks import times
 from medloom.draw import Draw
 from medloom.errors import DataError
-from medloom.modalities.events import FEWEST_PATIENTS, FIRST_CODE, Events, EventsOptions
+from medloom.modalities.events import FEWEST_PATIENTS, FIRST_CODE, Events
+from medloom.modalities.events.options import EventsOptions
 from medloom.modalities.events.pack import first_at_or_after, union
 from medloom.modalities.events.summary import centre_and_scale, count_events
 from medloom.modality import View

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from medloom import feed, study
 from medloom.cohort.table import make_cohort
-from medloom.modalities.events import Events, EventsOptions
+from medloom.modalities.events import Events
 from medloom.modalities.events.bins import grid
 from medloom.modalities.events.gather import bent
+from medloom.modalities.events.options import EventsOptions
 from medloom.modalities.events.plain import Seen
 from medloom.modalities.events.summary import NORMAL_SCORES
 from medloom.modality import View

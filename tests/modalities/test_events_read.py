@@ -12,7 +12,8 @@ from medloom import feed, study
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.cohort.ticks import times
 from medloom.errors import DataError, StudyError
-from medloom.modalities.events import Events, EventsOptions
+from medloom.modalities.events import Events
+from medloom.modalities.events.options import EventsOptions
 from medloom.packed import Source
 
 STAYS = {"stay": ["s1", "s2", "s3"], "patient": ["a", "a", "b"], "at": [5.0, 9.0, 9.0]}

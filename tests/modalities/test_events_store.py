@@ -13,8 +13,9 @@ from medloom import feed, study
 from medloom.cohort.event_store import ticks, write_store
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError
-from medloom.modalities.events import Events, EventsOptions
+from medloom.modalities.events import Events
 from medloom.modalities.events.gather import seen_by
+from medloom.modalities.events.options import EventsOptions
 from medloom.packed import Source
 
 EVENTS = pl.DataFrame(
@@ -109,3 +110,29 @@ def test_a_study_with_a_store_keeps_its_slash_in_text(tmp_path: Path) -> None:
     assert without_folders(asked).inputs["e"].table == "events/"
     assert with_folders(asked).inputs["e"].table == f"{tmp_path}/data/events/"
     assert without_folders(asked).cohort.table == "c.csv"
+
+
+def test_groups_stand_for_their_codes(tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").write_text("code,group\nhr,vital\nna,vital\nsex=*,sex\n")
+    asked = EventsOptions(table="events/", groups={"table": "groups.csv"})
+    cohort = cohort_of(stored(tmp_path))
+    options = Events.complete(asked, cohort, frozenset())
+    assert isinstance(options, EventsOptions) and options.groups is None
+    assert options.members == {"vital": ("hr", "na"), "sex": ("sex=*",)}
+    assert EventsOptions.model_validate(options.model_dump(mode="json")) == options
+    (tmp_path / "groups.csv").unlink()
+    source = feed.pack(Events, options, cohort)
+    summary = Events.summarise(options, source, np.arange(3))
+    assert summary.codes == ("sex", "vital")
+    assert summary.patients.tolist() == [2, 2] and summary.events.tolist() == [2, 4]
+
+
+def test_levels_stand_for_codes_of_their_system() -> None:
+    from medloom.modalities.events.groups import names_of
+
+    options = EventsOptions(table="events/", groups={"icd10": "category"}, members={"heart": ["icd10:I50"]})
+    assert names_of(options, ["ICD10:I501", "ICD10:J189", "lactate"]) == ["heart", "icd10:J18", "lactate"]
+    with pytest.raises(DataError, match="codes in several groups"):
+        names_of(EventsOptions(table="e/", members={"a": ["x"], "b": ["x*"]}), ["x"])
+    with pytest.raises(ValidationError, match="is no group of"):
+        EventsOptions(table="e/", members={"a": ["icd10:what"]})

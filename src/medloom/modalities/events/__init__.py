@@ -47,6 +47,9 @@ RARE = 1
 FIRST_CODE = 2
 """Vocabulary ids: 0 padding, 1 rare or unknown, then the codes."""
 ROWS_AT_ONCE = 8_192
+MADE = "made "
+KEPT_BYTES = 256 << 20
+"""Bins and statistics of all rows are made once where they take no more than this."""
 DAY_SECONDS = 86_400
 
 
@@ -76,6 +79,13 @@ class Events(Modality):
     usual: tuple[float, ...]
     frequent: tuple[int, ...]
     rare: bool
+
+    @classmethod
+    def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
+        """The options with the members of the groups that a table names."""
+        from medloom.modalities.events.groups import with_members
+
+        return with_members(cast(EventsOptions, options), cohort.folder)
 
     @classmethod
     def stored(cls, options: InputPart, cohort: Cohort) -> Stored | None:
@@ -128,7 +138,13 @@ class Events(Modality):
             np.where(seen, array, 0) for array in (found.start, found.stop, found.fixed_start, found.fixed_stop, unit)
         )
         along = {"index_time": found.index_time, "fixed_start": fixed_start, "fixed_stop": fixed_stop}
-        return Source(packed, unit, cohort.patient, start, stop, newest, along=along)
+        bound: dict[str, Any] = {}
+        if chosen.groups is not None or chosen.members:
+            from medloom.modalities.events.groups import first_of_name, names_of
+
+            bound["names"] = names_of(chosen, packed.meta["codes"])
+            bound["first"] = first_of_name(bound["names"])
+        return Source(packed, unit, cohort.patient, start, stop, newest, bound, along)
 
     @classmethod
     def summarise(cls, options: InputPart, source: Source, rows: Int[np.ndarray, " rows"]) -> EventSummary:
@@ -137,9 +153,9 @@ class Events(Modality):
         where, _ = flat(start, stop)
         arrays, meta = source.packed.arrays, source.packed.meta
         unit = np.searchsorted(np.asarray(arrays["offset"]), where, "right")
-        return count_events(
-            meta["kind"], meta["codes"], unit, np.asarray(arrays["code"][where]), np.asarray(arrays["value"][where])
-        )
+        code, names = np.asarray(arrays["code"][where]), source.bound.get("names", meta["codes"])
+        code = source.bound["first"][code] if "first" in source.bound else code
+        return count_events(meta["kind"], names, unit, code, np.asarray(arrays["value"][where]))
 
     @classmethod
     def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
@@ -175,7 +191,8 @@ class Events(Modality):
                 f"{self.options.table}: {self.options.time!r} holds {kind}s; the model was trained on {self.kind}s"
             )
         vocabulary = {code: number for number, code in enumerate(self.codes, FIRST_CODE)}
-        ids = np.array([0, *(vocabulary.get(code, RARE) for code in source.packed.meta["codes"])], np.int64)
+        names = source.bound.get("names", source.packed.meta["codes"])
+        ids = np.array([0, *(vocabulary.get(name, RARE) for name in names)], np.int64)
         centre, scale = (np.array([0.0] * FIRST_CODE + list(numbers))[ids] for numbers in (self.centre, self.scale))
         slot = np.full(FIRST_CODE + len(self.codes), -1, np.int64)
         slot[list(self.frequent)] = np.arange(len(self.frequent))
@@ -185,7 +202,9 @@ class Events(Modality):
         if any(self.knots):
             bends = bent(((), (), *self.knots), np.array([0.0, 0.0, *self.scale]))
             found |= {name: table[ids] for name, table in bends.items()}
-        return replace(source, bound={**source.bound, **found})
+        along = {name: values for name, values in source.along.items() if not name.startswith(MADE)}
+        bound = replace(source, bound={**source.bound, **found}, along=along)
+        return replace(bound, along={**along, **self._made(bound)})
 
     def view(
         self, source: Source, rows: Int[np.ndarray, " rows"], draw: Draw | None, focus: Sequence[Source] = ()
@@ -211,25 +230,15 @@ class Events(Modality):
         of the look-back). "statistics" and "known" are "batch numbers".
         """
         source = self._bound(source)
-        read_as_bins = self.options.encoder in BINNED or self.options.encoder == "statistics"
-        if not read_as_bins and not self.options.statistics:
-            value, valid, boxes = boxed(source, view.rows, self._unit(source))
-            return field_of(value, valid[:, 0], valid, boxes)
-        found = gather(source, view.rows, self._unit(source))
-        extra: dict[str, np.ndarray] = {}
-        if self.options.sees_statistics:
-            extra |= scaled_statistics(found, self.options.lookback, self._valued(), np.log1p(self._usual()))
+        rows, present = view.rows, counted(source, view.rows) > 0
+        read = self._of_rows(source, rows)
         if self.options.encoder == "statistics":
-            return field_of(np.zeros((len(view.rows), 0), np.float32), found.length > 0, None, extra)
+            return field_of(np.zeros((len(rows), 0), np.float32), present, None, read)
         if self.options.encoder in BINNED:
-            assert self.options.bin is not None
-            value, count, since = grid(
-                found.seen(self.options.lookback), self.options.bins, self.options.bin, self._valued()
-            )
-            extra |= {"count": np.log1p(count), "since": since / self.options.bins}
-            return field_of(value, found.length > 0, np.ones(value.shape[:2], bool), extra)
-        value, valid, boxes = boxed(source, view.rows, self._unit(source))
-        return field_of(value, valid[:, 0], valid, {**extra, **boxes})
+            value = read.pop("value")
+            return field_of(value, present, np.ones(value.shape[:2], bool), read)
+        value, valid, boxes = boxed(source, rows, self._unit(source))
+        return field_of(value, present, valid, {**read, **boxes})
 
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """The number of events; of each frequent code the count, then of those with values the ten of `OF_VALUES`.
@@ -254,9 +263,7 @@ class Events(Modality):
         """The network that the options name; pooled, and tokens where it has them, have `options.width` features."""
         from medloom.modalities.events.encoders import encoder
 
-        slots = len(self.frequent)
-        numbers = 1 + slots + len(OF_VALUES) * int(self._valued().sum())
-        return encoder(self.options, FIRST_CODE + len(self.codes), slots, numbers)
+        return encoder(self.options, FIRST_CODE + len(self.codes), len(self.frequent), self._numbers())
 
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """Rows most of whose events have codes outside the vocabulary: likely another system of codes.
@@ -316,6 +323,38 @@ class Events(Modality):
 
     def _bound(self, source: Source) -> Source:
         return source if "id" in source.bound else self.bind(source)
+
+    def _made(self, source: Source) -> dict[str, np.ndarray]:
+        """Bins and statistics of all rows, made once where they are small; nothing where they are large."""
+        bins = 3 * self.options.bins * len(self.frequent) if self.options.encoder in BINNED else 0
+        numbers = 2 * self._numbers() if self.options.sees_statistics else 0
+        rows = np.arange(len(source.unit))
+        if not bins + numbers or 4 * len(rows) * (bins + numbers) > KEPT_BYTES:
+            return {}
+        starts = range(0, max(len(rows), 1), ROWS_AT_ONCE)
+        blocks = [self._of_rows(source, rows[begin : begin + ROWS_AT_ONCE]) for begin in starts]
+        return {MADE + name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    def _of_rows(self, source: Source, rows: Int[np.ndarray, " rows"]) -> dict[str, np.ndarray]:
+        """What the encoder reads of rows beside single events: bins, and statistics. Each row's is its own alone."""
+        kept = {name.removeprefix(MADE): values[rows] for name, values in source.along.items() if name.startswith(MADE)}
+        if kept or not (self.options.encoder in BINNED or self.options.sees_statistics):
+            return kept
+        found = gather(source, rows, self._unit(source))
+        read: dict[str, np.ndarray] = {}
+        if self.options.sees_statistics:
+            read |= scaled_statistics(found, self.options.lookback, self._valued(), np.log1p(self._usual()))
+        if self.options.encoder in BINNED:
+            assert self.options.bin is not None
+            value, count, since = grid(
+                found.seen(self.options.lookback), self.options.bins, self.options.bin, self._valued()
+            )
+            read |= {"value": value, "count": np.log1p(count), "since": since / self.options.bins}
+        return {name: values.astype(np.float32) for name, values in read.items()}
+
+    def _numbers(self) -> int:
+        """Summary statistics of a row."""
+        return 1 + len(self.frequent) + len(OF_VALUES) * int(self._valued().sum())
 
     def _unit(self, source: Source) -> float:
         return float(_ticks_of_unit(source.packed.meta["kind"]))

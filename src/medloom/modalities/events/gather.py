@@ -160,23 +160,30 @@ def _box(
     source: Source, rows: Int[np.ndarray, " rows"], valid: Bool[np.ndarray, "rows length"], unit: float
 ) -> dict[str, np.ndarray]:
     arrays, bound = source.packed.arrays, source.bound
-    where = np.where(valid, _positions(source, rows, valid.shape[1]), 0)
+    where = _positions(source, rows, valid.shape[1])
+    where *= valid
     if not len(arrays["code"]):
         return {}
     code, time, value = (np.asarray(arrays[name])[where] for name in ("code", "time", "value"))
-    code = np.where(valid, code, 0)
-    has_value = ~np.isnan(value) & (bound["rate"][code] > 0)
+    code *= valid
+    rate = bound["rate"][code]
+    has_value = (value == value) & (rate > 0)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.where(has_value, (value - bound["middle"][code]) * bound["rate"][code], np.float32(0))
+        value -= bound["middle"][code]
+        value *= rate
+    value[~has_value] = 0
     if "edges" in bound:
         bending = has_value & (bound["count"][code] > 0)
-        scaled[bending] = _bend(value[bending].astype(np.float64), code[bending], bound)
-    timed = valid & (time != TIMELESS)
-    age = np.where(timed, source.along["index_time"][rows][:, None] - np.where(timed, time, 0), 0)
+        raw = np.asarray(arrays["value"])[where[bending]].astype(np.float64)
+        value[bending] = _bend(raw, code[bending], bound)
+    timed = (time != TIMELESS) & valid
+    # Where there is no time the difference is of no use, and goes.
+    age = source.along["index_time"][rows][:, None] - time
+    age *= timed
     gap = np.zeros_like(age)
-    gap[:, 1:] = np.where(timed[:, 1:] & timed[:, :-1], age[:, :-1] - age[:, 1:], 0)
+    np.subtract(age[:, :-1], age[:, 1:], out=gap[:, 1:], where=timed[:, 1:] & timed[:, :-1])
     return {
-        "value": np.clip(scaled, -LARGEST_SCALED, LARGEST_SCALED),
+        "value": np.clip(value, -LARGEST_SCALED, LARGEST_SCALED, out=value),
         "code": bound["id"][code],
         "has_value": has_value,
         "has_time": timed,
@@ -198,7 +205,10 @@ def _positions(source: Source, rows: Int[np.ndarray, " rows"], longest: int) -> 
 
 def _log(ticks: Int[np.ndarray, "rows length"], unit: float) -> Float[np.ndarray, "rows length"]:
     """The logarithm of 1 and a time, in float32: seven digits of a time that is known to a millionth of it."""
-    return np.log(np.maximum(ticks, 0).astype(np.float32) * np.float32(1 / unit) + np.float32(1))
+    found = ticks.astype(np.float32)
+    found *= np.float32(1 / unit)
+    found += np.float32(1)
+    return np.log(found, out=found)
 
 
 def scaled_statistics(
@@ -240,6 +250,5 @@ def field_of(
         return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float64 else array)
 
     boxes = {name: tensor(array) for name, array in extra.items()}
-    boxes |= {"known": boxes["known"].float()} if "known" in boxes else {}
     held = None if valid is None else torch.from_numpy(valid)
     return Field(tensor(value), torch.from_numpy(present), held, boxes)

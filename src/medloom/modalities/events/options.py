@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.cohort.code_groups import CodeGroups, mistake
 from medloom.parts import InputPart, Share
 
 ENCODERS: Mapping[str, Mapping[str, Any]] = {
@@ -50,6 +51,14 @@ class EventsOptions(InputPart):
     timeless: bool = Field(
         False,
         description="keep events of the long table that have no time, as known before all others (sex, date of birth); else they are refused",
+    )
+    groups: CodeGroups | None = Field(
+        None,
+        description='wider groups in place of single codes, such as groups = { icd10 = "category", atc = "therapeutic group" }',
+    )
+    members: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="groups with their members, codes or patterns such as icd10:I20-I25; those of groups.table are put here when the data are read, and stay with the bundle",
     )
     last: int = Field(
         256, ge=1, le=1_000_000, description="a row sees at most so many events with a time, the newest ones"
@@ -112,6 +121,13 @@ class EventsOptions(InputPart):
             given = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
             if given:
                 raise _wrong(f"{given[0]} goes with a long table; a store knows its own columns")
+        return self
+
+    @model_validator(mode="after")
+    def _members_are_patterns(self) -> Self:
+        wrong = [why for codes in self.members.values() for code in codes if (why := mistake(code))]
+        if wrong:
+            raise _wrong(f"members: {wrong[0]}")
         return self
 
     @model_validator(mode="after")

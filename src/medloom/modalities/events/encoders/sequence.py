@@ -126,7 +126,8 @@ class Block(nn.Module):
         super().__init__()
         self.heads, self.drop = heads, dropout
         self.before_attention, self.before_layer = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.parts, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        # No bias: that of the keys would change nothing, and an optimiser would make steps of its rounding errors.
+        self.parts, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
         self.layer = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.dropout = nn.Dropout(dropout)
 
@@ -163,7 +164,8 @@ class Attentive(nn.Module):
 
     def forward(self, field: Field) -> Over:
         assert field.valid is not None
-        angle = field.extra["age"][..., None] * self.waves
+        waves: Tensor = self.waves  # type: ignore[assignment]
+        angle = field.extra["age"][..., None] * waves
         words = torch.cat([self.words(field), torch.sin(angle), torch.cos(angle)], dim=-1)
         gather = self.gather.expand(len(words), 1, -1)
         tokens = torch.cat([gather, self.widen(words)], dim=1)
