@@ -14,7 +14,7 @@ import numpy as np
 
 from medloom.draw import Draw
 from medloom.errors import DataError, some
-from medloom.modalities.signal import packing, plain
+from medloom.modalities.signal import packing, simple
 from medloom.modalities.signal.options import IN_FILE, SignalOptions
 from medloom.modalities.signal.packing import Column
 from medloom.modalities.signal.pointing import point
@@ -53,7 +53,7 @@ class Signal(Modality):
     options: SignalOptions
     centre: tuple[float, ...]
     scale: tuple[float, ...]
-    convolutions: Mapping[str, plain.Stored]
+    convolutions: Mapping[str, simple.Stored]
 
     @classmethod
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
@@ -139,11 +139,11 @@ class Signal(Modality):
         known = np.isfinite(summary.kept)
         windows = np.where(known, summary.kept, 0)
         fitted._scale(windows, known)
-        return replace(fitted, convolutions=plain.fit_convolutions(windows))
+        return replace(fitted, convolutions=simple.fit_convolutions(windows))
 
     def bind(self, source: Source) -> Source:
         """Adds the random convolutions, made from their state once."""
-        return replace(source, bound={**source.bound, "convolutions": plain.convolutions(self.convolutions)})
+        return replace(source, bound={**source.bound, "convolutions": simple.convolutions(self.convolutions)})
 
     def view(
         self, source: Source, rows: Int[np.ndarray, " rows"], draw: Draw | None, focus: Sequence[Source] = ()
@@ -235,11 +235,11 @@ class Signal(Modality):
         blocks = []
         for part in _blocks(self.options, rows):
             view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
-            value, valid, lead = self._windows(source, view)
+            value, _, lead = self._windows(source, view)
             windows, known = _raw(source, view, self.options.samples)
-            numbers = plain.features(kinds, value, np.nan_to_num(windows), known, lead, rate, made)
-            blocks.append(plain.row_means(numbers, view.rows, part, source.unit[part] > 0))
-        return np.concatenate(blocks) if blocks else np.zeros((0, plain.width(kinds, len(self.centre), rate, made)))
+            numbers = simple.features(kinds, value, np.nan_to_num(windows), known, lead, rate, made)
+            blocks.append(simple.row_means(numbers, view.rows, part, source.unit[part] > 0))
+        return np.concatenate(blocks) if blocks else np.zeros((0, simple.width(kinds, len(self.centre), rate, made)))
 
     def fingerprint(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Shares of power in bands of each lead, which neither a shift in time nor another amplitude changes."""
@@ -249,7 +249,7 @@ class Signal(Modality):
         for part in _blocks(self.options, rows):
             view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
             value, _, _ = self._windows(source, view)
-            blocks.append(plain.row_means(plain.spectrum(value), view.rows, part, source.unit[part] > 0))
+            blocks.append(simple.row_means(simple.spectrum(value), view.rows, part, source.unit[part] > 0))
         return ranked(np.concatenate(blocks[1:] or blocks))
 
     def encoder(self) -> nn.Module:
@@ -260,7 +260,7 @@ class Signal(Modality):
 
     def features(self) -> tuple[Feature, ...]:
         """The lead of each plain number; nothing where random convolutions mix the leads."""
-        return plain.parts(self.options.plain, self.options.leads or (), float(self.options.rate_hz or 0))
+        return simple.parts(self.options.plain, self.options.leads or (), float(self.options.rate_hz or 0))
 
     def exchanged(self, field: Field, other: Field, parts: Collection[str]) -> Field:
         """The field with these leads of `other`, and with its marks of what is valid where all leads are taken."""
@@ -283,10 +283,10 @@ class Signal(Modality):
             view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
             windows, known = _raw(source, view, self.options.samples)
             clean = np.nan_to_num(windows)
-            measured = plain.row_means(
+            measured = simple.row_means(
                 quality(clean, known).reshape(len(clean), -1), view.rows, part, source.unit[part] > 0
             )
-            off = plain.einthoven(clean, leads, view.rows, part)
+            off = simple.einthoven(clean, leads, view.rows, part)
             for place, row in enumerate(part.tolist()):
                 if not source.unit[row]:
                     text = (
