@@ -46,7 +46,8 @@ def apart(
     for part, pieces in feed.covering(rows):
         parts, seen = [], []
         views: dict[str, View] = {}
-        for views, batch in pieces:
+        for now, batch in pieces:
+            views = now
             with torch.inference_mode(), threads_set(threads):
                 parts.append(_forward(team.networks, feed, batch))
             seen.append(batch.rows.numpy())
