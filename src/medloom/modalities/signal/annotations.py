@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,14 +106,16 @@ def notes(path: Path, annotations: str) -> list[Note]:
 
 
 def _of_wfdb(path: Path, ending: str) -> list[Note]:
-    from medloom.modalities.signal.wfdb_records import stem
+    from medloom.modalities.signal.wfdb_records import library, stem
 
     record = stem(path)
     if not record.with_name(f"{record.name}.{ending}").is_file():
         raise Refused(f"have no annotation file ending in .{ending}")
-    wfdb = find.need("wfdb")
+    wfdb = library()
     try:
-        read = wfdb.rdann(str(record), ending)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the library's own use of pandas
+            read = wfdb.rdann(str(record), ending)
         header = wfdb.rdheader(str(record))
     except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
         raise Refused("have annotation files that cannot be read; copy them again") from error

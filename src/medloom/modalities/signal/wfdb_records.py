@@ -5,6 +5,7 @@ Source: Moody, "WFDB Applications Guide" and header(5), https://physionet.org/ph
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
@@ -32,6 +33,13 @@ SAMPLE_BYTES = {
 _BROKEN = (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError, OverflowError)
 
 
+def library() -> Any:
+    """The package wfdb. Importing it warns of its own use of pandas, which no user can mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return find.need("wfdb")
+
+
 def stem(path: Path) -> Path:
     """The record's path without suffix: of a header, of a signal file beside it, or as WFDB names records."""
     if path.suffix.lower() in (".hea", ".dat", ".mat", ".atr") and not path.with_name(path.name + ".hea").is_file():
@@ -44,7 +52,7 @@ def open_record(path: Path) -> Recording:
     record = stem(path)
     if not record.with_name(record.name + ".hea").is_file():
         raise Refused("do not exist (a path ends in .hea or has no suffix, and is relative to the table's folder)")
-    wfdb = find.need("wfdb")
+    wfdb = library()
     try:
         header = wfdb.rdheader(str(record), rd_segments=True)
     except (*_BROKEN, wfdb.io.header.HeaderSyntaxError) as error:
