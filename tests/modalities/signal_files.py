@@ -95,3 +95,10 @@ def whole(packed: Any, unit: int) -> np.ndarray:
     length = int(packed.arrays["length"][unit])
     units, first, last = np.array([unit]), np.array([0]), np.array([length])
     return gather(packed, units, first, last, length)[0][0]
+
+
+def quiet_wrann(name: str, ending: str, sample: np.ndarray, symbol: list[str], **more: Any) -> None:
+    """Writes a WFDB annotation file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wfdb.wrann(name, ending, sample, symbol=symbol, **more)

@@ -12,7 +12,18 @@ import pytest
 
 from medloom.errors import DataError
 from medloom.modalities.signal import Signal
-from tests.modalities.signal_files import LEADS, STARTED, cohort, options, source, trace, whole, write_edf, write_wfdb, wrsamp
+from tests.modalities.signal_files import (
+    LEADS,
+    STARTED,
+    cohort,
+    options,
+    source,
+    trace,
+    whole,
+    write_edf,
+    write_wfdb,
+    wrsamp,
+)
 
 
 def read(folder: Path, record, **more) -> np.ndarray:

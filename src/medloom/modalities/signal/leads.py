@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 VOLTS = {"v": 1.0, "mv": 1e-3, "uv": 1e-6, "µv": 1e-6, "μv": 1e-6, "nv": 1e-9}
 """Units of volts as files spell them, and how many volts each is."""
-_BEFORE = re.compile(r"^(ecg|ekg|eeg|emg|eog|lead)[\s_-]+")
+_BEFORE = re.compile(r"^(?:(?:ecg|ekg|eeg|emg|eog|lead)[\s_-]+)+")
 _BEHIND = re.compile(r"[\s_-]+ref$")
 
 
