@@ -64,4 +64,4 @@ def band_powers(
         frames = (frames - frames.mean(3, keepdims=True)) * taper
         power = np.square(np.abs(np.fft.rfft(frames, axis=3))).mean(2) / np.square(taper).sum()
         found[start : start + BLOCK] = np.log(power @ shares + LEAST)
-    return found.reshape(len(windows), -1)
+    return found.reshape(len(windows), windows.shape[1] * shares.shape[1])

@@ -94,7 +94,7 @@ class Convolutions:
                 stop = start + len(given)
                 found[start:stop, side, place] = _numbers(given, self.bias[side, place], self.scale[side, place])
                 start = stop
-        return found.reshape(len(windows), -1)
+        return found.reshape(len(windows), self.width)
 
 
 def kernels() -> Float[np.ndarray, "kernels taps"]:

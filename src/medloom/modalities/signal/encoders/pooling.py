@@ -10,7 +10,7 @@ from medloom.batch import Encoded, Field, Gives
 from medloom.modalities.signal.bands import edges_of, frame_size, shares_of
 from medloom.modalities.signal.encoders.options import EncoderOptions
 from medloom.modalities.signal.encoders.spectrogram import Frames
-from medloom.modalities.signal.encoders.trunk import Trunk, validity
+from medloom.modalities.signal.encoders.trunk import Trunk, known, validity
 
 LEAST_POWER = 1e-6
 """Power, on the scale of the fitted signal, that counts as none."""
@@ -51,7 +51,7 @@ class BandPowers(nn.Module):
         self.width = channels * shares.shape[1]
 
     def forward(self, field: Field) -> Float[Tensor, "batch powers"]:
-        power, held = self.frames(field.value, validity(field))
+        power, held = self.frames(known(field), validity(field))
         count = held.sum(1)[:, None, None].clamp_min(1)
         mean = power.sum(3) / count
         shares: Tensor = self.shares  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from medloom.batch import Field
 from medloom.masked import MaskedGroupNorm
 from medloom.modalities.signal.encoders.options import EncoderOptions
-from medloom.modalities.signal.encoders.trunk import Trunk, doubled, validity
+from medloom.modalities.signal.encoders.trunk import Trunk, absent, doubled, known, validity
 
 FLOOR = 1e-4
 """Power below which frames are alike, on the scale of the fitted signal."""
@@ -31,9 +31,12 @@ class Frames(nn.Module):
     def forward(
         self, values: Float[Tensor, "batch channels samples"], valid: Bool[Tensor, "batch samples"]
     ) -> tuple[Float[Tensor, "batch channels frequencies frames"], Bool[Tensor, "batch frames"]]:
-        """Power, on the scale of the signal's variance, and which frames are used; the others are zeros."""
+        """Power, on the scale of the signal's variance, and which frames are used; the others are zeros.
+
+        `values` are 0 where they are not valid.
+        """
         filled = (self.size - values.shape[2]) % self.hop + self.size - self.hop
-        values, valid = F.pad(values * valid[:, None], (0, filled)), F.pad(valid, (0, filled))
+        values, valid = F.pad(values, (0, filled)), F.pad(valid, (0, filled))
         window: Tensor = self.window  # type: ignore[assignment]
         data = valid.unfold(1, self.size, self.hop).to(values.dtype)
         held = data.mean(2) >= 0.5
@@ -53,7 +56,8 @@ class Spectrogram(Trunk):
         widths = doubled(options.the("channels"), options.the("levels"))
         self.frames = Frames(size)
         rows = size // 2 + 1
-        self.stem = nn.Conv2d(channels, widths[0], 3, 1, 1, bias=False)
+        self.several = channels > 1
+        self.stem = nn.Conv2d(2 * channels if self.several else channels, widths[0], 3, 1, 1, bias=False)
         # Convolutions do not know at which frequency they stand; every frequency has a number of its own for each channel.
         self.frequency = nn.Parameter(torch.zeros(widths[0], rows, 1))
         self.convolutions = nn.ModuleList(
@@ -67,9 +71,13 @@ class Spectrogram(Trunk):
         self.features, self.stride = widths[-1], self.frames.hop * 2 ** (len(widths) - 1)
 
     def forward(self, field: Field) -> tuple[Float[Tensor, "batch tokens features"], Bool[Tensor, "batch tokens"]]:
-        power, held = self.frames(field.value, validity(field))
+        power, held = self.frames(known(field), validity(field))
         valid = held[:, None, None].to(power.dtype)
-        values = (self.stem(torch.log(power + FLOOR) * valid) + self.frequency) * valid
+        picture = torch.log(power + FLOOR)
+        if self.several:
+            # As for other trunks: that a channel is missing is told by a picture of its own.
+            picture = torch.cat([picture, absent(field)[:, :, None, None].expand_as(picture)], dim=1)
+        values = (self.stem(picture * valid) + self.frequency) * valid
         for level, convolution in enumerate(self.convolutions):
             values = F.relu(self._normed(self.norms[level], values, valid))
             if level:

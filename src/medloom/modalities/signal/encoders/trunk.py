@@ -43,14 +43,10 @@ class Leads(nn.Module):
     def forward(self, field: Field) -> tuple[Float[Tensor, "batch width samples"], Float[Tensor, "batch 1 samples"]]:
         """What a first layer sees, and 1 where the samples are data."""
         valid = validity(field)[:, None].to(field.value.dtype)
-        lead = field.extra.get("lead")
-        value = field.value * valid
-        if lead is not None:
-            value = value * lead[:, :, None]
+        value = known(field)
         if not self.several:
             return value, valid
-        told = torch.ones_like(value) if lead is None else lead[:, :, None].to(value.dtype).expand_as(value)
-        return torch.cat([value, (1.0 - told) * valid], dim=1), valid
+        return torch.cat([value, absent(field)[:, :, None] * valid], dim=1), valid
 
 
 def validity(field: Field) -> Bool[Tensor, "batch samples"]:
@@ -58,6 +54,19 @@ def validity(field: Field) -> Bool[Tensor, "batch samples"]:
     if field.valid is not None:
         return field.valid
     return torch.ones(len(field.value), field.value.shape[-1], dtype=torch.bool, device=field.value.device)
+
+
+def known(field: Field) -> Float[Tensor, "batch channels samples"]:
+    """The windows, 0 where samples are not valid and where a channel is missing."""
+    value = field.value * validity(field)[:, None]
+    lead = field.extra.get("lead")
+    return value if lead is None else value * lead[:, :, None]
+
+
+def absent(field: Field) -> Float[Tensor, "batch channels"]:
+    """1 where a channel is missing."""
+    lead = field.extra.get("lead")
+    return field.value.new_zeros(field.value.shape[:2]) if lead is None else 1.0 - lead.to(field.value.dtype)
 
 
 def doubled(channels: int, levels: int) -> list[int]:
