@@ -43,7 +43,8 @@ GOLDEN = (5**0.5 - 1) / 2
 class Convolutions:
     """Fitted convolutions for windows of one shape. All fields are arrays; the first axis of most is signal, differences."""
 
-    samples: Int[np.ndarray, ""]
+    shape: Int[np.ndarray, "2"]
+    """Channels and samples of a window."""
     dilation: Int[np.ndarray, " dilations"]
     heard: Bool[np.ndarray, "dilations kernels channels"]
     """The channels that each convolution sums over."""
@@ -71,7 +72,7 @@ class Convolutions:
                 bias[side, place] = _thresholds(given, places)
                 size = np.sqrt(np.square(given, dtype=np.float64).mean(axis=(0, 2)))
                 scale[side, place] = np.where(size > 0, size, 1.0)
-        return cls(np.array(samples), dilation, heard, bias, scale)
+        return cls(np.array(windows.shape[1:]), dilation, heard, bias, scale)
 
     @property
     def width(self) -> int:
@@ -83,10 +84,8 @@ class Convolutions:
 
         Raises ValueError where windows have another shape than those of the fit.
         """
-        if windows.shape[1:] != (self.heard.shape[2], int(self.samples)):
-            raise ValueError(
-                f"windows of shape {windows.shape[1:]}, fitted on {(self.heard.shape[2], int(self.samples))}"
-            )
+        if windows.shape[1:] != tuple(self.shape):
+            raise ValueError(f"windows of shape {windows.shape[1:]}, fitted on {tuple(self.shape.tolist())}")
         found = np.empty((len(windows), 2, len(self.dilation), KERNELS * (BIASES + SIZES)), np.float32)
         for side, place, blocks in _outputs(windows, self.dilation, self.heard):
             start = 0
