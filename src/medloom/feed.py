@@ -29,6 +29,8 @@ WINDOWED_BLOCK = 256
 """Rows predicted at a time where an input is seen in windows; one at a time where answers are laid on them."""
 VIEWS_BLOCK = 64
 """Windows gathered at a time, which bounds memory whatever the length of a record."""
+VIEW_BYTES = 1 << 17
+"""What a window touches of a mapped file at least, with the pages around it that the system maps."""
 
 ANSWER_PARTS = 5
 """Parts of the training rows, each of which learns from the answers of the others (see `with_outcomes`)."""
@@ -182,8 +184,11 @@ class Feed:
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])
-        for source in self.sources.values():
-            source.packed.release()
+        for name, source in self.sources.items():
+            if self.modalities[name].windows:
+                source.packed.release(max(inputs[name].value.nbytes, VIEW_BYTES * len(views[name].rows)))
+            else:
+                source.packed.release()
         return Batch(inputs, targets, torch.from_numpy(rows), torch.ones(len(rows)))
 
 

@@ -138,8 +138,11 @@ class Signal(Modality):
             return fitted
         known = np.isfinite(summary.kept)
         windows = np.where(known, summary.kept, 0)
-        fitted._scale(windows, known)
-        return replace(fitted, convolutions=simple.fit_convolutions(windows))
+        if chosen.scale == "window":
+            _scale_alone(windows, known)
+        else:
+            windows = np.where(known, (windows - np.array(centre)[:, None]) / np.array(scale)[:, None], 0)
+        return replace(fitted, convolutions=simple.fit_convolutions(windows.astype(np.float32)))
 
     def bind(self, source: Source) -> Source:
         """Adds the random convolutions, made from their state once."""
@@ -190,7 +193,11 @@ class Signal(Modality):
             unknown = ~np.isfinite(value)
             value[unknown] = 0.0
             valid &= ~(unknown | ~lead[:, :, None]).all(axis=1)
-        self._scale(value, None if unknown is None else ~unknown, valid)
+        if self.options.scale == "window":
+            _scale_alone(value, valid[:, None] & (True if unknown is None else ~unknown))
+        else:
+            value -= np.array(self.centre, np.float32)[:, None]
+            value *= (1 / np.array(self.scale)).astype(np.float32)[:, None]
         alter(value, view, self.options.augment, float(self.options.rate_hz or 0))
         if "dropped" in view.at:
             kept = lead & ~view.at["dropped"]
@@ -205,27 +212,6 @@ class Signal(Modality):
         if unknown is not None:
             value[unknown] = 0.0
         return value, valid, lead
-
-    def _scale(
-        self,
-        value: Float[np.ndarray, "views leads samples"],
-        known: Bool[np.ndarray, "views leads samples"] | None,
-        valid: Bool[np.ndarray, "views samples"] | None = None,
-    ) -> None:
-        """Scales windows in place: by the fitted centre and scale, or each by its own mean and standard deviation."""
-        if self.options.scale == "cohort":
-            value -= np.array(self.centre, np.float32)[:, None]
-            value *= (1 / np.array(self.scale)).astype(np.float32)[:, None]
-            return
-        there = np.ones(value.shape, bool) if known is None else known
-        if valid is not None:
-            there = there & valid[:, None]
-        count = np.maximum(there.sum(axis=2, keepdims=True), 1)
-        value -= (value * there).sum(axis=2, keepdims=True, dtype=np.float64).astype(np.float32) / count.astype(
-            np.float32
-        )
-        power = (np.square(value, dtype=np.float64) * there).sum(axis=2, keepdims=True) / count
-        value /= np.where(power > 0, np.sqrt(power), 1.0).astype(np.float32)
 
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Means over windows of each row of what `options.plain` names; NaN in rows and leads that are not there."""
@@ -309,6 +295,16 @@ class Signal(Modality):
             "sampling rate": f"{options.rate_hz:g} Hz",
             "window": f"{options.window_seconds:g} s",
         }
+
+
+def _scale_alone(
+    value: Float[np.ndarray, "views leads samples"], known: Bool[np.ndarray, "views #leads samples"]
+) -> None:
+    """Scales each lead of each window by its own mean and standard deviation, in place."""
+    count = np.maximum(known.sum(axis=2, keepdims=True), 1)
+    value -= ((value * known).sum(axis=2, keepdims=True, dtype=np.float64) / count).astype(np.float32)
+    power = (np.square(value, dtype=np.float64) * known).sum(axis=2, keepdims=True) / count
+    value /= np.where(power > 0, np.sqrt(power), 1.0).astype(np.float32)
 
 
 def _ranges(source: Source, rows: Int[np.ndarray, " rows"]) -> tuple[np.ndarray, np.ndarray]:
