@@ -22,7 +22,7 @@ from medloom.modalities.signal.quality import complaints, quality
 from medloom.modalities.signal.recording import Refused, open_recording
 from medloom.modalities.signal.summary import SignalSummary, centre_and_scale, merge, nothing, summarise
 from medloom.modalities.signal.windows import alter, covering_view, seen, training_view
-from medloom.modality import Feature, Modality, Problem, View
+from medloom.modality import Attention, Feature, Modality, Problem, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
 
@@ -258,6 +258,12 @@ class Signal(Modality):
         valid = other.valid if bool(taken.all()) else field.valid
         lead = torch.where(taken, other.extra["lead"], field.extra["lead"])
         return replace(field, value=value * valid[:, None], valid=valid, extra={**field.extra, "lead": lead})
+
+    def attention(self, encoder: nn.Module, field: Field) -> Attention | None:
+        options = self.options
+        if options.encoder.pooling != "attention":
+            return None
+        return Attention(encoder.attention(field), 1 / float(options.rate_hz or 1), "s")  # type: ignore[operator]
 
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """Records that are absent though named, leads that are missing or poor, and names of limb leads that do not fit."""
