@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -99,12 +100,13 @@ def run(data: Path | None) -> list[Result]:
     ]
 
 
-def _measured(hours: int) -> dict[str, object]:
+def _measured(hours: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), hours)
         words = [sys.executable, "-c", INSIDE, folder, *map(str, (SECONDS, BATCH, BATCHES, PAIRS))]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _write(folder: Path, hours: int) -> None:

@@ -66,7 +66,8 @@ def windows_table(
     taken = [name for name in ("window", "start_s", "stop_s", "label", "share") if name in frame.columns]
     if taken:
         raise DataError(f"{table}: has columns {some(taken)}, which the table of windows adds; rename them")
-    parts, refused = [], {}
+    parts: list[pl.DataFrame] = []
+    refused: dict[str, list[str]] = {}
     for number, row in enumerate(frame.iter_slices(1)):
         path = row[column][0]
         if path is None:

@@ -175,7 +175,7 @@ class _Writer:
             holes = np.zeros(count * TILE, bool)
             holes[: block.shape[1]] = ~known.all(axis=0)
             self._packer.add("tiles", tiles)
-            self._packer.add("holes", holes.reshape(count, TILE).any(axis=1))
+            self._packer.add("holes", np.asarray(holes.reshape(count, TILE).any(axis=1)))
             written += count
         return length, written
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
 from medloom.modalities.signal.encoders.options import EncoderOptions
-from medloom.modalities.signal.encoders.patches import PatchRecurrent, PatchTransformer
-from medloom.modalities.signal.encoders.pooling import SignalEncoder
-from medloom.modalities.signal.encoders.recurrent import ConvolutionalRecurrent
-from medloom.modalities.signal.encoders.residual import Residual
-from medloom.modalities.signal.encoders.spectrogram import Spectrogram
-from medloom.modalities.signal.encoders.trunk import Trunk
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medloom.modalities.signal.encoders.trunk import Trunk
 
 
 def build(options: EncoderOptions, channels: int, samples: int, rate_hz: float) -> nn.Module:
@@ -18,11 +17,19 @@ def build(options: EncoderOptions, channels: int, samples: int, rate_hz: float) 
 
     Its `forward(field)` gives `Encoded` with tokens, and `attention(field)` the weight of each sample.
     """
-    return SignalEncoder(options, trunk(options, channels, samples), channels, samples, rate_hz)
+    # Imported here, as a study file is read through this folder's options, without torch.
+    from medloom.modalities.signal.encoders.pooling import SignalEncoder
+
+    return SignalEncoder(options, trunk_of(options, channels, samples), channels, samples, rate_hz)
 
 
-def trunk(options: EncoderOptions, channels: int, samples: int) -> Trunk:
+def trunk_of(options: EncoderOptions, channels: int, samples: int) -> Trunk:
     """What makes tokens of windows."""
+    from medloom.modalities.signal.encoders.patches import PatchRecurrent, PatchTransformer
+    from medloom.modalities.signal.encoders.recurrent import ConvolutionalRecurrent
+    from medloom.modalities.signal.encoders.residual import Residual
+    from medloom.modalities.signal.encoders.spectrogram import Spectrogram
+
     if options.kind == "resnet":
         return Residual(options, channels)
     if options.kind == "cnn_rnn":
