@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from medloom.tasks._baselines import Predictor, Problem, _affordable, _Classifier, _predictor, _strongest
 from medloom.tasks._models import Linear
 
-PENALTIES = tuple(10.0**power for power in np.arange(-4.0, 2.5, 0.5))
+PENALTIES = tuple(10.0**power for power in np.arange(-5.0, 2.5, 0.5))
 """Strengths of the penalty, as shares of the mean variance of a direction."""
 SHARPEST = 60.0
 """Greatest slope from scores, which lie about between 0 and 1, to log-odds."""
