@@ -125,8 +125,8 @@ def _made(
     codes: Mapping[str, int],
 ) -> Made:
     end = observed_until(store, events, sets, own)
-    rows, steps = _observed(events, asked(events.index, str(store.kind), sets, end), sets, end)
-    rows = Rows(str(store.kind), rows.unit, rows.index, end[rows.unit])
+    there, steps = _observed(events, asked(events.index, str(store.kind), sets, end), sets, end)
+    rows = Rows(str(store.kind), there.unit, there.index, end[there.unit])
     rows, more = _chosen(events, rows, sets, answered)
     if not len(rows.unit):
         last = next(step for step in [*steps, *more] if not step.rows)
