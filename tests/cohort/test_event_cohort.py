@@ -337,7 +337,7 @@ def test_a_million_events_take_a_second_or_two(tmp_path: Path) -> None:
     began = time.process_time()
     found = from_store(asked, tmp_path, tmp_path, own=True, answered=True)
     assert len(found.frame) > 90_000
-    assert time.process_time() - began < 10  # about one second on a quiet core; a loop over rows takes a minute
+    assert time.process_time() - began < 4  # a quarter of a second here; a loop over rows takes a minute
 
 
 # Property tests: everything against a reading of one patient after another, written apart from the code above.
