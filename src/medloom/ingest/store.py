@@ -22,7 +22,7 @@ from medloom.cohort.times import Kind
 from medloom.errors import DataError
 from medloom.ingest.clean import Rules
 from medloom.ingest.code_units import Plan, plan, read_code_table
-from medloom.ingest.merge import DAY_TICKS, Merged, all_pairs, all_patients, merge
+from medloom.ingest.merge import DAY_TICKS, Life, Merged, all_pairs, all_patients, merge
 from medloom.ingest.runs import FILE_BITS, RUN_ROWS, Run, groups, kind_of_run, open_run, write_run
 from medloom.ingest.source import AFTERWARDS, Block, EventOptions, Ingested, OpenedEvents
 from medloom.ingest.times import kind_of, look_like_dates
@@ -63,7 +63,8 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
         _refuse(_broken_words(reading.broken, reading, to, options) + _unit_words(decided, options))
         patients = all_patients(reading.runs)
         packer = Packer(to)
-        merged = merge(reading.runs, patients, places, decided, reading.kind, (options.birth, options.death), packer)
+        life = Life(options.birth, options.death, options.after_death == "broken")
+        merged = merge(reading.runs, patients, places, decided, reading.kind, life, packer)
         late = _list_more(to, source, merged)
         _refuse(_broken_words(late, None, to, options))
         broken = reading.broken + late
@@ -277,7 +278,7 @@ def _provenance(
         "impossible": impossible,
         "converted": list(decided.converted),
         "apart": list(decided.problems),
-        "counts": dict(sorted(reading.counts.items())),
+        "counts": dict(sorted((reading.counts + merged.counts).items())),
         "identity": identity,
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping as Named, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Named
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,14 @@ import polars as pl
 
 from medloom import find
 from medloom.cohort.table import canonical
-from medloom.errors import DataError, some
+from medloom.errors import DataError
 from medloom.ingest.lines import LINE, columns_of, form_of, read_lines
-from medloom.ingest.mapping import EventPart, Mapping, TablePart, _HOLE, holes
+from medloom.ingest.mapping import _HOLE, EventPart, Mapping, TablePart, holes
 from medloom.ingest.source import Block
+
+
+KEY = "\x01key"
+"""The column by which things are looked up, named as no column of a table is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,9 @@ def _faults(file: Path, columns: set[str]) -> list[str]:
 
 def blocks(opened: Opened) -> Iterator[Block]:
     """All events of all tables, a block of lines at a time and each of its events in turn."""
+    held: dict[str, pl.DataFrame] = {}
     for table, places in opened.tables:
-        held = {name: _lookup(opened, name, table) for name in table.lookup}
+        held |= {name: _lookup(opened, name) for name in table.lookup if name not in held}
         for place in places:
             file = opened.files[place]
             names = _own_names(file, table.columns())
@@ -111,11 +117,11 @@ def _own_names(file: Path, columns: set[str]) -> dict[str, str]:
     return {column: own[column.lower()] for column in sorted(columns)}
 
 
-def _lookup(opened: Opened, name: str, table: TablePart) -> pl.DataFrame:
-    """The columns of a lookup that a table asks for, by key. Raises DataError where a key stands there twice."""
+def _lookup(opened: Opened, name: str) -> pl.DataFrame:
+    """The columns of a lookup that any table asks for, by key. Raises DataError where a key stands there twice."""
     part = opened.mapping.lookups[name]
-    wanted = sorted({column for one, column in table.looked_up() if one == name})
-    parts = []
+    wanted = sorted({column for table, _ in opened.tables for one, column in table.looked_up() if one == name})
+    parts = [pl.DataFrame(schema=dict.fromkeys([KEY, *(f"{name}.{column}" for column in wanted)], pl.String))]
     for file in opened.lookups[name]:
         names = _own_names(file, {part.key, *wanted})
         for lines in read_lines(file, list(names.values())):
@@ -123,19 +129,12 @@ def _lookup(opened: Opened, name: str, table: TablePart) -> pl.DataFrame:
                 raise DataError(
                     f"{file}: line {lines.broken['line'][0]} cannot be read; others look things up in this table"
                 )
-            parts.append(lines.frame.select(canonical(lines.frame[names[c]]).alias(c) for c in names))
-    frame = pl.concat(parts) if parts else pl.DataFrame(schema=dict.fromkeys([part.key, *wanted], pl.String))
-    if frame[part.key].drop_nulls().is_duplicated().any():
+            columns = {f"{name}.{column}": canonical(lines.frame[names[column]]) for column in wanted}
+            parts.append(pl.DataFrame({KEY: canonical(lines.frame[names[part.key]]), **columns}))
+    frame = pl.concat(parts)
+    if frame[KEY].drop_nulls().is_duplicated().any():
         raise DataError(f"{part.table}: column {part.key!r} has a value twice; others look things up by it")
-    return (
-        frame.rename(
-            {column: f"{name}.{column}" for column in wanted} | ({} if part.key in wanted else {part.key: "\x01key"})
-        )
-        if part.key not in wanted
-        else frame.with_columns(pl.col(part.key).alias("\x01key")).rename(
-            {column: f"{name}.{column}" for column in wanted}
-        )
-    )
+    return frame
 
 
 def _joined(frame: pl.DataFrame, table: TablePart, held: Named[str, pl.DataFrame]) -> pl.DataFrame:
@@ -144,8 +143,8 @@ def _joined(frame: pl.DataFrame, table: TablePart, held: Named[str, pl.DataFrame
     cleared = [pl.when(~text[c].is_in(list(words))).then(text[c]).alias(c) for c, words in table.empty.items()]
     frame = frame.with_columns(cleared) if cleared else frame
     for name, column in table.lookup.items():
-        key = frame.with_columns(canonical(frame[column]).alias("\x01key"))
-        frame = key.join(held[name], on="\x01key", how="left", maintain_order="left").drop("\x01key")
+        key = frame.with_columns(canonical(frame[column]).alias(KEY))
+        frame = key.join(held[name], on=KEY, how="left", maintain_order="left").drop(KEY)
     return frame
 
 
@@ -227,8 +226,3 @@ def facts(opened: Opened) -> dict[str, object]:
     if opened.unread:
         found["tables_not_read"] = sorted(opened.unread)
     return found
-
-
-def summary(opened: Opened) -> str:
-    """A few words on what is read of it."""
-    return some([table.table for table, _ in opened.tables])
