@@ -16,7 +16,6 @@ from medloom.ingest.lines import LINE, columns_of, form_of, read_lines
 from medloom.ingest.mapping import _HOLE, EventPart, Mapping, TablePart, holes
 from medloom.ingest.source import Block
 
-
 KEY = "\x01key"
 """The column by which things are looked up, named as no column of a table is."""
 
@@ -198,7 +197,8 @@ def _filled(frame: pl.DataFrame, templates: Sequence[str]) -> pl.Series:
         # Odd pieces are columns; one that is empty makes the whole empty.
         parts = [pl.lit(text[piece]) if place % 2 else pl.lit(piece) for place, piece in enumerate(pieces) if piece]
         made.append(pl.concat_str(parts, ignore_nulls=False))
-    return frame.select(pl.coalesce(made).alias("made"))["made"] if len(frame) else pl.Series("made", [], pl.String)
+    # Beside the lines, so that a code without columns stands at each of them.
+    return frame.select(LINE).with_columns(pl.coalesce(made).cast(pl.String).alias("made"))["made"]
 
 
 def _time(frame: pl.DataFrame, templates: Sequence[str]) -> pl.Series:
