@@ -225,8 +225,11 @@ def _administration(resource: Resource, medications: Mapping[str, str]) -> Itera
     dose = dosage.get("dose") if isinstance(dosage, dict) else None
     value = dose.get("value") if isinstance(dose, dict) else None
     unit = (dose.get("code") or dose.get("unit")) if isinstance(dose, dict) else None
-    given = isinstance(value, (int, float)) and not isinstance(value, bool)
-    yield Event(time, _medicine(resource, medications), float(value) if given else None, None, unit if given else None)
+    code = _medicine(resource, medications)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield Event(time, code, float(value), None, unit)
+    else:
+        yield Event(time, code)
 
 
 def _procedure(resource: Resource, medications: Mapping[str, str]) -> Iterator[Event]:

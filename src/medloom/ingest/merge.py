@@ -73,8 +73,8 @@ def merge(
 ) -> Merged:  # fmt: skip
     """Appends code, time and value of all events to `packer`."""
     size = len(plan.codes) + 1
-    counted = [np.zeros(size, np.int64) for _ in range(4)]
-    done = Merged(np.zeros(len(patients), np.int64), *counted)
+    events, seen, valued, impossible = (np.zeros(size, np.int64) for _ in range(4))
+    done = Merged(np.zeros(len(patients), np.int64), events, seen, valued, impossible)
     empty = True
     for first, stop, columns in _blocks(runs, patients, pairs):
         kept = _settled(columns, plan, kind, life, stop - first, done)
