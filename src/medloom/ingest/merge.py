@@ -75,7 +75,6 @@ def merge(
     size = len(plan.codes) + 1
     events, seen, valued, impossible = (np.zeros(size, np.int64) for _ in range(4))
     done = Merged(np.zeros(len(patients), np.int64), events, seen, valued, impossible)
-    empty = True
     for first, stop, columns in _blocks(runs, patients, pairs):
         kept = _settled(columns, plan, kind, life, stop - first, done)
         code, time, value, unit = (kept[name].to_numpy() for name in ("code", "time", "value", "unit"))
@@ -85,10 +84,6 @@ def merge(
         done.per_patient[first:stop] = np.bincount(unit, minlength=stop - first)
         _count(done, code, value, unit, size, stop - first)
         _span(done, time)
-        empty = False
-    if empty:
-        for name, dtype in (("code", np.int32), ("time", np.int64), ("value", np.float32)):
-            packer.add(name, np.zeros(0, dtype))
     return done
 
 

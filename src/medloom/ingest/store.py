@@ -58,6 +58,8 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
         reading = _read(source, options, work)
         _list_broken(to, source, reading.runs)
         _refuse_mixed_zones(reading, options)
+        if not any(run.events for run in reading.runs):
+            _refuse(_broken_words(reading.broken, reading, to, options) or [_nothing(to, source)])
         pairs, places = all_pairs(reading.runs)
         decided = plan(pairs, table)
         _refuse(_broken_words(reading.broken, reading, to, options) + _unit_words(decided, options))
@@ -68,10 +70,8 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
         late = _list_more(to, source, merged)
         _refuse(_broken_words(late, None, to, options))
         broken = reading.broken + late
-        if not len(merged.per_patient) or not merged.per_patient.any():
-            raise DataError(
-                f"no event is left of {source.files[0]}{' and others' if len(source.files) > 1 else ''}; {to / LISTED} lists what was left out"
-            )
+        if not merged.per_patient.any():
+            raise DataError(_nothing(to, source))
         if not broken:
             (to / LISTED).unlink(missing_ok=True)
         kept = merged.per_patient > 0
@@ -184,6 +184,11 @@ def _refuse_mixed_zones(reading: Reading, options: EventOptions) -> None:
 def _refuse(problems: Sequence[str]) -> None:
     if problems:
         raise DataError("\n".join(problems))
+
+
+def _nothing(to: Path, source: OpenedEvents) -> str:
+    what = source.files[0] if len(source.files) == 1 else f"{source.files[0]} and {len(source.files) - 1} other files"
+    return f"no event is left of {what}; {to / LISTED} lists what was left out"
 
 
 def _broken_words(broken: Counter[str], reading: Reading | None, to: Path, options: EventOptions) -> list[str]:
