@@ -144,8 +144,9 @@ def _settled(
     """The events of a block of patients in their final codes and units, sorted, without those that are left out."""
     pair, unit, time = columns["pair"], columns["unit"], columns["time"]
     code = plan.code[pair]
-    # Adding 0 makes −0 the same bytes as 0.
-    value = (columns["value"] * plan.factor[pair] + plan.offset[pair] + 0.0).astype(np.float32)
+    # What float32 cannot hold becomes infinite, and is counted as impossible below. Adding 0 makes −0 the same bytes as 0.
+    with np.errstate(over="ignore"):
+        value = (columns["value"] * plan.factor[pair] + plan.offset[pair] + 0.0).astype(np.float32)
     impossible = (value < plan.low[code]) | (value > plan.high[code]) | np.isinf(value)
     done.impossible += np.bincount(code[impossible], minlength=len(done.impossible))
     kept = ~impossible

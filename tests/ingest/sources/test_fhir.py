@@ -143,6 +143,15 @@ def test_a_bundle_that_ends_early_is_told(tmp_path: Path) -> None:
         ingest(tmp_path / "b.json.gz", tmp_path / "s", "fhir")
 
 
+@pytest.mark.parametrize(
+    "text", ['{"resourceType": "Bundle", "entry": 5}', '{"resourceType": "Bundle", "entry": [null, 5]}', "[]", "7"]
+)
+def test_json_of_a_strange_form_is_listed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match="no FHIR resource"):
+        ingest(tmp_path / "a.json", tmp_path / "s", "fhir")
+
+
 def test_a_death_without_a_time_is_counted_and_left_out(tmp_path: Path) -> None:
     patient = {"resourceType": "Patient", "id": "p", "gender": "male", "deceasedBoolean": True}
     path = lined(tmp_path / "a.ndjson", [patient])
