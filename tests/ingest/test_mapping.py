@@ -7,7 +7,7 @@ import pytest
 from medloom.errors import DataError, StudyError
 from medloom.ingest.door import ingest
 from medloom.ingest.mapping import read_mapping
-from tests.ingest.making import made
+from tests.ingest.making import day, made
 
 GOOD = """
 name = "ward"
@@ -43,7 +43,7 @@ def files(folder: Path) -> Path:
 def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "ward.toml").write_text(GOOD)
     found = made(files(tmp_path / "in"), tmp_path / "s", "tables", mapping=str(tmp_path / "ward.toml"))
-    assert found == [("ann", 1580688000.0, "chart:x", 5.0), ("bob", 1588550400.0, "chart:other", 6.0)]
+    assert found == [("ann", day(2020, 2, 3), "chart:x", 5.0), ("bob", day(2020, 5, 4), "chart:other", 6.0)]
 
 
 def test_a_line_whose_key_is_not_found_has_no_patient(tmp_path: Path) -> None:

@@ -68,9 +68,23 @@ RESOURCES: list[dict[str, Any]] = [
     {"resourceType": "Immunization", **SUBJECT},
 ]  # fmt: skip
 CODES = [
-    "gender=female", "MEDS_BIRTH", "ENCOUNTER/IMP", "ICD10CM/I50.9", "LOINC/2524-7", "LOINC/8462-4", "LOINC/8480-6",
-    "LOINC/6690-2=<0.5", "LOINC/600-7=SNOMED/112283007", "RxNorm/860975", "metformin", "SNOMED/232717009", "CPT4/99213",
-    "ICD10CM/E11", "hcpcs/J1", "ENCOUNTER_END/IMP", "MEDS_DEATH",
+    "gender=female",
+    "MEDS_BIRTH",
+    "ENCOUNTER/IMP",
+    "ICD10CM/I50.9",
+    "LOINC/2524-7",
+    "LOINC/8462-4",
+    "LOINC/8480-6",
+    "LOINC/6690-2=<0.5",
+    "LOINC/600-7=SNOMED/112283007",
+    "RxNorm/860975",
+    "metformin",
+    "SNOMED/232717009",
+    "CPT4/99213",
+    "ENCOUNTER_END/IMP",
+    "ICD10CM/E11",
+    "hcpcs/J1",
+    "MEDS_DEATH",
 ]  # fmt: skip
 
 

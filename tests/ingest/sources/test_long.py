@@ -9,7 +9,7 @@ import pytest
 
 from medloom.errors import DataError
 from medloom.ingest.door import ingest
-from tests.ingest.making import made
+from tests.ingest.making import day, made
 
 LINES = [("b", "2020-01-02", "hr", "80"), ("a", "2020-01-01", "hr", "NA")]
 
@@ -30,8 +30,8 @@ def test_every_form_of_a_table_gives_the_same(tmp_path: Path, form: str) -> None
         text = csv("\t" if form == "tsv" else ",").encode()
         path.write_bytes(gzip.compress(text) if form.endswith("gz") else text)
     assert made(path, tmp_path / "s", missing=("NA",)) == [
-        ("a", 1577836800.0, "hr", None),
-        ("b", 1577923200.0, "hr", 80.0),
+        ("a", 1577836800.0 if form == "arrow" else day(2020, 1, 1), "hr", None),
+        ("b", 1577923200.0 if form == "arrow" else day(2020, 1, 2), "hr", 80.0),
     ]
 
 
