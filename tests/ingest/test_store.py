@@ -1,12 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +86,9 @@ def killed(folder: Path, seconds: float) -> int | None:
     )
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
     process.wait()
     process.stdout.close()
     return process.returncode
