@@ -16,7 +16,7 @@ from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
-from medloom.modalities.image.files import MOST_VOXELS
+from medloom.modalities.image.scan import MOST_VOXELS
 from medloom.modalities.image.packing import Grids
 from medloom.parts import CohortPart
 from medloom.study import make
