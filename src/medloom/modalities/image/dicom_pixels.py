@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,11 @@ from medloom.modalities.image.dicom_header import Plane, load
 from medloom.modalities.image.scan import MOST_VOXELS, Refused
 
 TWELVE_BITS = "1.2.840.10008.1.2.4.51"
-PADDING_ROWS = 64
 
 
 def planes_of(path: Path, planes: Sequence[Plane]) -> Shaped[np.ndarray, "planes rows columns samples"]:
     """The pixels of these planes of one file, in their order: whole numbers where the file has them. Raises Refused."""
-    data = load(path, pixels=True)
-    frames = _frames(data, path)
+    data, frames = _opened(str(path), path.stat().st_mtime_ns)
     out = []
     for plane in planes:
         if plane.frame >= len(frames):
@@ -38,6 +37,13 @@ def planes_of(path: Path, planes: Sequence[Plane]) -> Shaped[np.ndarray, "planes
 def digest_of(path: Path, plane: Plane) -> str:
     """A few letters that are equal for equal pixels."""
     return hashlib.blake2b(np.ascontiguousarray(planes_of(path, [plane])).tobytes(), digest_size=12).hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _opened(path: str, _changed: int) -> tuple[Any, Shaped[np.ndarray, "frames rows columns samples"]]:
+    """The last file that was decoded: the volumes of one multi-frame file are asked for one after the other."""
+    data = load(Path(path), pixels=True)
+    return data, _frames(data, Path(path))
 
 
 def _frames(data: Any, path: Path) -> Shaped[np.ndarray, "frames rows columns samples"]:
@@ -83,9 +89,9 @@ def _decoded(data: Any, path: Path) -> np.ndarray:
     syntax = str(data.file_meta.TransferSyntaxUID)
     if syntax == TWELVE_BITS and int(data.BitsStored) > 8:
         return _by_itk(data, path)
-    pixels: np.ndarray = data.pixel_array
-    kind = str(data.get("PhotometricInterpretation", ""))
     tools = find.need("pydicom.pixels")
+    pixels: np.ndarray = tools.pixel_array(data)
+    kind = str(data.get("PhotometricInterpretation", ""))
     if kind == "PALETTE COLOR":
         coloured = tools.apply_color_lut(pixels, data)[..., :3]
         coloured = (coloured >> 8).astype(np.uint8) if coloured.dtype.itemsize > 1 and coloured.max(initial=0) > 255 else coloured.astype(np.uint8)  # fmt: skip

@@ -32,7 +32,7 @@ def voxels(planes: np.ndarray, wish: Wish) -> np.ndarray:
 
 def right_channels(planes: np.ndarray, wish: Wish) -> np.ndarray:
     """The planes, in grey where colour is there, grey is asked for and the study allows it. Raises Refused."""
-    if len(planes) == wish.channels:
+    if len(planes) == wish.channels or not wish.channels:
         return planes
     if wish.channels == 1 and len(planes) == 3:
         if wish.colour == "grey":
@@ -86,7 +86,7 @@ def as_wished(scan: Scan, wish: Wish) -> Scan:
     shape = resample.target_shape(
         scan.raw_shape, None if spacing is None else spacing.tolist(), wish.spacing_mm, wish.size
     )
-    if np.prod([float(size) for size in shape]) * wish.channels > MOST_RESAMPLED:
+    if np.prod([float(size) for size in shape]) * len(values) > MOST_RESAMPLED:
         raise Refused(f"would have more than {MOST_RESAMPLED} voxels at this spacing_mm; choose a larger one")
     return replace(scan, values=resample.linear(values, shape, rounded=True))
 

@@ -25,7 +25,10 @@ def tiles(
     across = int(np.ceil(np.sqrt(count)))
     height, width = rows // across, columns // across
     try:
-        position, orientation = np.array(data.ImagePositionPatient, float), np.array(data.ImageOrientationPatient, float)
+        position, orientation = (
+            np.array(data.ImagePositionPatient, float),
+            np.array(data.ImageOrientationPatient, float),
+        )
         spacing = np.array(data.PixelSpacing, float)
         step = float(data.get("SpacingBetweenSlices") or data.SliceThickness)
     except (AttributeError, TypeError, ValueError) as error:

@@ -24,7 +24,8 @@ class ImageOptions(InputPart):
         "empty where the row has none"
     )
     store: str | None = Field(
-        None, description="folder that `medloom ingest` wrote, relative to the study file: column then names what it holds"
+        None,
+        description="folder that `medloom ingest` wrote, relative to the study file: column then names what it holds",
     )
     dims: Literal[2, 3] = Field(2, description="spatial axes: 2 for pictures and single slices, 3 for volumes")
     channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for colour")

@@ -54,7 +54,10 @@ def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path
     packer = Packer(store)
     grids = GridPacker(packer)
     nothing = np.zeros((channels, *[0] * dims), np.uint8)
-    for scan in (Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims), *(scan for block in blocks for scan in block)):
+    for scan in (
+        Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims),
+        *(scan for block in blocks for scan in block),
+    ):
         grids.add(scan.values)
         packer.add("format", np.array([scan.format], np.uint8))
         packer.add("file_shape", np.array([scan.file_shape], np.int64))

@@ -27,7 +27,7 @@ class Refused(Exception):
 class Wish:
     """How files are to be read: what `ImageOptions` says of it, or what a mask on such an image asks for.
 
-    `window` is the lowest and the highest intensity that is kept; `spacing_mm` or `size` name another grid.
+    `channels` 0 takes grey and colour as they come; `window` is the lowest and the highest intensity that is kept; `spacing_mm` or `size` name another grid.
     """
 
     dims: int

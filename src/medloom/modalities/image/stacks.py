@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,10 @@ from medloom.modalities.image.scan import Refused
 
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3
+LOCALIZERS = re.compile(
+    r"\b(locali[sz]ers?|scouts?|survey|pilot|topogram|3[ -]?(plane|pl)[ -]?loc)\b|^loc\b", re.IGNORECASE
+)
+"""Words of a series' description that say so where the image type does not, as in many MR archives."""
 Kind = Literal["original", "derived", "localizer", "film", "picture"]
 Pair = tuple[Header, Plane]
 
@@ -40,32 +45,43 @@ class Stack:
 def stacks(headers: Sequence[Header], digest: Callable[[Plane], str]) -> list[Stack]:
     """All stacks of some files, in an order that does not depend on the order or the names of the files.
 
-    `digest` gives the pixels of a plane in a few letters; it is asked only of images that stand in the same place.
+    `digest` gives the pixels of a plane in a few letters, "" where they cannot be decoded; it is asked only of images
+    that stand in the same place.
     """
     found: list[Stack] = []
     series: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
         series[header.series].append(header)
     for name in sorted(series):
-        pairs, copies = _once([(header, plane) for header in series[name] for plane in header.planes])
+        pairs, copies = _once([(header, plane) for header in series[name] for plane in header.planes], digest)
         made: list[Stack] = []
         for group, apart in _alike(pairs):
             made += _placed(group, apart, digest) if _has_place(group) else _unplaced(group)
         if copies:
-            made = [replace(one, problems=(*one.problems, f"{copies} files of the series were there twice")) for one in made]  # fmt: skip
+            made = [replace(one, problems=(*one.problems, f"{copies} images of the series were there twice")) for one in made]  # fmt: skip
         found += sorted(made, key=lambda one: (one.apart, one.planes[0].uid, one.planes[0].frame))
     return found
 
 
-def _once(pairs: Sequence[Pair]) -> tuple[list[Pair], int]:
-    """The planes without those of the same object again, sorted by their object and frame."""
-    ordered = sorted(pairs, key=lambda pair: (pair[1].uid, pair[1].frame, pair[1].path))
-    kept = [
-        pair
-        for before, pair in zip([None, *ordered[:-1]], ordered, strict=True)
-        if before is None or not pair[1].uid or (before[1].uid, before[1].frame) != (pair[1].uid, pair[1].frame)
-    ]
-    return kept, len(ordered) - len(kept)
+def _once(pairs: Sequence[Pair], digest: Callable[[Plane], str]) -> tuple[list[Pair], int]:
+    """The planes without those of the same object again, sorted by their object and frame.
+
+    Objects with one identifier and other pixels or another place are not the same: some anonymisers give one to all. A
+    copy that cannot be decoded goes where a whole one is there.
+    """
+    groups: dict[tuple[object, ...], list[Pair]] = defaultdict(list)
+    for pair in sorted(pairs, key=lambda pair: (pair[1].uid, pair[1].frame, pair[1].path)):
+        plane = pair[1]
+        groups[(plane.uid, plane.frame, plane.position, plane.rows, plane.columns)].append(pair)
+    kept: list[Pair] = []
+    for group in groups.values():
+        if len(group) == 1:
+            kept += group
+            continue
+        pixels = [digest(plane) for _, plane in group]
+        whole = sorted(set(pixels) - {""}) or [""]
+        kept += [group[pixels.index(one)] for one in whole]
+    return kept, len(pairs) - len(kept)
 
 
 def _has_place(group: Sequence[Pair]) -> bool:
@@ -190,10 +206,10 @@ def _without_copies(group: list[Pair], digest: Callable[[Plane], str]) -> tuple[
     kept = []
     for pair, place in zip(group, places.tolist(), strict=True):
         if place in shared:
-            key = (place, digest(pair[1]))
-            if key in seen:
+            told = digest(pair[1])
+            if told and (place, told) in seen:
                 continue
-            seen.add(key)
+            seen.add((place, told))
         kept.append(pair)
     return kept, len(group) - len(kept)
 
@@ -202,7 +218,7 @@ def _stack(group: Sequence[Pair], apart: str, copies: int) -> Stack:
     header, planes = group[0][0], [plane for _, plane in group]
     first = planes[0]
     notes = [*_notes(header), *([f"{copies} slices were there twice"] if copies else [])]
-    kind = _kind(planes)
+    kind = _kind(header, planes)
     if first.spacing_mm is None:
         return Stack(header, tuple(planes), kind, None, apart, tuple(notes), "have no PixelSpacing")
     try:
@@ -241,9 +257,9 @@ def _not_a_volume(group: Sequence[Pair], geometry: Geometry) -> str | None:
     return f"miss {geometry.missing} slices between the first and the last"
 
 
-def _kind(planes: Sequence[Plane]) -> Kind:
+def _kind(header: Header, planes: Sequence[Plane]) -> Kind:
     words = set(planes[0].image_type)
-    if words & {"LOCALIZER", "SCOUT", "TOPOGRAM"}:
+    if words & {"LOCALIZER", "SCOUT", "TOPOGRAM"} or LOCALIZERS.search(header.description):
         return "localizer"
     return "derived" if "DERIVED" in words else "original"
 

@@ -34,7 +34,9 @@ def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], column: st
     import polars as pl
 
     if not (store / INVENTORY).exists():
-        raise DataError(f"store: {store.name} holds no {INVENTORY}; write it with: medloom ingest SOURCE --to {store.name}")
+        raise DataError(
+            f"store: {store.name} holds no {INVENTORY}; write it with: medloom ingest SOURCE --to {store.name}"
+        )
     inventory = pl.read_parquet(store / INVENTORY)
     usable = inventory.filter(pl.col("stored"))
     return sorted_out(_found(store, usable, inventory, keys, wish), rows, f"column {column!r}")
@@ -56,7 +58,11 @@ def _found(
         try:
             found = place.get(key, [])
             if not found:
-                what = "are in the inventory and were not stored; it says why" if key in known else "are not in the inventory"
+                what = (
+                    "are in the inventory and were not stored; it says why"
+                    if key in known
+                    else "are not in the inventory"
+                )
                 raise Refused(what)
             if len(found) > 1:
                 raise Refused("name several volumes of the store; name one by its volume, as the inventory has it")
