@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping as Named, Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Named
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from medloom import find
 from medloom.cohort.table import canonical
 from medloom.errors import DataError, some
 from medloom.ingest.lines import LINE, columns_of, form_of, read_lines
-from medloom.ingest.mapping import EventPart, Mapping, TablePart, _HOLE, holes
+from medloom.ingest.mapping import _HOLE, EventPart, Mapping, TablePart, holes
 from medloom.ingest.source import Block
 
 

@@ -100,7 +100,7 @@ def read_stack(stack: Stack, wish: Wish) -> Scan:
     planes = _pixels(stack.planes)
     if flat:
         return _picture(planes[0], stack, wish)
-    assert stack.geometry is not None  # noqa: S101  (refused above)
+    assert stack.geometry is not None
     geometry = stack.geometry
     if gaps:
         planes, geometry = filled(planes, geometry)

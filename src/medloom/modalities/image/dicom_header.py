@@ -89,7 +89,7 @@ def load(path: Path, pixels: bool) -> Any:
         raise Refused("nest sequences so deep that they cannot be read") from error
     except MemoryError as error:
         raise Refused("need more memory than decoding is given") from error
-    except Exception as error:  # noqa: BLE001  (pydicom raises almost anything for a broken file)
+    except Exception as error:
         raise Refused("are broken DICOM files; copy them again from their source") from error
     if not any(name in data for name in ("SOPClassUID", "Rows", "Modality", "DirectoryRecordSequence")):
         raise Refused("are no images of a known kind (no DICOM elements were found)")

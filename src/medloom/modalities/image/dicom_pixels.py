@@ -62,7 +62,7 @@ def _frames(data: Any, path: Path) -> Shaped[np.ndarray, "frames rows columns sa
             pixels = _decoded(data, path)
     except MemoryError as error:
         raise Refused("need more memory than decoding is given") from error
-    except Exception as error:  # noqa: BLE001  (every decoder has exceptions of its own)
+    except Exception as error:
         name = data.file_meta.TransferSyntaxUID.name
         raise Refused(f"could not be decoded ({name}): truncated, broken, or of a kind that no decoder here reads") from error  # fmt: skip
     wide = 3 if pixels.ndim and pixels.shape[-1] == 3 and (samples == 3 or pixels.size == 3 * rows * columns * count) else 1  # fmt: skip

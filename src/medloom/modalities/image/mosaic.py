@@ -51,7 +51,7 @@ def _private(data: Any) -> tuple[int, np.ndarray]:
             warnings.simplefilter("ignore")
             header = reader.get_csa_header(data, "image")
             count, normal = reader.get_n_mosaic(header), reader.get_slice_normal(header)
-    except Exception as error:  # noqa: BLE001  (a broken private header raises almost anything)
+    except Exception as error:
         raise Refused("are Siemens mosaics with a broken private header") from error
     if not count or normal is None:
         raise Refused("are Siemens mosaics without the private header that tells their slices; export single slices")
