@@ -59,6 +59,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
 
 
 def finding_of(kind: str, how: str, pairs: Pairs, evidence: Evidence) -> Finding:
+    """What is said of such pairs of rows."""
     rows, crossing = pairs.rows, pairs.crossing(evidence.part)
     return Finding(
         kind,

@@ -8,10 +8,6 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Num, Shaped
 
-MOST_FACTOR = 64
-"""Times by which an axis may grow: beyond it a spacing is a mistake."""
-
-
 def target_shape(
     shape: Sequence[int],
     spacing: Sequence[float] | None,
@@ -29,7 +25,7 @@ def target_shape(
 def linear(
     values: Num[np.ndarray, "channels *spatial"], shape: Sequence[int], rounded: bool = False
 ) -> Num[np.ndarray, "channels *resampled"]:
-    """Linear interpolation; towards fewer voxels, a triangle as wide as the new ones, so that nothing is skipped.
+    """Linear interpolation; towards fewer voxels its mean over the new ones, so that nothing is skipped.
 
     The edges of both grids coincide, and so do the centres where sizes are equal. `rounded` keeps the type of whole
     numbers.
@@ -37,7 +33,7 @@ def linear(
     out = values
     for axis, size in enumerate(shape, start=1):
         if out.shape[axis] != size:
-            weights = _triangle(out.shape[axis], size)
+            weights = _weights(out.shape[axis], size)
             moved = np.tensordot(weights, out.astype(np.float32, copy=False), axes=(1, axis))
             out = np.moveaxis(moved, 0, axis)
     if out is values:
@@ -61,17 +57,32 @@ def nearest(
 
 
 @lru_cache(maxsize=64)
-def _triangle(raw: int, size: int) -> Float[np.ndarray, "new raw"]:
-    """Weights of the raw voxels in each new one; beyond the border the last voxel goes on."""
+def _weights(raw: int, size: int) -> Float[np.ndarray, "new raw"]:
+    """Weights of the raw voxels in each new one; beyond the border the last voxel goes on.
+
+    The line between raw voxels, taken at each new centre; of larger voxels its mean over what they are wider. Both
+    keep a steady rise as it is.
+    """
     step = raw / size
     centre = (np.arange(size) + 0.5) * step - 0.5
-    width = max(step, 1.0)
-    weights = np.zeros((size, raw), np.float32)
-    reach = int(np.ceil(width))
+    wider = max(step - 1.0, 0.0)
+    weights = np.zeros((size, raw))
+    reach = int(np.ceil(1 + wider / 2))
     for offset in range(-reach, reach + 1):
         place = np.floor(centre).astype(np.int64) + offset
-        share = np.maximum(0.0, 1 - np.abs(place - centre) / width)
-        np.add.at(weights, (np.arange(size), place.clip(0, raw - 1)), share.astype(np.float32))
+        away = centre - place
+        if wider > 1e-6:
+            share = (_below(away + wider / 2) - _below(away - wider / 2)) / wider
+        else:
+            share = np.maximum(0.0, 1 - np.abs(away))
+        np.add.at(weights, (np.arange(size), place.clip(0, raw - 1)), share)
     weights /= weights.sum(axis=1, keepdims=True)
-    weights.flags.writeable = False
-    return weights
+    out = weights.astype(np.float32)
+    out.flags.writeable = False
+    return out
+
+
+def _below(place: Float[np.ndarray, " places"]) -> Float[np.ndarray, " places"]:
+    """How much of a triangle of width 2 around 0 lies below each place."""
+    inner = place.clip(-1, 1)
+    return np.where(inner < 0, (inner + 1) ** 2 / 2, 1 - (1 - inner) ** 2 / 2)
