@@ -77,9 +77,10 @@ def test_pages_masks_in_jpeg_and_objects_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_spacing_of_zero_is_refused_and_metres_become_millimetres(tmp_path: Path) -> None:
-    flat = np.diag([1.0, 1.0, 1.0, 1.0])
-    flat[2, 2] = 0.0
-    nibabel.save(nibabel.Nifti1Image(VOLUME, flat), tmp_path / "zero.nii")
+    nibabel.save(nibabel.Nifti1Image(VOLUME, np.eye(4)), tmp_path / "zero.nii")
+    held = bytearray((tmp_path / "zero.nii").read_bytes())
+    held[312:328] = bytes(16)  # srow_z
+    (tmp_path / "zero.nii").write_bytes(held)
     with pytest.raises(Refused, match="spacing of zero"):
         read_scan(tmp_path / "zero.nii", Wish(3))
     image = nibabel.Nifti1Image(VOLUME, np.diag([0.001, 0.002, 0.003, 1.0]))

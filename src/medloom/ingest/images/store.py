@@ -168,7 +168,7 @@ def _kept(to: Path, name: str, scan: Scan) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with open(partial, "wb") as handle:
-        np.save(handle, scan.values, allow_pickle=False)
+        handle.write(np.ascontiguousarray(scan.values).tobytes())
         handle.flush()
         os.fsync(handle.fileno())
     partial.replace(file)
@@ -179,7 +179,14 @@ def _kept(to: Path, name: str, scan: Scan) -> dict[str, Any]:
         affine[:3, 3] += scan.affine[:3, axis] * (factor - 1) / 2
         affine[:3, axis] = scan.affine[:3, axis] * factor
         shape[axis] = size
-    geometry = {"file_shape": shape, "affine": affine.tolist(), "placed": scan.placed, "sized": scan.sized}
+    geometry = {
+        "shape": list(scan.values.shape),
+        "dtype": scan.values.dtype.str,
+        "file_shape": shape,
+        "affine": affine.tolist(),
+        "placed": scan.placed,
+        "sized": scan.sized,
+    }
     return {
         "stored": True,
         "shape": " × ".join(map(str, scan.values.shape)),

@@ -37,7 +37,7 @@ class Image(Modality):
     Summary: ClassVar[type[ImageSummary]] = ImageSummary
     windows: ClassVar[bool] = True
     read_block: ClassVar[int] = 32
-    copies_within: ClassVar[float | None] = 0.08
+    copies_within: ClassVar[float | None] = 0.06
 
     options: ImageOptions
     centre: tuple[float, ...]

@@ -96,7 +96,8 @@ class Decoder:
 def _fill(process: subprocess.Popen[bytes], values: np.ndarray) -> None:
     if not values.size:
         return
-    view, done = memoryview(values).cast("B"), 0
+    view: memoryview = values.reshape(-1).view(np.uint8).data
+    done = 0
     assert process.stdout is not None
     while done < len(view):
         got = process.stdout.readinto(view[done:])  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Num, Shaped
 
+
 def target_shape(
     shape: Sequence[int],
     spacing: Sequence[float] | None,

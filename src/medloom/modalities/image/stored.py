@@ -1,4 +1,4 @@
-"""Volumes that `medloom ingest` wrote: one .npy file each, and an inventory that says what they are."""
+"""Volumes that `medloom ingest` wrote: the voxels of each in one file, and an inventory that says what they are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAMES = ("volume", "series", "study", "patient")
 def file_of(store: Path, volume: str) -> Path:
     """Where the voxels of a volume lie: its name may hold anything, and a folder of files stays small."""
     name = hashlib.blake2b(volume.encode(), digest_size=16).hexdigest()
-    return store / "volumes" / name[:2] / f"{name}.npy"
+    return store / "volumes" / name[:2] / f"{name}.bin"
 
 
 def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], column: str, wish: Wish) -> list[Scan]:
@@ -72,11 +72,12 @@ def _found(
 
 
 def _opened(store: Path, told: dict[str, object], wish: Wish) -> Scan:
-    try:
-        values = np.load(file_of(store, str(told["volume"])), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise Refused("are missing or broken in the store; run medloom ingest again") from error
     geometry = json.loads(str(told["geometry"]))
+    whole, kind = tuple(geometry["shape"]), np.dtype(geometry["dtype"])
+    file = file_of(store, str(told["volume"]))
+    if not file.exists() or file.stat().st_size != int(np.prod(whole)) * kind.itemsize:
+        raise Refused("are missing or cut short in the store; run medloom ingest again")
+    values = np.memmap(file, kind, "r", shape=whole)
     shape = tuple(geometry["file_shape"])
     if wish.dims == 3 and values.ndim == 3:
         raise Refused("are pictures where dims = 3 is asked for; set dims = 2")

@@ -107,7 +107,7 @@ def _check_beside(path: Path) -> None:
 def read_numpy(path: Path, wish: Wish) -> Scan:
     """An array `[*spatial]`, or `[*spatial, channels]` for colour, in a .npy file without Python objects. Raises Refused."""
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r")  # without objects, as is numpy's own default
     except (OSError, ValueError, EOFError, SyntaxError, TypeError, KeyError) as error:
         raise Refused("are truncated or broken .npy files, or hold Python objects; save plain arrays") from error
     if array.size > MOST_VOXELS or not array.size:
