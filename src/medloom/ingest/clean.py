@@ -105,7 +105,9 @@ def _values(raw: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
         if value.null_count() > text.null_count():
             text = text.str.strip_chars()
             value = text.cast(pl.Float64, strict=False)
-            words = pl.select(pl.when(value.is_null()).then(text)).to_series()
+            words = pl.select(
+                pl.coalesce([pl.when(value.is_null() & (text != "")).then(text), pl.lit(words)])
+            ).to_series()
     words = pl.select(pl.when((words != "") & value.is_null()).then(words).alias("text")).to_series()
     return value.fill_nan(None), words
 

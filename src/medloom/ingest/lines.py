@@ -16,7 +16,7 @@ import polars as pl
 from jaxtyping import Bool, Int, UInt8
 
 from medloom.cohort.files import SUFFIXES, guarded, guarded_blocks, header
-from medloom.errors import DataError
+from medloom.errors import DataError, some
 
 BLOCK_BYTES = 32 << 20
 """Bytes of a text table that are taken apart at a time."""
@@ -49,7 +49,32 @@ def form_of(path: Path) -> str:
 
 def columns_of(path: Path) -> list[str]:
     """Names of the columns. Raises DataError where the file is no such table."""
-    return header(path)
+    separator = SUFFIXES.get(form_of(path))
+    if separator is None or not path.is_file():
+        return header(path)
+    # The first line alone: letters that cannot be read further down break their own line, not the table.
+    try:
+        with _opened(path) as handle:
+            line = handle.readline(1 << 20)
+        names = next(csv.reader([line.decode("utf-8-sig")], delimiter=separator), [])
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: the header is not UTF-8 text; save the file as UTF-8") from error
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path}: columns named twice: {some(repeated)}; give each its own name")
+    if not any(name.strip() for name in names):
+        raise DataError(f"{path}: the first line holds no column names; expected a header")
+    return names
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb"))
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(f"{path}: the compressed file ends early or is damaged; fetch it again")
 
 
 def read_lines(path: Path, columns: Sequence[str]) -> Iterator[Lines]:
@@ -101,15 +126,14 @@ def _none() -> pl.DataFrame:
 
 def _pieces(path: Path) -> Iterator[bytes]:
     """Whole lines of a text table, without its header, about `BLOCK_BYTES` at a time."""
-    zipped = path.suffix.lower() == ".gz"
     rest = b""
     first = True
-    with cast(IO[bytes], gzip.open(path, "rb") if zipped else open(path, "rb")) as handle:
+    with _opened(path) as handle:
         while True:
             try:
                 read = handle.read(BLOCK_BYTES)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise DataError(f"{path}: the compressed file ends early or is damaged; fetch it again") from error
+                raise _damaged(path) from error
             piece = rest + read
             cut = piece.rfind(b"\n") + 1 if read else len(piece)
             piece, rest = piece[:cut], piece[cut:]

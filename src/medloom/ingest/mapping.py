@@ -85,7 +85,14 @@ class TablePart(Strict):
     patient: str = Field(description="column with the patient's id, or lookup.column")
     lookup: dict[Name, str] = Field({}, description="lookup = column of this table whose value is looked up there")
     empty: dict[str, tuple[str, ...]] = Field({}, description="column = words that mean that it is empty, as 0")
-    events: tuple[EventPart, ...] = Field(min_length=1, description="the events of each line")
+    events: tuple[EventPart, ...] = Field(description="the events of each line")
+
+    @model_validator(mode="after")
+    def _has_events(self) -> Self:
+        # Not min_length, which would also complain of events that have mistakes of their own.
+        if not self.events:
+            raise PydanticCustomError("expression", "the table has no [[tables.events]]")
+        return self
 
     def columns(self) -> set[str]:
         """Every column of the table itself that is named."""
@@ -122,11 +129,11 @@ class Mapping(Strict):
         (), description="tables that a folder of this kind always has; others of the mapping may be absent"
     )
     lookups: dict[Name, LookupPart] = Field({}, description="tables in which others look things up")
-    tables: tuple[TablePart, ...] = Field(min_length=1, description="the tables")
+    tables: tuple[TablePart, ...] = Field(description="the tables")
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        found: list[tuple[tuple[Any, ...], str]] = []
+        found: list[tuple[tuple[Any, ...], str]] = [] if self.tables else [(("tables",), "there is none")]
         for place, table in enumerate(self.tables):
             found += [
                 (("tables", place, "lookup", name), f"no lookup {name!r}; {find.near(name, self.lookups)}")

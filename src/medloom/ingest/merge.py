@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,14 @@ MERGE_ROWS = 2_000_000
 BEFORE_BIRTH = "before the patient's birth"
 AFTER_DEATH = "after the patient's death"
 DAY_TICKS = 86_400 * TICKS
+
+
+class Life(NamedTuple):
+    """The codes of birth and death, and whether events after death are broken."""
+
+    birth: str
+    death: str
+    after_death: bool
 
 
 @dataclass(slots=True)
@@ -60,16 +69,14 @@ def all_pairs(runs: Sequence[Run]) -> tuple[pl.DataFrame, list[Int[np.ndarray, "
 
 def merge(
     runs: Sequence[Run], patients: pl.Series, pairs: Sequence[Int[np.ndarray, " pairs"]], plan: Plan, kind: Kind | None,
-    life: tuple[str, str], packer: Packer,
+    life: Life, packer: Packer,
 ) -> Merged:  # fmt: skip
-    """Appends code, time and value of all events to `packer`. `life` names the codes of birth and death."""
+    """Appends code, time and value of all events to `packer`."""
     size = len(plan.codes) + 1
-    counted = [np.zeros(size, np.int64) for _ in range(4)]
-    done = Merged(np.zeros(len(patients), np.int64), *counted)
-    ends = [_number(plan.codes, name) for name in life]
-    empty = True
+    events, seen, valued, impossible = (np.zeros(size, np.int64) for _ in range(4))
+    done = Merged(np.zeros(len(patients), np.int64), events, seen, valued, impossible)
     for first, stop, columns in _blocks(runs, patients, pairs):
-        kept = _settled(columns, plan, kind, ends, stop - first, done)
+        kept = _settled(columns, plan, kind, life, stop - first, done)
         code, time, value, unit = (kept[name].to_numpy() for name in ("code", "time", "value", "unit"))
         packer.add("code", code)
         packer.add("time", time)
@@ -77,10 +84,6 @@ def merge(
         done.per_patient[first:stop] = np.bincount(unit, minlength=stop - first)
         _count(done, code, value, unit, size, stop - first)
         _span(done, time)
-        empty = False
-    if empty:
-        for name, dtype in (("code", np.int32), ("time", np.int64), ("value", np.float32)):
-            packer.add(name, np.zeros(0, dtype))
     return done
 
 
@@ -134,7 +137,7 @@ def _settled(
     columns: dict[str, Shaped[np.ndarray, " events"]],
     plan: Plan,
     kind: Kind | None,
-    ends: Sequence[int],
+    life: Life,
     patients: int,
     done: Merged,
 ) -> pl.DataFrame:
@@ -146,8 +149,9 @@ def _settled(
     impossible = (value < plan.low[code]) | (value > plan.high[code]) | np.isinf(value)
     done.impossible += np.bincount(code[impossible], minlength=len(done.impossible))
     kept = ~impossible
+    ends = (_number(plan.codes, life.birth), _number(plan.codes, life.death))
     if any(ends):
-        kept &= _living(columns, code, kind, ends, patients, kept, done)
+        kept &= _living(columns, code, kind, life, ends, patients, kept, done)
     frame = pl.DataFrame({"unit": unit, "time": time, "code": code, "value": value})
     frame = frame if kept.all() else frame.filter(pl.Series(kept))
     return frame.sort("unit", "time", "code", "value")
@@ -157,7 +161,8 @@ def _living(
     columns: dict[str, Shaped[np.ndarray, " events"]],
     code: Int[np.ndarray, " events"],
     kind: Kind | None,
-    ends: Sequence[int],
+    life: Life,
+    ends: tuple[int, int],
     patients: int,
     kept: Bool[np.ndarray, " events"],
     done: Merged,
@@ -179,7 +184,9 @@ def _living(
         pick.at(limit, unit[mark], day[mark])
         known = limit[unit] != start
         wrong = timed & kept & inside & known & ((day < limit[unit]) if pick is np.minimum else (day > limit[unit]))
-        if wrong.any():
+        if reason == AFTER_DEATH and not life.after_death:
+            done.counts["events on a day after the patient's death, kept"] += int(wrong.sum())
+        elif wrong.any():
             inside &= ~wrong
             listed = np.sort(line[wrong])
             done.broken.append(

@@ -98,10 +98,14 @@ class EventOptions(Strict):
         False, description="dates were shifted to hide who a patient is: times in the future are no mistake"
     )
     birth: str = Field("MEDS_BIRTH", description="code of a patient's birth; events on an earlier day are broken")
-    death: str = Field("MEDS_DEATH", description="code of a patient's death; events on a later day are broken")
+    death: str = Field("MEDS_DEATH", description="code of a patient's death")
+    after_death: Literal["keep", "broken"] = Field(
+        "keep",
+        description="events on a day after the patient's death: keep and count them (results and bills arrive late), or take them for broken lines",
+    )
 
 
-AFTERWARDS = ("broken", "units", "codes", "conversions", "birth", "death")
+AFTERWARDS = ("broken", "units", "codes", "conversions", "birth", "death", "after_death")
 """Options that nothing which was already read depends on: a stopped or refused ingest goes on with other ones."""
 
 

@@ -22,7 +22,7 @@ from medloom.cohort.times import Kind
 from medloom.errors import DataError
 from medloom.ingest.clean import Rules
 from medloom.ingest.code_units import Plan, plan, read_code_table
-from medloom.ingest.merge import DAY_TICKS, Merged, all_pairs, all_patients, merge
+from medloom.ingest.merge import DAY_TICKS, Life, Merged, all_pairs, all_patients, merge
 from medloom.ingest.runs import FILE_BITS, RUN_ROWS, Run, groups, kind_of_run, open_run, write_run
 from medloom.ingest.source import AFTERWARDS, Block, EventOptions, Ingested, OpenedEvents
 from medloom.ingest.times import kind_of, look_like_dates
@@ -58,19 +58,20 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
         reading = _read(source, options, work)
         _list_broken(to, source, reading.runs)
         _refuse_mixed_zones(reading, options)
+        if not any(run.events for run in reading.runs):
+            _refuse(_broken_words(reading.broken, reading, to, options) or [_nothing(to, source)])
         pairs, places = all_pairs(reading.runs)
         decided = plan(pairs, table)
         _refuse(_broken_words(reading.broken, reading, to, options) + _unit_words(decided, options))
         patients = all_patients(reading.runs)
         packer = Packer(to)
-        merged = merge(reading.runs, patients, places, decided, reading.kind, (options.birth, options.death), packer)
+        life = Life(options.birth, options.death, options.after_death == "broken")
+        merged = merge(reading.runs, patients, places, decided, reading.kind, life, packer)
         late = _list_more(to, source, merged)
         _refuse(_broken_words(late, None, to, options))
         broken = reading.broken + late
-        if not len(merged.per_patient) or not merged.per_patient.any():
-            raise DataError(
-                f"no event is left of {source.files[0]}{' and others' if len(source.files) > 1 else ''}; {to / LISTED} lists what was left out"
-            )
+        if not merged.per_patient.any():
+            raise DataError(_nothing(to, source))
         if not broken:
             (to / LISTED).unlink(missing_ok=True)
         kept = merged.per_patient > 0
@@ -185,6 +186,11 @@ def _refuse(problems: Sequence[str]) -> None:
         raise DataError("\n".join(problems))
 
 
+def _nothing(to: Path, source: OpenedEvents) -> str:
+    what = source.files[0] if len(source.files) == 1 else f"{source.files[0]} and {len(source.files) - 1} other files"
+    return f"no event is left of {what}; {to / LISTED} lists what was left out"
+
+
 def _broken_words(broken: Counter[str], reading: Reading | None, to: Path, options: EventOptions) -> list[str]:
     if not broken or options.broken == "skip":
         return []
@@ -277,7 +283,7 @@ def _provenance(
         "impossible": impossible,
         "converted": list(decided.converted),
         "apart": list(decided.problems),
-        "counts": dict(sorted(reading.counts.items())),
+        "counts": dict(sorted((reading.counts + merged.counts).items())),
         "identity": identity,
     }
 

@@ -11,10 +11,13 @@ import polars as pl
 
 from medloom import find
 from medloom.cohort.table import canonical
-from medloom.errors import DataError, some
+from medloom.errors import DataError
 from medloom.ingest.lines import LINE, columns_of, form_of, read_lines
 from medloom.ingest.mapping import _HOLE, EventPart, Mapping, TablePart, holes
 from medloom.ingest.source import Block
+
+KEY = "\x01key"
+"""The column by which things are looked up, named as no column of a table is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,9 @@ def _faults(file: Path, columns: set[str]) -> list[str]:
 
 def blocks(opened: Opened) -> Iterator[Block]:
     """All events of all tables, a block of lines at a time and each of its events in turn."""
+    held: dict[str, pl.DataFrame] = {}
     for table, places in opened.tables:
-        held = {name: _lookup(opened, name, table) for name in table.lookup}
+        held |= {name: _lookup(opened, name) for name in table.lookup if name not in held}
         for place in places:
             file = opened.files[place]
             names = _own_names(file, table.columns())
@@ -112,11 +116,11 @@ def _own_names(file: Path, columns: set[str]) -> dict[str, str]:
     return {column: own[column.lower()] for column in sorted(columns)}
 
 
-def _lookup(opened: Opened, name: str, table: TablePart) -> pl.DataFrame:
-    """The columns of a lookup that a table asks for, by key. Raises DataError where a key stands there twice."""
+def _lookup(opened: Opened, name: str) -> pl.DataFrame:
+    """The columns of a lookup that any table asks for, by key. Raises DataError where a key stands there twice."""
     part = opened.mapping.lookups[name]
-    wanted = sorted({column for one, column in table.looked_up() if one == name})
-    parts = []
+    wanted = sorted({column for table, _ in opened.tables for one, column in table.looked_up() if one == name})
+    parts = [pl.DataFrame(schema=dict.fromkeys([KEY, *(f"{name}.{column}" for column in wanted)], pl.String))]
     for file in opened.lookups[name]:
         names = _own_names(file, {part.key, *wanted})
         for lines in read_lines(file, list(names.values())):
@@ -124,19 +128,12 @@ def _lookup(opened: Opened, name: str, table: TablePart) -> pl.DataFrame:
                 raise DataError(
                     f"{file}: line {lines.broken['line'][0]} cannot be read; others look things up in this table"
                 )
-            parts.append(lines.frame.select(canonical(lines.frame[names[c]]).alias(c) for c in names))
-    frame = pl.concat(parts) if parts else pl.DataFrame(schema=dict.fromkeys([part.key, *wanted], pl.String))
-    if frame[part.key].drop_nulls().is_duplicated().any():
+            columns = {f"{name}.{column}": canonical(lines.frame[names[column]]) for column in wanted}
+            parts.append(pl.DataFrame({KEY: canonical(lines.frame[names[part.key]]), **columns}))
+    frame = pl.concat(parts)
+    if frame[KEY].drop_nulls().is_duplicated().any():
         raise DataError(f"{part.table}: column {part.key!r} has a value twice; others look things up by it")
-    return (
-        frame.rename(
-            {column: f"{name}.{column}" for column in wanted} | ({} if part.key in wanted else {part.key: "\x01key"})
-        )
-        if part.key not in wanted
-        else frame.with_columns(pl.col(part.key).alias("\x01key")).rename(
-            {column: f"{name}.{column}" for column in wanted}
-        )
-    )
+    return frame
 
 
 def _joined(frame: pl.DataFrame, table: TablePart, held: Named[str, pl.DataFrame]) -> pl.DataFrame:
@@ -145,8 +142,8 @@ def _joined(frame: pl.DataFrame, table: TablePart, held: Named[str, pl.DataFrame
     cleared = [pl.when(~text[c].is_in(list(words))).then(text[c]).alias(c) for c, words in table.empty.items()]
     frame = frame.with_columns(cleared) if cleared else frame
     for name, column in table.lookup.items():
-        key = frame.with_columns(canonical(frame[column]).alias("\x01key"))
-        frame = key.join(held[name], on="\x01key", how="left", maintain_order="left").drop("\x01key")
+        key = frame.with_columns(canonical(frame[column]).alias(KEY))
+        frame = key.join(held[name], on=KEY, how="left", maintain_order="left").drop(KEY)
     return frame
 
 
@@ -200,7 +197,8 @@ def _filled(frame: pl.DataFrame, templates: Sequence[str]) -> pl.Series:
         # Odd pieces are columns; one that is empty makes the whole empty.
         parts = [pl.lit(text[piece]) if place % 2 else pl.lit(piece) for place, piece in enumerate(pieces) if piece]
         made.append(pl.concat_str(parts, ignore_nulls=False))
-    return frame.select(pl.coalesce(made).alias("made"))["made"] if len(frame) else pl.Series("made", [], pl.String)
+    # Beside the lines, so that a code without columns stands at each of them.
+    return frame.select(LINE).with_columns(pl.coalesce(made).cast(pl.String).alias("made"))["made"]
 
 
 def _time(frame: pl.DataFrame, templates: Sequence[str]) -> pl.Series:
@@ -228,8 +226,3 @@ def facts(opened: Opened) -> dict[str, object]:
     if opened.unread:
         found["tables_not_read"] = sorted(opened.unread)
     return found
-
-
-def summary(opened: Opened) -> str:
-    """A few words on what is read of it."""
-    return some([table.table for table, _ in opened.tables])

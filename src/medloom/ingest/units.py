@@ -24,7 +24,7 @@ _COUNTS = {"10*3/uL": 1e9, "10*6/uL": 1e12, "10*9/L": 1e9, "10*12/L": 1e12, "/uL
 
 
 def _concentrations() -> dict[str, Unit]:
-    found = {}
+    found: dict[str, Unit] = {}
     for volume, size in _VOLUME.items():
         found |= {f"{mass}/{volume}": Unit("mass a volume", weight / size) for mass, weight in _MASS.items()}
         found |= {f"{moles}/{volume}": Unit("moles a volume", many / size) for moles, many in _MOLES.items()}
