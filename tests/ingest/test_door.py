@@ -23,7 +23,9 @@ def medloom(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_says_what_it_did_and_exits_with_2_where_it_does_not(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("patient,time,code,value\nann,2020-01-02,hr,80\nbob,soon,hr,70\nann,2020-01-01,hr,900\n")
+    (tmp_path / "a.csv").write_text(
+        "patient,time,code,value\nann,2020-01-02,hr,80\nbob,soon,hr,70\nann,2020-01-01,hr,900\n"
+    )
     (tmp_path / "codes.csv").write_text("code,high\nhr,350\n")
     done = medloom(tmp_path, "ingest", "a.csv", "--to", "s", "codes=codes.csv")
     assert done.returncode == 2 and "1 lines cannot be read: 1 not a time" in done.stderr
@@ -41,7 +43,9 @@ def test_the_command_says_what_it_did_and_exits_with_2_where_it_does_not(tmp_pat
     ]
     assert (tmp_path / "s" / "broken.csv").read_text() == "file,line,reason\na.csv,3,not a time\n"
     done = medloom(tmp_path, "ingest", "a.csv", "--to", "t", "brokn=skip", "zone=Mars")
-    assert done.returncode == 2 and "did you mean 'broken'" in done.stderr and "no time zone of that name" in done.stderr
+    assert (
+        done.returncode == 2 and "did you mean 'broken'" in done.stderr and "no time zone of that name" in done.stderr
+    )
 
 
 def test_every_kind_of_source_is_complete() -> None:
@@ -80,6 +84,10 @@ def test_options_are_words_with_an_equals_sign() -> None:
         "missing": ["NA", "?"],
         "zone": "UTC",
     }
-    for words, why in ((["time"], "expected key=value"), (["a=1", "a=2"], "stands twice"), (["=1"], "expected key=value")):
+    for words, why in (
+        (["time"], "expected key=value"),
+        (["a=1", "a=2"], "stands twice"),
+        (["=1"], "expected key=value"),
+    ):
         with pytest.raises(StudyError, match=why):
             parse_options(words)

@@ -90,6 +90,23 @@ def test_times_of_single_slices_do_not_part_a_volume(tmp_path: Path) -> None:
     assert [(one.apart, len(one.planes)) for one in made] == [(f"TemporalPositionIdentifier {n}", 4) for n in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("slice_by_slice", [False, True])
+def test_passes_without_any_time_are_told_by_their_numbers(tmp_path: Path, slice_by_slice: bool) -> None:
+    for point in range(3):
+        for place in range(4):
+            number = 3 * place + point if slice_by_slice else 4 * point + place
+            where = {
+                "ImagePositionPatient": [0, 0, place],
+                "ImageOrientationPatient": list(AXIAL),
+                "PixelSpacing": [1, 1],
+            }
+            save(image(VOLUME[place] + point, "s", number, InstanceNumber=number, **where), tmp_path / f"{number}")
+    made = found(tmp_path)
+    assert [one.apart for one in made] == [f"pass {n} by InstanceNumber" for n in (1, 2, 3)]
+    files = [Path(plane.path).name for plane in made[1].planes]
+    assert files == (["1", "4", "7", "10"] if slice_by_slice else ["4", "5", "6", "7"])
+
+
 def test_images_that_nothing_tells_apart_are_refused(tmp_path: Path) -> None:
     series(tmp_path / "a", VOLUME, name="a", SeriesInstanceUID=uid("both"))
     series(tmp_path / "b", VOLUME + 1, name="b", SeriesInstanceUID=uid("both"))

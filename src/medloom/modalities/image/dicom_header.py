@@ -246,7 +246,7 @@ def _groups(part: Any) -> Iterator[Any]:
 
 def _told(where: Sequence[Any]) -> dict[str, str]:
     tells = {}
-    for name in TELLING:
+    for name in (*TELLING, "InstanceNumber"):
         asked = ("EffectiveEchoTime", name) if name == "EchoTime" else (name,)
         found = next((one.get(key) for one in where for key in asked if one.get(key) not in (None, "")), None)
         if found is not None:

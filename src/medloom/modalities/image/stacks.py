@@ -169,7 +169,29 @@ def _split(group: list[Pair], names: Sequence[str]) -> Iterator[tuple[list[Pair]
                 for part, told in _split(parts[value], names[number + 1 :]):
                     yield part, ", ".join(word for word in (f"{name} {value or 'none'}", told) if word)
             return
-    yield group, ""
+    yield from _by_number(group, most) if most > 1 else [(group, "")]
+
+
+def _by_number(group: list[Pair], most: int) -> Iterator[tuple[list[Pair], str]]:
+    """Passes over the same places one after the other, or all times of each place in turn, by their numbers.
+
+    Dynamic series of old archives tell nothing else. Only where every pass is complete: anything less stays together.
+    """
+    numbers = [pair[1].tells.get("InstanceNumber", "") for pair in group]
+    places = _places(group)
+    count = len(set(places.tolist()))
+    if len(group) != most * count or len(set(numbers)) != len(group) or not all(one.isdigit() for one in numbers):
+        yield group, ""
+        return
+    order = np.argsort(np.array([int(one) for one in numbers]))
+    passes = order.reshape(most, count)
+    if not all(len(set(places[one].tolist())) == count for one in passes):
+        passes = order.reshape(count, most).T
+        if not all(len(set(places[one].tolist())) == 1 for one in passes.T):
+            yield group, ""
+            return
+    for number, members in enumerate(passes, start=1):
+        yield [group[place] for place in sorted(members.tolist())], f"pass {number} by InstanceNumber"
 
 
 def _sortable(value: str) -> tuple[float, str]:
