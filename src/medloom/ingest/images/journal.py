@@ -12,7 +12,7 @@ from typing import Any
 from medloom.modalities.image.decoding import Pool
 from medloom.modalities.image.dicom_header import Header, Plane
 from medloom.modalities.image.scan import Refused
-from medloom.modalities.image.worker import plane_of
+from medloom.modalities.image.worker import part_of
 
 SYNC_EVERY = 500
 
@@ -98,5 +98,5 @@ def _known(journal: Journal) -> int:
 
 
 def _header(told: dict[str, Any]) -> Header:
-    planes: tuple[Plane, ...] = tuple(plane_of(Plane, one) for one in told["planes"])
+    planes: tuple[Plane, ...] = tuple(part_of(Plane, one) for one in told["planes"])
     return Header(**{**told, "planes": planes})

@@ -182,11 +182,11 @@ def _planes(data: Any, path: str, rows: int, columns: int, frames: int, samples:
     if "MOSAIC" in image_type and frames == 1:
         from medloom.modalities.image.mosaic import tiles
 
-        for place, (corner, position, orientation, shape) in enumerate(tiles(data, rows, columns)):
+        for place, (corner, first, turned, shape) in enumerate(tiles(data, rows, columns)):
             spacing = _pair(data, "PixelSpacing")
             thick = _number(data, "SliceThickness")
             tells = _told([data])
-            yield Plane(path, 0, f"{uid}.{place + 1}", position, orientation, spacing, thick, *shape, samples, image_type, tells, corner)  # fmt: skip
+            yield Plane(path, 0, f"{uid}.{place + 1}", first, turned, spacing, thick, *shape, samples, image_type, tells, corner)  # fmt: skip
         return
     shared = _first(data, "SharedFunctionalGroupsSequence")
     each = list(data.get("PerFrameFunctionalGroupsSequence") or [])

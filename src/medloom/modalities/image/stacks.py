@@ -95,7 +95,7 @@ def _alike(pairs: Sequence[Pair]) -> Iterator[tuple[list[Pair], str]]:
     spacings = _near([plane.spacing_mm for _, plane in pairs], SAME_DIRECTION)
     groups: dict[tuple[object, ...], list[Pair]] = defaultdict(list)
     for (header, plane), direction, spacing in zip(pairs, directions, spacings, strict=True):
-        key = (
+        key: tuple[object, ...] = (
             header.frame_of_reference,
             plane.image_type,
             (plane.rows, plane.columns, plane.samples),

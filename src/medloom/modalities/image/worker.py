@@ -38,7 +38,7 @@ def answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray | Non
             from medloom.modalities.image.dicom_header import Plane
             from medloom.modalities.image.dicom_pixels import digest_of
 
-            plane = plane_of(Plane, request["plane"])
+            plane = part_of(Plane, request["plane"])
             return {"digest": digest_of(Path(plane.path), plane)}, None
         return _scan(request)
     except Refused as error:
@@ -61,8 +61,7 @@ def _scan(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
     from medloom.modalities.image.files import read_scan
     from medloom.modalities.image.scan import Wish
 
-    given = request["wish"]
-    wish = Wish(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    wish = part_of(Wish, request["wish"])
     if "stack" in request:
         from medloom.modalities.image.dicom import read_stack
         from medloom.modalities.image.dicom_header import Header, Plane
@@ -70,7 +69,7 @@ def _scan(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
         from medloom.modalities.image.stacks import stacks
 
         found = request["stack"]
-        planes = tuple(plane_of(Plane, one) for one in found["planes"])
+        planes = tuple(part_of(Plane, one) for one in found["planes"])
         header = Header(**{**found["header"], "planes": planes})
         scan = as_wished(read_stack(stacks([header], lambda plane: f"{plane.uid}/{plane.frame}")[0], wish), wish)
     else:
@@ -90,8 +89,8 @@ def _scan(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
     return told, values
 
 
-def plane_of(kind: Any, told: Mapping[str, Any]) -> Any:
-    """A `Plane` from JSON, whose tuples came as lists."""
+def part_of(kind: Any, told: Mapping[str, Any]) -> Any:
+    """A `Plane` or a `Wish` from JSON, whose tuples came as lists."""
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()})
 
 
@@ -101,7 +100,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         told, values = answer(json.loads(line))
         answers.write(json.dumps(told).encode() + b"\n")
         if values is not None and values.size:
-            answers.write(memoryview(values).cast("B"))
+            answers.write(values.reshape(-1).view(np.uint8).data)
         answers.flush()
 
 
