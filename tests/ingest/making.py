@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,11 @@ import numpy as np
 
 from medloom.cohort.event_store import open_store, times
 from medloom.ingest.door import ingest
+
+
+def day(year: int, month: int, number: int) -> float:
+    """The last moment of a day, in seconds: where an event stands of which no more than the day is known."""
+    return datetime(year, month, number, 23, 59, 59, 999_999, tzinfo=UTC).timestamp()
 
 
 def made(source: Path, to: Path, kind: str | None = None, **options: Any) -> list[tuple[Any, ...]]:

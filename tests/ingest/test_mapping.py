@@ -7,7 +7,7 @@ import pytest
 from medloom.errors import DataError, StudyError
 from medloom.ingest.door import ingest
 from medloom.ingest.mapping import read_mapping
-from tests.ingest.making import made
+from tests.ingest.making import day, made
 
 GOOD = """
 name = "ward"
@@ -43,7 +43,7 @@ def files(folder: Path) -> Path:
 def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "ward.toml").write_text(GOOD)
     found = made(files(tmp_path / "in"), tmp_path / "s", "tables", mapping=str(tmp_path / "ward.toml"))
-    assert found == [("ann", 1580688000.0, "chart:x", 5.0), ("bob", 1588550400.0, "chart:other", 6.0)]
+    assert found == [("ann", day(2020, 2, 3), "chart:x", 5.0), ("bob", day(2020, 5, 4), "chart:other", 6.0)]
 
 
 def test_a_line_whose_key_is_not_found_has_no_patient(tmp_path: Path) -> None:
@@ -96,3 +96,14 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, old: str, new: str
 def test_no_such_mapping_names_the_nearest() -> None:
     with pytest.raises(StudyError, match="did you mean 'mimic-iv'"):
         read_mapping("mimic-4")
+
+
+def test_the_mapping_of_the_how_to_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "ingest-events.md").read_text(encoding="utf-8")
+    block = page[page.index("```toml") + 8 :].partition("```")[0]
+    (tmp_path / "ward.toml").write_text(block)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "stays.csv").write_text("stay_id,patient_id\n1,ann\n")
+    (tmp_path / "in" / "charts.csv").write_text("stay_id,item,charted,result,unit\n1,weight,01.02.2020 08:30,70,kg\n")
+    found = made(tmp_path / "in", tmp_path / "s", "tables", mapping=str(tmp_path / "ward.toml"))
+    assert found == [("ann", 1580545800.0, "chart:weight", 70.0)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from medloom.cohort.event_store import open_store
 from medloom.errors import DataError
 from medloom.ingest.door import ingest
 from medloom.ingest.mapping import read_mapping, shipped
-from tests.ingest.making import made
+from tests.ingest.making import day, made
 from tests.ingest.official import TABLES, write
 
 NONE = float("-inf")
@@ -45,7 +44,7 @@ def test_omop(tmp_path: Path) -> None:
         ("7", "device/pump", None), ("7", "LOINC/8480-6", 120.0), ("7", "LOINC/600-7=Positive", None), ("7", "observation/smoker=yes", None),
         ("7", "VISIT_END/Visit/IP", None), ("7", "MEDS_DEATH", None), ("7", "OBSERVATION_PERIOD_END", None), ("8", "gender=x", None),
     }  # fmt: skip
-    assert found[0][1] == NONE and found[1][1] == datetime(1950, 2, 3, tzinfo=UTC).timestamp()
+    assert found[0][1] == NONE and found[1][1] == day(1950, 2, 3)
     provenance = open_store(tmp_path / "s").provenance()
     assert provenance["mapping"] == "omop" and provenance["tried_on_real_data"] is False
     assert provenance["tables_not_read"] == ["location"]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 import polars as pl
 import pytest
@@ -13,6 +13,9 @@ MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2199, 12, 31)).map(
     lambda t: t.replace(microsecond=t.microsecond // 1000 * 1000)
 )
 OFFSETS = st.integers(-12 * 4, 12 * 4).map(lambda quarter: timezone(timedelta(minutes=15 * quarter)))
+
+
+LAST = time(23, 59, 59, 999_999)
 
 
 def micro(moment: datetime) -> int:
@@ -30,7 +33,7 @@ def test_every_way_of_writing_a_moment_is_that_moment(moments) -> None:
 @given(moments=st.lists(st.tuples(MOMENTS, st.sampled_from(["T", " "]), st.booleans()), min_size=1, max_size=20))
 def test_times_without_a_zone_and_days(moments) -> None:
     written = [str(moment.date()) if day else moment.isoformat(sep=sep) for moment, sep, day in moments]
-    meant = [datetime.combine(moment.date(), datetime.min.time()) if day else moment for moment, _, day in moments]
+    meant = [datetime.combine(moment.date(), LAST) if day else moment for moment, _, day in moments]
     ticks = read_ticks(pl.Series(written), "date", None, None)
     assert ticks.time.to_list() == [micro(moment.replace(tzinfo=UTC)) for moment in meant]
     assert ticks.days == sum(day for *_, day in moments) and ticks.zoned == 0
@@ -44,17 +47,17 @@ def test_no_text_is_read_as_a_time_without_being_one(text: str) -> None:
         assert any(letter.isdigit() for letter in text)
     elif text.strip():
         assert ticks.reason[0] in (UNREADABLE, NO_DAY)
-    assert ticks.time[1] == micro(datetime(2020, 1, 1, tzinfo=UTC))
+    assert ticks.time[1] == micro(datetime.combine(date(2020, 1, 1), LAST, UTC))
 
 
 @pytest.mark.parametrize(
     ("values", "form", "expected"),
     [
-        (pl.Series([date(2020, 1, 2), None]), None, [datetime(2020, 1, 2), None]),
+        (pl.Series([date(2020, 1, 2), None]), None, [datetime.combine(date(2020, 1, 2), LAST), None]),
         (pl.Series([datetime(2020, 1, 2, 3)]), None, [datetime(2020, 1, 2, 3)]),
         (pl.Series(["31/12/2020 08:15"]), "%d/%m/%Y %H:%M", [datetime(2020, 12, 31, 8, 15)]),
-        (pl.Series([20201231, None]), "%Y%m%d", [datetime(2020, 12, 31), None]),
-        (pl.Series(["1950-2-3"]), None, [datetime(1950, 2, 3)]),
+        (pl.Series([20201231, None]), "%Y%m%d", [datetime.combine(date(2020, 12, 31), LAST), None]),
+        (pl.Series(["1950-2-3"]), None, [datetime.combine(date(1950, 2, 3), LAST)]),
     ],
 )
 def test_dates_of_any_storage(values, form, expected) -> None:
@@ -82,3 +85,8 @@ def test_what_times_are() -> None:
         "number", "date", "number", "date", None, None,
     ]  # fmt: skip
     assert look_like_dates(pl.Series([20200131, 19991231])) and not look_like_dates(pl.Series([20200131, 5]))
+
+
+def test_a_day_of_a_zone_ends_there() -> None:
+    found = read_ticks(pl.Series(["2020-07-01"]), "date", None, "Europe/Berlin")
+    assert found.time[0] == micro(datetime(2020, 7, 1, 21, 59, 59, 999_999, tzinfo=UTC))

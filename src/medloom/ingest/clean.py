@@ -10,6 +10,7 @@ import polars as pl
 from medloom.cohort.event_store import TIMELESS
 from medloom.cohort.table import canonical
 from medloom.cohort.times import Kind
+from medloom.errors import DataError
 from medloom.ingest.source import Block
 from medloom.ingest.times import NO_TIME, read_ticks
 
@@ -44,6 +45,7 @@ class Events:
 def clean(block: Block, rules: Rules) -> Events:
     """The events of a block, and its broken lines with one reason each."""
     raw = block.frame
+    _refuse_storage(raw)
     patient, code = canonical(raw["patient"]), canonical(raw["code"])
     ticks = read_ticks(raw["time"], rules.kind, block.time_format or rules.time_format, rules.zone)
     value, words = _values(raw)
@@ -85,6 +87,16 @@ def clean(block: Block, rules: Rules) -> Events:
     return Events(
         good.select("line", "patient", "time", "code", "unit", "value"), bad, {n: c for n, c in counts.items() if c}
     )
+
+
+def _refuse_storage(raw: pl.DataFrame) -> None:
+    """Columns of a Parquet or Arrow file that hold what no event has."""
+    for name, dtype in raw.schema.items():
+        nested = dtype.is_nested() or dtype in (pl.Binary, pl.Object)
+        time = dtype in (pl.Duration, pl.Time) or (dtype.is_temporal() and name != "time")
+        if nested or time:
+            expected = "dates, date-times, numbers or text" if name == "time" else "text or numbers"
+            raise DataError(f"the column of {name} holds {dtype}; expected {expected}: convert it, or leave it out")
 
 
 def _values(raw: pl.DataFrame) -> tuple[pl.Series, pl.Series]:

@@ -13,9 +13,6 @@ from medloom.errors import DataError, StudyError
 from medloom.ingest.source import Ingested
 from medloom.mistakes import problems
 
-KEPT_FOR = ("tables",)
-"""Kinds that are never guessed by themselves: a mapping is named, or one of those shipped is recognised."""
-
 
 def ingest(
     source: Path | str, to: Path | str, kind: str | None = None, options: Mapping[str, Any] | None = None

@@ -18,12 +18,13 @@ from medloom.mistakes import problems
 from medloom.parts import Name, Strict
 
 SHIPPED = Path(__file__).parent / "mappings"
-_HOLE = re.compile(r"\{([^{}]*)\}")
+HOLE = re.compile(r"\{([^{}]*)\}")
+"""A column in a template."""
 
 
 def holes(template: str) -> list[str]:
     """The columns that a template names: `icd{version}:{code}` has version and code."""
-    return _HOLE.findall(template)
+    return HOLE.findall(template)
 
 
 class EventPart(Strict):

@@ -51,7 +51,7 @@ def all_patients(runs: Sequence[Run]) -> pl.Series:
     """Every patient of the runs, sorted."""
     known = pl.Series("patient", [], pl.String)
     for run in runs:
-        known = pl.concat([known, run.patients()]).unique()
+        known = pl.concat([known, run.patients()["patient"]]).unique()
     return known.sort()
 
 
@@ -97,40 +97,44 @@ def _blocks(
 ) -> Iterator[tuple[int, int, dict[str, Shaped[np.ndarray, " events"]]]]:
     """(first patient, the one after the last, columns) of so many patients as have about `MERGE_ROWS` events."""
     known = pl.Enum(patients)
-    units = [run.patients().cast(known).to_physical().cast(pl.Int32).to_numpy() for run in runs]
+    held = []
     total = np.zeros(len(patients), np.int64)
-    for run, unit in zip(runs, units, strict=True):
-        total[unit] += np.bincount(run.packed.arrays["patient"], minlength=len(unit))
-        run.packed.release()
+    for run in runs:
+        own = run.patients()
+        unit = own["patient"].cast(known).to_physical().cast(pl.Int32).to_numpy()
+        total[unit] += own["events"].to_numpy()
+        held.append((unit, np.concatenate([[0], np.cumsum(own["events"].to_numpy())]).astype(np.int32)))
     until = np.cumsum(total)
     first = 0
     while first < len(patients):
         before = int(until[first - 1]) if first else 0
         stop = max(first + 1, int(np.searchsorted(until, before + MERGE_ROWS, "right")))
-        parts = [_slice(run, unit, pair, first, stop) for run, unit, pair in zip(runs, units, pairs, strict=True)]
-        held = [part for part in parts if part is not None]
-        yield first, stop, {name: np.concatenate([part[name] for part in held]) for name in held[0]}
+        stretches = [_stretch(run, *own, pair, first, stop) for run, own, pair in zip(runs, held, pairs, strict=True)]
+        found = [one for one in stretches if one is not None]
+        yield first, stop, {name: np.concatenate([one[name] for one in found]) for name in found[0]}
         first = stop
 
 
-def _slice(
-    run: Run, units: Int[np.ndarray, " local"], pairs: Int[np.ndarray, " pairs"], first: int, stop: int
+def _stretch(
+    run: Run,
+    units: Int[np.ndarray, " local"],
+    starts: Int[np.ndarray, " bounds"],
+    pairs: Int[np.ndarray, " pairs"],
+    first: int,
+    stop: int,
 ) -> dict[str, Shaped[np.ndarray, " events"]] | None:
     """What a run holds of some patients: it is sorted by patient, so that this is one stretch of it."""
-    local = np.searchsorted(units, [first, stop])
-    arrays = run.packed.arrays
-    begin, end = np.searchsorted(arrays["patient"], local.astype(np.int32))
+    low, high = np.searchsorted(units, [first, stop])
+    begin, end = int(starts[low]), int(starts[high])
     if begin == end:
         return None
-    found = {
-        "unit": units[arrays["patient"][begin:end]] - np.int32(first),
-        "pair": pairs[arrays["pair"][begin:end]],
-        "time": np.array(arrays["time"][begin:end]),
-        "value": np.array(arrays["value"][begin:end]),
-        "line": np.array(arrays["line"][begin:end]),
+    return {
+        "unit": np.repeat(units[low:high] - np.int32(first), np.diff(starts[low : high + 1])),
+        "pair": pairs[run.stretch("pair", begin, end)],
+        "time": run.stretch("time", begin, end),
+        "value": run.stretch("value", begin, end),
+        "line": run.stretch("line", begin, end),
     }
-    run.packed.release()
-    return found
 
 
 def _settled(
@@ -144,8 +148,9 @@ def _settled(
     """The events of a block of patients in their final codes and units, sorted, without those that are left out."""
     pair, unit, time = columns["pair"], columns["unit"], columns["time"]
     code = plan.code[pair]
-    # Adding 0 makes −0 the same bytes as 0.
-    value = (columns["value"] * plan.factor[pair] + plan.offset[pair] + 0.0).astype(np.float32)
+    # What float32 cannot hold becomes infinite, and is counted as impossible below. Adding 0 makes −0 the same bytes as 0.
+    with np.errstate(over="ignore"):
+        value = (columns["value"] * plan.factor[pair] + plan.offset[pair] + 0.0).astype(np.float32)
     impossible = (value < plan.low[code]) | (value > plan.high[code]) | np.isinf(value)
     done.impossible += np.bincount(code[impossible], minlength=len(done.impossible))
     kept = ~impossible

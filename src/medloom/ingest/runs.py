@@ -6,45 +6,53 @@ carry the number of their file in front (`FILE_BITS`).
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from medloom.cohort.event_store import TIMELESS
 from medloom.cohort.times import Kind
 from medloom.ingest.clean import BROKEN, Events, Rules, clean
 from medloom.ingest.source import Block
-from medloom.packed import Packed, Packer, open_packed
+from medloom.packed import Packer
 
 RUN_ROWS = 2_000_000
 """Lines of a run: what is held in memory while a source is read."""
 FILE_BITS = 40
 """Line l of file f is f · 2⁴⁰ + l."""
+COLUMNS = {"pair": np.int32, "time": np.int64, "value": np.float64, "line": np.int64}
+"""The arrays of a run."""
 NO_VALUE = "\x00"
 """Stands for the unit of events without a value, which need none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A finished run. Arrays `patient` and `pair` (places in the two tables), `time`, `value` and `line`."""
+    """A finished run: `pair` (the place in the table of pairs), `time`, `value` and `line` of each event, by patient."""
 
     folder: Path
-    packed: Packed
+    meta: Mapping[str, Any]
 
     @property
     def events(self) -> int:
         """How many events it holds."""
-        return int(self.packed.meta["events"])
+        return int(self.meta["events"])
 
-    def patients(self) -> pl.Series:
-        """Its patients, sorted."""
-        return pl.read_parquet(self.folder / "patients.parquet")["patient"]
+    def patients(self) -> pl.DataFrame:
+        """Its patients, sorted, with how many events each has."""
+        return pl.read_parquet(self.folder / "patients.parquet")
+
+    def stretch(self, name: str, begin: int, end: int) -> Shaped[np.ndarray, " events"]:
+        """Some events of an array. Read, not mapped: mapped pages of all runs together would be the memory of the source."""
+        dtype = np.dtype(COLUMNS[name])
+        return np.fromfile(self.folder / f"{name}.bin", dtype, end - begin, offset=begin * dtype.itemsize)
 
     def pairs(self) -> pl.DataFrame:
         """Its pairs of code and unit, with how many events have each."""
@@ -57,7 +65,8 @@ class Run:
 
 def open_run(folder: Path) -> Run | None:
     """The run of a folder; None where it was not finished."""
-    return Run(folder, open_packed(folder)) if (folder / "meta.json").is_file() else None
+    described = folder / "meta.json"
+    return Run(folder, json.loads(described.read_text(encoding="utf-8"))["meta"]) if described.is_file() else None
 
 
 def groups(blocks: Iterable[Block], rows: int) -> Iterator[list[Block]]:
@@ -87,14 +96,14 @@ def write_run(folder: Path, blocks: Sequence[Block], rules: Rules) -> Run:
     order = _order(patient)
     packer = Packer(folder)
     for name, values in (
-        ("patient", patient),
         ("pair", pair),
         ("time", events["time"].to_numpy()),
         ("value", events["value"].fill_null(float("nan")).to_numpy()),
         ("line", events["line"].to_numpy()),
     ):
         packer.add(name, values if order is None else values[order])
-    patients.alias("patient").to_frame().write_parquet(folder / "patients.parquet")
+    count = np.bincount(patient, minlength=len(patients)).astype(np.int32)
+    pl.DataFrame({"patient": patients, "events": count}).write_parquet(folder / "patients.parquet")
     pairs.write_parquet(folder / "pairs.parquet")
     pl.concat([part.broken.cast(BROKEN) for part in parts]).write_parquet(folder / "broken.parquet")  # type: ignore[arg-type]
     timed = bool((events["time"] != TIMELESS).any())
@@ -104,12 +113,13 @@ def write_run(folder: Path, blocks: Sequence[Block], rules: Rules) -> Run:
         "kind": rules.kind,
         "timed": timed,
     }
-    return Run(folder, packer.finish(meta))
+    packer.finish(meta)
+    return Run(folder, meta)
 
 
 def kind_of_run(run: Run) -> Kind | None:
     """Whether the run's times are dates or numbers; None where it has none."""
-    return run.packed.meta["kind"]
+    return run.meta["kind"]
 
 
 def _numbered(events: Events, file: int) -> Events:

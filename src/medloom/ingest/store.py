@@ -144,9 +144,9 @@ def _read(source: OpenedEvents, options: EventOptions, work: Path) -> Reading:
     counts: Counter[str] = Counter()
     broken: Counter[str] = Counter()
     for run in runs:
-        counts.update(run.packed.meta["counts"])
+        counts.update(run.meta["counts"])
         broken.update(dict(run.broken().group_by("reason").len().rows()))
-    timed = next((kind_of_run(run) for run in runs if run.packed.meta["timed"]), None)
+    timed = next((kind_of_run(run) for run in runs if run.meta["timed"]), None)
     return Reading(tuple(runs), timed, counts, broken)
 
 

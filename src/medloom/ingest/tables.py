@@ -13,7 +13,7 @@ from medloom import find
 from medloom.cohort.table import canonical
 from medloom.errors import DataError
 from medloom.ingest.lines import LINE, columns_of, form_of, read_lines
-from medloom.ingest.mapping import _HOLE, EventPart, Mapping, TablePart, holes
+from medloom.ingest.mapping import HOLE, EventPart, Mapping, TablePart, holes
 from medloom.ingest.source import Block
 
 KEY = "\x01key"
@@ -193,7 +193,7 @@ def _filled(frame: pl.DataFrame, templates: Sequence[str]) -> pl.Series:
     text = {name: canonical(frame[name]) for template in templates for name in holes(template)}
     made = []
     for template in templates:
-        pieces = _HOLE.split(template)
+        pieces = HOLE.split(template)
         # Odd pieces are columns; one that is empty makes the whole empty.
         parts = [pl.lit(text[piece]) if place % 2 else pl.lit(piece) for place, piece in enumerate(pieces) if piece]
         made.append(pl.concat_str(parts, ignore_nulls=False))

@@ -72,7 +72,8 @@ def read_ticks(values: pl.Series, kind: Kind | None, form: str | None, zone: str
         text = values.cast(pl.Int64, strict=False).cast(pl.String)
         return _texts(text, form, zone)
     if values.dtype == pl.Date:
-        return Ticks(_micro(values), _reasons(len(values)), days=len(values) - values.null_count())
+        time, twice = _days(values, zone)
+        return Ticks(time, twice, days=len(values) - values.null_count())
     given = len(values) - values.null_count()
     if getattr(values.dtype, "time_zone", None) is not None:
         return Ticks(_micro(values), _reasons(len(values)), zoned=given)
@@ -136,7 +137,8 @@ def _fill(
         return _or(found, _micro(parsed)), reason
     if not any(part in form for part in ("%H", "%I", "%T", "%R", "%s")):
         counts["days"] += number
-        return _or(found, _micro(parsed)), reason
+        time, twice = _days(parsed, zone)
+        return _or(found, time), _or(reason, twice)
     if zone is None:
         counts["local"] += number
         return _or(found, _micro(parsed)), reason
@@ -149,6 +151,13 @@ def _parsed(text: pl.Series, form: str) -> pl.Series:
     if not any(part in form for part in ("%H", "%I", "%T", "%R", "%s")):
         return text.str.to_date(form, strict=False)
     return text.str.to_datetime(form, strict=False, time_unit="us")
+
+
+def _days(values: pl.Series, zone: str | None) -> tuple[pl.Series, pl.Series]:
+    """The last tick of each day, and why there is none: what is known to the day alone may have been at its end."""
+    last = values.cast(pl.Datetime("us")).dt.offset_by("86399999999us")
+    placed = last if zone is None else _placed(last, zone)
+    return _micro(placed), _where(placed.is_null() & values.is_not_null(), TWICE)
 
 
 def _placed(values: pl.Series, zone: str) -> pl.Series:

@@ -68,9 +68,23 @@ RESOURCES: list[dict[str, Any]] = [
     {"resourceType": "Immunization", **SUBJECT},
 ]  # fmt: skip
 CODES = [
-    "gender=female", "MEDS_BIRTH", "ENCOUNTER/IMP", "ICD10CM/I50.9", "LOINC/2524-7", "LOINC/8462-4", "LOINC/8480-6",
-    "LOINC/6690-2=<0.5", "LOINC/600-7=SNOMED/112283007", "RxNorm/860975", "metformin", "SNOMED/232717009", "CPT4/99213",
-    "ICD10CM/E11", "hcpcs/J1", "ENCOUNTER_END/IMP", "MEDS_DEATH",
+    "gender=female",
+    "MEDS_BIRTH",
+    "ENCOUNTER/IMP",
+    "ICD10CM/I50.9",
+    "LOINC/2524-7",
+    "LOINC/8462-4",
+    "LOINC/8480-6",
+    "LOINC/6690-2=<0.5",
+    "LOINC/600-7=SNOMED/112283007",
+    "RxNorm/860975",
+    "metformin",
+    "SNOMED/232717009",
+    "CPT4/99213",
+    "ENCOUNTER_END/IMP",
+    "ICD10CM/E11",
+    "hcpcs/J1",
+    "MEDS_DEATH",
 ]  # fmt: skip
 
 
@@ -141,6 +155,15 @@ def test_a_bundle_that_ends_early_is_told(tmp_path: Path) -> None:
     (tmp_path / "b.json.gz").write_bytes(packed[:-40])
     with pytest.raises(DataError, match="ends early"):
         ingest(tmp_path / "b.json.gz", tmp_path / "s", "fhir")
+
+
+@pytest.mark.parametrize(
+    "text", ['{"resourceType": "Bundle", "entry": 5}', '{"resourceType": "Bundle", "entry": [null, 5]}', "[]", "7"]
+)
+def test_json_of_a_strange_form_is_listed(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match="no FHIR resource"):
+        ingest(tmp_path / "a.json", tmp_path / "s", "fhir")
 
 
 def test_a_death_without_a_time_is_counted_and_left_out(tmp_path: Path) -> None:

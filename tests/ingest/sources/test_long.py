@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 
 from medloom.errors import DataError
 from medloom.ingest.door import ingest
-from tests.ingest.making import made
+from tests.ingest.making import day, made
 
 LINES = [("b", "2020-01-02", "hr", "80"), ("a", "2020-01-01", "hr", "NA")]
 
@@ -29,8 +30,8 @@ def test_every_form_of_a_table_gives_the_same(tmp_path: Path, form: str) -> None
         text = csv("\t" if form == "tsv" else ",").encode()
         path.write_bytes(gzip.compress(text) if form.endswith("gz") else text)
     assert made(path, tmp_path / "s", missing=("NA",)) == [
-        ("a", 1577836800.0, "hr", None),
-        ("b", 1577923200.0, "hr", 80.0),
+        ("a", 1577836800.0 if form == "arrow" else day(2020, 1, 1), "hr", None),
+        ("b", 1577923200.0 if form == "arrow" else day(2020, 1, 2), "hr", 80.0),
     ]
 
 
@@ -72,3 +73,23 @@ def test_truncated_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(octets[:-20])
     with pytest.raises(DataError, match=r"a\.parquet"):
         ingest(tmp_path / "a.parquet", tmp_path / "s", "long")
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"time": [timedelta(1)]}, "the column of time holds Duration"),
+        ({"patient": [["a"]]}, "the column of patient holds List"),
+        ({"value": [date(2020, 1, 1)]}, "the column of value holds Date"),
+        ({"code": [b"x"]}, "the column of code holds Binary"),
+    ],
+)
+def test_columns_of_a_storage_that_no_event_has_are_told(tmp_path: Path, columns: dict[str, list], why: str) -> None:
+    pl.DataFrame({"patient": ["a"], "time": [1], "code": ["x"], **columns}).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=why):
+        ingest(tmp_path / "a.parquet", tmp_path / "s")
+
+
+def test_values_that_float32_cannot_hold_are_impossible(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("patient,time,code,value\na,1,x,1e39\na,1,x,2\n")
+    assert made(tmp_path / "a.csv", tmp_path / "s") == [("a", 1.0, "x", 2.0)]

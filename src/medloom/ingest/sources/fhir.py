@@ -223,7 +223,7 @@ def _entries(resource: Any) -> Iterator[tuple[int, Any]]:
         return
     entries = resource.get("entry") or ()
     fault = version_fault(resource)
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(entries if isinstance(entries, list) else [None], 1):
         inner = entry.get("resource") if isinstance(entry, dict) else None
         yield number, fault if fault is not None else inner
 
