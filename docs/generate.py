@@ -58,7 +58,7 @@ INGEST = """\
 
 `medloom ingest SOURCE --to store/ [key=value …]` reads a source into a store. What kind of source it is, is seen from
 what lies there, or said with `--as`. Any other key is an error that names the nearest one.
-[Ingest events](../how-to/ingest-events.md) goes through it.
+[Ingest events](../how-to/ingest-events.md) and [From a folder of DICOM](../how-to/from-a-folder-of-dicom.md) go through it.
 """
 LANGUAGE = """\
 ## The language of mappings

@@ -289,6 +289,31 @@ def image_segment_3d(folder: Path) -> Study:
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
 
 
+def image_dicom_resampled(folder: Path) -> Study:
+    """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
+    import nibabel
+
+    from tests.modalities.dicom_files import series
+
+    frame = _pictures(folder, 20, (12, 10, 9))
+    names = []
+    for row, name in enumerate(frame["image"].to_list()):
+        image = nibabel.load(folder / name)
+        voxels = np.asarray(image.dataobj).astype(np.int16).transpose(2, 1, 0)
+        series(
+            folder / f"series{row}", voxels, name=str(row), origin=(0, 0, 0), orientation=(-1, 0, 0, 0, -1, 0),
+            spacing=(1.0, 1.0), step=(0, 0, 2.0),
+        )  # fmt: skip
+        names.append(f"series{row}")
+    frame.with_columns(pl.Series("image", names)).write_csv(folder / "cohort.csv")
+    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200]}
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    return _study(folder, {"scan": scan}, targets, train={**SMALL, "batch": 4})
+
+
 def _records(folder: Path, rows: int, seed: int) -> list[str]:
     """NumPy records of two leads of 8 to 12 seconds at 50 Hz; in every other one, the first lead beats faster."""
     random = np.random.default_rng(seed)
@@ -499,6 +524,7 @@ _MADE = (
     events_bins,
     image_segment_2d,
     image_segment_3d,
+    image_dicom_resampled,
     signal_windows,
     signal_and_table,
     regress_numbers,

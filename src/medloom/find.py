@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 EXTRAS = {
     "nibabel": "image",
     "PIL": "image",
+    "SimpleITK": "image",
+    "pydicom": "image",
     "fastexcel": "excel",
     "pyreadstat": "formats",
     "connectorx": "database",

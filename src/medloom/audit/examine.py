@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from medloom.audit import encoded, oversampling, proxies, scaled, strength, times, twins
+from medloom.audit import copies, encoded, oversampling, proxies, scaled, strength, times, twins
 from medloom.audit.evidence import gather
 from medloom.audit.finding import Audit, Finding
 from medloom.audit.sample import sampled
@@ -31,6 +31,7 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
             *strength.findings(evidence, told),
             *strength.pairs(evidence),
             *twins.findings(evidence),
+            *copies.findings(evidence),
             *oversampling.findings(evidence),
             *encoded.findings(evidence),
             *scaled.findings(evidence),
