@@ -22,8 +22,8 @@ from torch import Tensor
 
 from medloom import find, fitted
 from medloom.answers import Answers
-from medloom.cohort import history, joins
-from medloom.cohort.files import as_frame, read_blocks
+from medloom.cohort import history, joins, panel
+from medloom.cohort.files import as_frame, read_blocks, read_table
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import BundleError, DataError, StudyError, some
 from medloom.evaluation.drift import Known
@@ -86,7 +86,7 @@ class Bundle:
         `tables` are frames for inputs that have a table of their own; relative paths begin at `folder`.
         """
         named = {name: as_frame(table) for name, table in (tables or {}).items()}
-        frame, text = as_frame(data), text_columns(self.study)
+        frame, text = panel.with_panel(self.study.cohort, as_frame(data)), text_columns(self.study)
         earlier = history.read_earlier(self.study.cohort, Path(folder), tables or {}, text, needed=False)
         frame = history.with_history(self.study.cohort, frame, earlier, new=False)
         named |= joins.read_tables(self.study.cohort, Path(folder), named, text_columns(self.study), needed=False)
@@ -115,8 +115,12 @@ class Bundle:
     ) -> Iterator[tuple[pl.DataFrame, Mapping[str, pl.DataFrame], Path, int]]:
         """Blocks of a file with its history, the tables it is joined with, the folder of paths, and its first row."""
         part = self.study.cohort
-        ids = {name for name in (part.row, part.patient, part.site) if name}
+        ids = {name for name in (part.row, part.patient, part.site, part.panel and part.panel.series) if name}
         text = frozenset(ids | text_columns(self.study))
+        if part.panel is not None:
+            # Rows of a panel look back over lines of the whole file.
+            yield panel.with_panel(part, read_table(path, text)), {}, folder or path.parent, 1
+            return
         tables = joins.read_tables(part, folder or path.parent, {}, text, needed=False)
         earlier = history.read_earlier(part, folder or path.parent, {}, text, needed=False)
         past = history.of_file(part, path, text, earlier)
@@ -203,7 +207,7 @@ class Bundle:
     def _cohort_part(self, frame: pl.DataFrame) -> CohortPart:
         """The study's cohort, less what new rows need not carry: a site, an id, a patient where no input looks it up."""
         part, have = self.study.cohort, set(frame.columns)
-        update: dict[str, Any] = {"site": None}
+        update: dict[str, Any] = {"site": None, "answered": None}
         if part.row not in have:
             update["row"] = None
         looked_up = any(find.modality(options.modality).needs_patient for options in self.study.inputs.values())

@@ -123,6 +123,82 @@ class HistoryPart(Strict):
         return self
 
 
+class PanelPart(Strict):
+    """Rows for forecasting, made of a long table of one or more series: one row a series and forecast date.
+
+    A row sees what was known before its forecast date. A table of this section has one line a series and time (and,
+    with as_of, one more whenever a value was revised).
+    """
+
+    series: str = Field(description="column with the series that a line belongs to: a place, a ward, a patient")
+    time: str = Field(description="column with the time of the value: a date, or a number")
+    value: str = Field(description="column with the value; empty where it is not known, or not yet")
+    as_of: str | None = Field(
+        None, description="column with the date on which the line was published; rows see only what was published before"
+    )
+    timely_before_vintages: bool = Field(
+        False,
+        description="declares that values older than the first as_of were known in time, as that first version has them",
+    )
+    step: float = Field(7.0, gt=0, description="time between values: days where time is a date, else in its unit")
+    horizons: int = Field(
+        4, ge=1, le=200, description="values to forecast: ahead_1 is that of the forecast date itself, the first unseen"
+    )
+    start: str | None = Field(None, description="first forecast date (YYYY-MM-DD, or a number)")
+    end: str | None = Field(None, description="last forecast date")
+    lags: int = Field(8, ge=2, le=1000, description="newest values that a row sees, as changes from the last one")
+    means: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = Field(
+        (4,), description="windows, in values, whose mean a row sees, relative to the last value"
+    )
+    season: int | None = Field(
+        None, ge=2, le=1000, description="values in a season, such as 52 weeks: rows see the same time one season before"
+    )
+    calendar: bool = Field(True, description="sine and cosine of the day of the year, where time is a date")
+    across: bool = Field(False, description="level and changes of all series together, as known at the same date")
+    transform: Literal["none", "log1p", "sqrt", "fourth_root"] = Field(
+        "log1p", description="scale on which columns of the value are made; all but none are for values of 0 and above"
+    )
+    per: str | None = Field(
+        None, description="column with the size of the series' population: the scale is then that of rates per 100,000"
+    )
+    static: tuple[str, ...] = Field((), description="columns that say something lasting of the series")
+    covariates: tuple[str, ...] = Field((), description="columns of numbers that are seen as known before the date")
+    covariate_lags: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        (1, 2, 4), description="which of their values are seen, counted back from the forecast date"
+    )
+    covariate_means: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = Field(
+        (), description="windows, in values, whose mean is seen"
+    )
+    known_ahead: tuple[str, ...] = Field(
+        (), description="columns of numbers known ahead (weather forecasts, holidays), seen at every horizon"
+    )
+    cluster: int = Field(
+        1, ge=1, le=1000, description="forecast dates, one after the other, that stay together when rows are split and resampled"
+    )
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Names of the columns with the values to forecast."""
+        return tuple(f"ahead_{h}" for h in range(1, self.horizons + 1))
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """Columns that are made for tasks and proofs and never read as input."""
+        seasons = tuple(f"last_season_{h}" for h in range(1, self.horizons + 1)) if self.season else ()
+        kept = (self.series, *([self.per] if self.per and self.per not in self.static else []))
+        return (*self.answers, "last", *seasons, "newest", "answered", "day_of_year", *kept)
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        named = (self.series, self.time, self.value, self.as_of, *self.static, *self.covariates, *self.known_ahead)
+        twice = sorted({one for one in named if one is not None and named.count(one) > 1})
+        if twice and twice != [self.series]:
+            raise PydanticCustomError("panel", "{why}", {"why": f"column {twice[0]!r} stands in two places"})
+        if self.timely_before_vintages and self.as_of is None:
+            raise PydanticCustomError("panel", "timely_before_vintages goes with as_of")
+        return self
+
+
 class CohortPart(Strict):
     """Who: the table of rows, and which columns say what of them."""
 
@@ -147,6 +223,14 @@ class CohortPart(Strict):
         description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
+    answered: str | None = Field(
+        None,
+        description="column with the time at which a row's answers are known; in a split by time, rows teach only if that is before the first row that judges",
+    )
+    panel: PanelPart | None = Field(
+        None,
+        description="makes the rows of a forecast from a long table of series; names row, patient (the cluster of forecast dates), at (the forecast date) and answered where they are left out",
+    )
     join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
     history: HistoryPart | None = Field(None, description="columns made of the same patient's earlier rows")
     include: tuple[CriterionPart, ...] = Field(
@@ -155,6 +239,14 @@ class CohortPart(Strict):
     exclude: tuple[CriterionPart, ...] = Field(
         (), description="criteria that a row must not meet, in order, after those of include"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _made_by_the_panel(cls, given: Any) -> Any:
+        """The names of columns that a panel makes, where the study leaves them out."""
+        if not isinstance(given, dict) or given.get("panel") is None or given.get("independent_rows"):
+            return given
+        return {"row": "forecast", "patient": "dates", "at": "date", "answered": "answered", **given}
 
     @model_validator(mode="after")
     def _patient_or_independent(self) -> Self:
@@ -177,6 +269,14 @@ class CohortPart(Strict):
             raise PydanticCustomError(
                 "join", "history reads earlier rows of the same patient: give cohort.at and cohort.patient"
             )
+        if self.panel is not None and (self.history is not None or self.join):
+            raise PydanticCustomError("join", "panel makes all columns from its long table: take join and history out")
+        if self.panel is not None and (self.independent_rows or self.row is None or self.at is None):
+            raise PydanticCustomError("join", "panel makes row, patient and at: give them names, or leave them out")
+        if self.panel is not None and self.answered != "answered":
+            raise PydanticCustomError("join", "panel makes the column answered: leave the key out")
+        if self.answered is not None and self.at is None:
+            raise PydanticCustomError("join", "answered is compared with the index time: give cohort.at")
         timed = [name for name, one in self.join.items() if one.before is not None]
         if timed and self.at is None:
             raise PydanticCustomError(
@@ -231,7 +331,11 @@ class SplitPart(Strict):
     calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
     stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
     folds: int = Field(
-        1, ge=1, le=100, description="above 1: cross-validation, every patient (or site) judges in one of the folds"
+        1,
+        ge=1,
+        le=100,
+        description="above 1: cross-validation, every patient (or site) judges in one of the folds; by time: the latest "
+        "share (test) judges in so many periods, each taught by what came before it",
     )
     repeats: int = Field(1, ge=1, le=100, description="how often the cross-validation is done, each time drawn anew")
     final: Literal["refit", "none"] | None = Field(
@@ -248,11 +352,11 @@ class SplitPart(Strict):
             raise PydanticCustomError("split", 'split.test_sites goes with by = "site" and without folds')
         if self.folds == 1 and (self.repeats > 1 or self.final is not None):
             raise PydanticCustomError("split", "split.repeats and split.final go with folds above 1, such as folds = 5")
-        if self.folds > 1 and self.by in ("time", "column"):
-            raise PydanticCustomError(
-                "split", 'folds go with by = "patient" or by = "site": there is one latest part, and one column'
-            )
-        judging = 1 / self.folds if self.folds > 1 else self.test
+        if self.folds > 1 and self.by == "column":
+            raise PydanticCustomError("split", "folds do not go with by = \"column\": there is one column")
+        if self.repeats > 1 and self.by == "time":
+            raise PydanticCustomError("split", 'repeats do not go with by = "time": there is one order')
+        judging = 1 / self.folds if self.folds > 1 and self.by != "time" else self.test
         if judging + self.valid + self.calibrate >= 0.95:
             raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
         if self.by in ("time", "site") and self.test == 0 and not self.test_sites:
@@ -268,6 +372,8 @@ class SplitPart(Strict):
         """How rows are held out, in a few words."""
         if self.by == "column":
             return f"as column {self.column!r} says"
+        if self.folds > 1 and self.by == "time":
+            return f"the latest {self.test:.0%} judge in {self.folds} periods, each taught by what came before it"
         if self.folds > 1:
             return f"cross-validation in {self.folds} folds by {self.by}"
         return f"{self.test:.0%} judge, by {self.by}" if self.judges else "nobody judges"

@@ -59,7 +59,7 @@ def apart(
                 once = len(batch) == len(part)
                 answers[name][NETWORK] = raw[name] if once else _average(raw[name], batch.rows.numpy(), part)
         _ask_simple(team, feed, part, answers)
-        for name in feed.groups:
+        for name in {**feed.groups, **feed.bases}:
             beside = feed.beside(name, part)
             answers[name] = {member: {**said, **beside} for member, said in answers[name].items()}  # type: ignore[dict-item]
         yield part, answers, truths
