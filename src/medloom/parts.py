@@ -134,7 +134,8 @@ class PanelPart(Strict):
     time: str = Field(description="column with the time of the value: a date, or a number")
     value: str = Field(description="column with the value; empty where it is not known, or not yet")
     as_of: str | None = Field(
-        None, description="column with the date on which the line was published; rows see only what was published before"
+        None,
+        description="column with the date on which the line was published; rows see only what was published before",
     )
     timely_before_vintages: bool = Field(
         False,
@@ -151,7 +152,10 @@ class PanelPart(Strict):
         (4,), description="windows, in values, whose mean a row sees, relative to the last value"
     )
     season: int | None = Field(
-        None, ge=2, le=1000, description="values in a season, such as 52 weeks: rows see the same time one season before"
+        None,
+        ge=2,
+        le=1000,
+        description="values in a season, such as 52 weeks: rows see the same time one season before",
     )
     calendar: bool = Field(True, description="sine and cosine of the day of the year, where time is a date")
     across: bool = Field(False, description="level and changes of all series together, as known at the same date")
@@ -173,7 +177,10 @@ class PanelPart(Strict):
         (), description="columns of numbers known ahead (weather forecasts, holidays), seen at every horizon"
     )
     cluster: int = Field(
-        1, ge=1, le=1000, description="forecast dates, one after the other, that stay together when rows are split and resampled"
+        1,
+        ge=1,
+        le=1000,
+        description="forecast dates, one after the other, that stay together when rows are split and resampled",
     )
 
     @property
@@ -353,7 +360,7 @@ class SplitPart(Strict):
         if self.folds == 1 and (self.repeats > 1 or self.final is not None):
             raise PydanticCustomError("split", "split.repeats and split.final go with folds above 1, such as folds = 5")
         if self.folds > 1 and self.by == "column":
-            raise PydanticCustomError("split", "folds do not go with by = \"column\": there is one column")
+            raise PydanticCustomError("split", 'folds do not go with by = "column": there is one column')
         if self.repeats > 1 and self.by == "time":
             raise PydanticCustomError("split", 'repeats do not go with by = "time": there is one order')
         judging = 1 / self.folds if self.folds > 1 and self.by != "time" else self.test

@@ -224,9 +224,7 @@ def _covariates(panel: PanelPart, lines: Lines, asked: Asked) -> tuple[Columns, 
     return made, newest
 
 
-def _answers(
-    panel: PanelPart, lines: Lines, known: Known, asked: Asked
-) -> tuple[Columns, Float[np.ndarray, " rows"]]:
+def _answers(panel: PanelPart, lines: Lines, known: Known, asked: Asked) -> tuple[Columns, Float[np.ndarray, " rows"]]:
     """The values at the horizons as they stand now, null where not yet observed; and when the last of them was known."""
     places = asked.place[:, None] + np.arange(panel.horizons)
     value, when = known.newest(asked.series, places)
@@ -273,7 +271,9 @@ def _calendar(panel: PanelPart, lines: Lines, asked: Asked) -> Columns:
         return {}
     days = _moments(lines, asked.date).dt.ordinal_day().to_numpy().astype(np.float64) - 1
     turn = 2 * np.pi * days / YEAR_DAYS
-    waves = {f"year_{name}_{k}": wave(k * turn) for k in (1, 2) for name, wave in (("sine", np.sin), ("cosine", np.cos))}
+    waves = {
+        f"year_{name}_{k}": wave(k * turn) for k in (1, 2) for name, wave in (("sine", np.sin), ("cosine", np.cos))
+    }
     return {"day_of_year": days, **waves}
 
 

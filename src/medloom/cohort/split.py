@@ -161,7 +161,9 @@ def _period(
     left_out = {"later rows of patients that teach, not older than the first row that judges": np.flatnonzero(late)}
     if cohort.answered is not None:
         open_ = (index < 3) & ~late & (cohort.answered >= begins)
-        left_out["rows whose answers were not yet known when the first row that judges was asked"] = np.flatnonzero(open_)
+        left_out["rows whose answers were not yet known when the first row that judges was asked"] = np.flatnonzero(
+            open_
+        )
         late |= open_
     if part.folds > 1:
         left_out["rows after the period that judges"] = np.flatnonzero(index > 3)
