@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
     ("errors", "cards"),
     ("find", "expression"),
-    ("mistakes",),
+    ("mistakes", "strict"),
+    ("panel_part",),
     ("parts",),
     ("study",),
     ("study_text",),

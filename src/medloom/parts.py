@@ -6,42 +6,25 @@ Modalities and tasks add their own keys to `InputPart` and `TargetPart`. Nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom import expression
+from medloom.panel_part import PanelPart
+from medloom.strict import Name as Name
+from medloom.strict import Strict as Strict
+from medloom.strict import readable
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Strict(BaseModel):
-    """Base of every section: frozen, and unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-def _readable(read: Callable[[str], object]) -> Any:
-    """A validator that reads an expression and keeps its text."""
-
-    def validate(text: str) -> str:
-        try:
-            read(text)
-        except expression.ExpressionError as error:
-            raise PydanticCustomError("expression", "{why}", {"why": str(error)}) from error
-        return text
-
-    return AfterValidator(validate)
 
 
 class CriterionPart(Strict):
     """Who is in the study, or out of it."""
 
     name: str = Field(min_length=1, max_length=200, description="what the criterion is called in the cohort flow")
-    where: Annotated[str, _readable(expression.condition)] = Field(
+    where: Annotated[str, readable(expression.condition)] = Field(
         description="condition on the row's columns: comparisons, in [..], is null, and, or, not, parentheses"
     )
 
@@ -54,7 +37,7 @@ class JoinPart(Strict):
     kind: Literal["one", "many"] = Field(
         "one", description="one: each key stands once in this table; many: several rows, summarised by aggregate"
     )
-    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+    aggregate: dict[str, Annotated[str, readable(expression.summary)]] = Field(
         {},
         description='for many: new column = "max(crp)", "count()", "last(hb) by date"; also min, mean, sum, first',
     )
@@ -89,7 +72,7 @@ class JoinPart(Strict):
 class HistoryPart(Strict):
     """Columns made of a patient's earlier rows: those with an index time before the row's own."""
 
-    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+    aggregate: dict[str, Annotated[str, readable(expression.summary)]] = Field(
         min_length=1,
         description='new column = "count()", "last(lactate)", "mean(died)", "since()" (time from the newest earlier row); also first, max, min, sum; first and last go by the index time',
     )
@@ -120,89 +103,6 @@ class HistoryPart(Strict):
             raise PydanticCustomError(
                 "join", "{why}", {"why": f"no summary reads {unread[0]!r}, of which a time is given"}
             )
-        return self
-
-
-class PanelPart(Strict):
-    """Rows for forecasting, made of a long table of one or more series: one row a series and forecast date.
-
-    A row sees what was known before its forecast date. A table of this section has one line a series and time (and,
-    with as_of, one more whenever a value was revised).
-    """
-
-    series: str = Field(description="column with the series that a line belongs to: a place, a ward, a patient")
-    time: str = Field(description="column with the time of the value: a date, or a number")
-    value: str = Field(description="column with the value; empty where it is not known, or not yet")
-    as_of: str | None = Field(
-        None,
-        description="column with the date on which the line was published; rows see only what was published before",
-    )
-    timely_before_vintages: bool = Field(
-        False,
-        description="declares that values older than the first as_of were known in time, as that first version has them",
-    )
-    step: float = Field(7.0, gt=0, description="time between values: days where time is a date, else in its unit")
-    horizons: int = Field(
-        4, ge=1, le=200, description="values to forecast: ahead_1 is that of the forecast date itself, the first unseen"
-    )
-    start: str | None = Field(None, description="first forecast date (YYYY-MM-DD, or a number)")
-    end: str | None = Field(None, description="last forecast date")
-    lags: int = Field(8, ge=2, le=1000, description="newest values that a row sees, as changes from the last one")
-    means: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = Field(
-        (4,), description="windows, in values, whose mean a row sees, relative to the last value"
-    )
-    season: int | None = Field(
-        None,
-        ge=2,
-        le=1000,
-        description="values in a season, such as 52 weeks: rows see the same time one season before",
-    )
-    calendar: bool = Field(True, description="sine and cosine of the day of the year, where time is a date")
-    across: bool = Field(False, description="level and changes of all series together, as known at the same date")
-    transform: Literal["none", "log1p", "sqrt", "fourth_root"] = Field(
-        "log1p", description="scale on which columns of the value are made; all but none are for values of 0 and above"
-    )
-    per: str | None = Field(
-        None, description="column with the size of the series' population: the scale is then that of rates per 100,000"
-    )
-    static: tuple[str, ...] = Field((), description="columns that say something lasting of the series")
-    covariates: tuple[str, ...] = Field((), description="columns of numbers that are seen as known before the date")
-    covariate_lags: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
-        (1, 2, 4), description="which of their values are seen, counted back from the forecast date"
-    )
-    covariate_means: tuple[Annotated[int, Field(ge=2, le=1000)], ...] = Field(
-        (), description="windows, in values, whose mean is seen"
-    )
-    known_ahead: tuple[str, ...] = Field(
-        (), description="columns of numbers known ahead (weather forecasts, holidays), seen at every horizon"
-    )
-    cluster: int = Field(
-        1,
-        ge=1,
-        le=1000,
-        description="forecast dates, one after the other, that stay together when rows are split and resampled",
-    )
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """Names of the columns with the values to forecast."""
-        return tuple(f"ahead_{h}" for h in range(1, self.horizons + 1))
-
-    @property
-    def aside(self) -> tuple[str, ...]:
-        """Columns that are made for tasks and proofs and never read as input."""
-        seasons = tuple(f"last_season_{h}" for h in range(1, self.horizons + 1)) if self.season else ()
-        kept = (self.series, *([self.per] if self.per and self.per not in self.static else []))
-        return (*self.answers, "last", *seasons, "newest", "answered", "day_of_year", *kept)
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        named = (self.series, self.time, self.value, self.as_of, *self.static, *self.covariates, *self.known_ahead)
-        twice = sorted({one for one in named if one is not None and named.count(one) > 1})
-        if twice and twice != [self.series]:
-            raise PydanticCustomError("panel", "{why}", {"why": f"column {twice[0]!r} stands in two places"})
-        if self.timely_before_vintages and self.as_of is None:
-            raise PydanticCustomError("panel", "timely_before_vintages goes with as_of")
         return self
 
 

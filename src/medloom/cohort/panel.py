@@ -16,7 +16,8 @@ from medloom.cohort.files import canonical
 from medloom.cohort.panel_values import Known, Lines, means_by, read_lines, rows_mean, scaled
 from medloom.cohort.times import read_times
 from medloom.errors import DataError, some
-from medloom.parts import CohortPart, PanelPart
+from medloom.panel_part import PanelPart
+from medloom.parts import CohortPart
 
 YEAR_DAYS = 365.2425
 PER = 100_000.0

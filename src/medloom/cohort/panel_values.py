@@ -13,7 +13,7 @@ from medloom.cohort.files import canonical
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
 from medloom.find import near
-from medloom.parts import PanelPart
+from medloom.panel_part import PanelPart
 
 DAY = 86_400.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from medloom.statistics._rows import divide
 
@@ -59,6 +59,7 @@ def pairs(levels: tuple[float, ...]) -> tuple[tuple[int, int, float], ...]:
     return tuple((k, count - 1 - k, round(levels[count - 1 - k] - levels[k], 9)) for k in range(count // 2))
 
 
-def known_rows(truth: Float[np.ndarray, "rows horizons"]) -> Bool[np.ndarray, " rows"]:
-    """Rows of which any horizon is known."""
-    return np.asarray(~np.isnan(truth).all(axis=1))
+def shown(levels: tuple[float, ...]) -> tuple[tuple[int, int, float], ...]:
+    """Those of `pairs` whose coverage is told: the intervals of 50 and of 95 %, or the widest one."""
+    every = pairs(levels)
+    return tuple(one for one in every if one[2] in (0.5, 0.95)) or every[:1]

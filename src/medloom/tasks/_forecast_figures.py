@@ -15,7 +15,6 @@ MOST_HORIZONS = 12
 
 def metrics(levels: tuple[float, ...], horizons: int) -> Mapping[str, Metric]:
     """The weighted interval score first; relative to the reference, of the median, by horizon, and the coverages."""
-    middle = len(levels) // 2
     found = [
         Metric(
             "wis",
@@ -33,29 +32,21 @@ def metrics(levels: tuple[float, ...], horizons: int) -> Mapping[str, Metric]:
         ),
         Metric(
             "mae",
-            lambda m, w: forecasts.mean_known(np.abs(m["quantile"][..., middle] - m["truth"]), w),
+            lambda m, w: forecasts.mean_known(m["error"], w),
             False,
             "MAE of the median",
             "in the unit of the value",
             "error",
         ),
-        *(_coverage(levels, low, high, meant) for low, high, meant in _shown(levels)),
+        *(_coverage(levels, low, high, meant) for low, high, meant in forecasts.shown(levels)),
         *(_at(h) for h in range(min(horizons, MOST_HORIZONS) if horizons > 1 else 0)),
     ]
     return {metric.name: metric for metric in found}
 
 
-def _shown(levels: tuple[float, ...]) -> list[tuple[int, int, float]]:
-    """The intervals whose coverage is told: those of 50 and of 95 %, or the widest."""
-    every = forecasts.pairs(levels)
-    wanted = [one for one in every if one[2] in (0.5, 0.95)]
-    return wanted or [every[0]]
-
-
 def _coverage(levels: tuple[float, ...], low: int, high: int, meant: float) -> Metric:
     def of(measured: Measured, weight: np.ndarray) -> np.ndarray:
-        held = forecasts.inside(measured["truth"], measured["quantile"], low, high)
-        return forecasts.mean_known(held, weight)
+        return forecasts.mean_known(measured[f"inside_{round(100 * meant)}"], weight)
 
     name = f"coverage_{round(100 * meant)}"
     note = f"share of values between the quantiles {levels[low]:g} and {levels[high]:g}; {meant:g} is meant"

@@ -110,7 +110,7 @@ def _fans(options: ForecastOptions, names: tuple[str, ...], model: Measured) -> 
             continue
         x = (_days(model["time"][rows]) - _days(model["time"])[rows[0]]).tolist()
         quantile, truth = model["quantile"][rows, last], model["truth"][rows, last]
-        bands = [one for one in forecasts.pairs(levels) if one[2] in (0.5, 0.95)] or [forecasts.pairs(levels)[0]]
+        bands = forecasts.shown(levels)
         median = quantile[:, len(levels) // 2].tolist()
         curves = [
             Curve(f"{100 * c:g} % interval", x, median, quantile[:, a].tolist(), quantile[:, b].tolist())

@@ -249,16 +249,24 @@ class Forecast(Task):
         return ForecastPrediction(unscaled(made, self.options.transform) * per[:, None, None], self.options.quantiles)
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
-        """`truth`, `score` and `reference` (that of "as now, with past errors") "rows horizons", and the quantiles."""
-        from medloom.statistics.forecasts import weighted_interval_score
+        """`truth`, `score`, `reference` (that of "as now, with past errors"), `error` of the median and whether intervals
+        held it, all "rows horizons"; `quantile` "rows horizons quantiles"; `series` and `time` of each row.
+        """
+        from medloom.statistics.forecasts import inside, shown, weighted_interval_score
 
         assert isinstance(prediction, ForecastPrediction) and not isinstance(truth, Lifted)
         assert truth.valid is not None
         answer = np.where((truth.valid & truth.present[:, None]).numpy(), truth.value.double().numpy(), np.nan)
         level = np.array(self.options.quantiles)
         reference = self._as_now(truth)
+        held = {
+            f"inside_{round(100 * meant)}": inside(answer, prediction.quantile, low, high)
+            for low, high, meant in shown(self.options.quantiles)
+        }
         return {
+            **held,
             "truth": answer,
+            "error": np.abs(prediction.quantile[..., len(level) // 2] - answer),
             "quantile": prediction.quantile,
             "score": weighted_interval_score(answer, prediction.quantile, level),
             "reference": weighted_interval_score(answer, reference, level),
@@ -300,7 +308,7 @@ class Forecast(Task):
         from medloom.cohort.panel_values import rows_mean
 
         median = measured["quantile"][..., len(self.options.quantiles) // 2]
-        error = rows_mean(np.abs(median - measured["truth"]))
+        error = rows_mean(measured["error"])
         return Replies(median, self.options.columns, "median", error, "mean absolute error over the horizons")
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
