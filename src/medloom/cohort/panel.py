@@ -22,7 +22,6 @@ from medloom.parts import CohortPart
 YEAR_DAYS = 365.2425
 PER = 100_000.0
 """Rates are told for so many."""
-ACROSS_LAGS = 4
 Columns = dict[str, np.ndarray | pl.Series]
 
 
@@ -183,7 +182,7 @@ class _Past:
 
     def _across(self, level: Float[np.ndarray, " rows"]) -> Columns:
         """Mean level and mean change over all series of the same forecast date."""
-        lagged = self._scaled(self.seen[:, : ACROSS_LAGS + 1])
+        lagged = self._scaled(self.seen)
         code = self.asked.place - self.asked.place.min()
         changes = [lagged[:, 0] - lagged[:, k] for k in range(1, lagged.shape[1])]
         means = means_by(code, [level, *changes])
