@@ -178,12 +178,13 @@ def results(table: pl.DataFrame) -> list[Result]:
         f"season 2023-24, {len(truth):,} forecasts of {len(date)} dates, refitted every {REFIT_WEEKS} weeks; by week "
         f"{by_horizon}; intervals resample dates"
     )
-    low, high = np.quantile(apart[1:], [0.025, 0.975])
+    low, high = _ends(apart)
     first = Result(
         id=ID,
         metric="WIS relative to the hub's baseline",
         value=float(ratio["model"][0]),
-        **_ends(ratio["model"]),
+        low=_ends(ratio["model"])[0],
+        high=_ends(ratio["model"])[1],
         higher_is_better=False,
         want=0.80,
         split=split,
@@ -199,9 +200,9 @@ def _ratio(score: Mapping[str, np.ndarray], rows: np.ndarray) -> float:
     return float(score["model"][rows].sum() / score["FluSight-baseline"][rows].sum())
 
 
-def _ends(values: Float[np.ndarray, " resamples"]) -> dict[str, float]:
+def _ends(values: Float[np.ndarray, " resamples"]) -> tuple[float, float]:
     low, high = np.quantile(values[1:], [0.025, 0.975])
-    return {"low": float(low), "high": float(high)}
+    return float(low), float(high)
 
 
 def _coverage(
@@ -215,7 +216,8 @@ def _coverage(
         id=ID,
         metric=f"coverage of {meant:.0%} intervals",
         value=float(share[0]),
-        **_ends(share),
+        low=_ends(share)[0],
+        high=_ends(share)[1],
         higher_is_better=True,
         split=split,
         seeds=(SEED,),

@@ -19,13 +19,17 @@ from medloom.study import read
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-@pytest.fixture(scope="module")
-def make_data() -> Any:
-    spec = importlib.util.spec_from_file_location("make_data", EXAMPLES / "make_data.py")
+def _script(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def make_data() -> Any:
+    return _script("make_data")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,7 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for study in EXAMPLES.glob("*.toml"):
         shutil.copy(study, path)
     make_data.main(path / "data", 0.15)
+    _script("make_outbreak").main(path / "data", 0.15)
     return path
 
 

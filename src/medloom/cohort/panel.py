@@ -65,11 +65,9 @@ def with_panel(part: CohortPart, frame: pl.DataFrame) -> pl.DataFrame:
     per = lasting[panel.per].to_numpy()[asked.series] / PER if panel.per else np.ones(len(asked.series))
     past = _Past(panel, lines, known, asked, per, seen, when)
     made: Columns = {**_names(part, panel, lines, asked), **past.columns(), **_calendar(panel, lines, asked)}
-    for name, column in lasting.items():
-        made[name] = column.gather(asked.series)
     more, newest = _covariates(panel, lines, asked)
-    _no_clash(made, more)
-    made |= more
+    lasts: Columns = {name: of.gather(asked.series) for name, of in lasting.items() if name != panel.series}
+    made = _beside(_beside(made, lasts), more)
     newest = np.fmax(newest, past.newest())
     made["newest"] = _moments(lines, newest)
     answers, answered = _answers(panel, lines, known, asked)
@@ -277,7 +275,8 @@ def _calendar(panel: PanelPart, lines: Lines, asked: Asked) -> Columns:
     return {"day_of_year": days, **waves}
 
 
-def _no_clash(made: Columns, more: Columns) -> None:
-    twice = sorted(set(made) & set(more))
+def _beside(made: Columns, more: Columns) -> Columns:
+    twice = sorted({*made} & {*more} | {"newest", "answered"} & {*more})
     if twice:
         raise DataError(f"cohort.panel makes two columns {some(twice)}; rename the table's own")
+    return {**made, **more}

@@ -133,7 +133,7 @@ class Climatology(Baseline):
         apart = np.abs(day - when)
         near = np.minimum(apart, YEAR_DAYS - apart) <= NEAR_DAYS
         for rows in (near & (series == one), series == one, near):
-            if (~np.isnan(level[rows])).sum(axis=0).min(initial=0) >= FEWEST_NEAR:
+            if (~np.isnan(level[rows])).sum(axis=0).min() >= FEWEST_NEAR:
                 return np.nanquantile(level[rows], self._unit.levels, axis=0).T
         return np.full((level.shape[1], len(self._unit.levels)), np.nan)
 

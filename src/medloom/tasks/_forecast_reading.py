@@ -39,7 +39,9 @@ class Reading:
     def unpacked(cls, values: Float[np.ndarray, "rows numbers"]) -> Reading:
         """The inverse of `packed`."""
         horizons = (values.shape[1] - LEAST) // 2
-        return cls(*values[:, :LEAST].T, values[:, LEAST : LEAST + horizons], values[:, LEAST + horizons :])
+        base, per, day, series, time = values[:, :LEAST].T
+        truth, season = values[:, LEAST : LEAST + horizons], values[:, LEAST + horizons :]
+        return cls(base, per, day, series, time, truth, season)
 
     def change(self, values: Float[np.ndarray, "rows horizons"], transform: str) -> Float[np.ndarray, "rows horizons"]:
         """Values of the horizons as changes from the base."""
