@@ -58,7 +58,8 @@ def study_page() -> str:
         parts += [f"## `[{name}]`\n", first_line(model), "", table(model)]
         for key, field in model.model_fields.items():
             for inner in inner_models(field.annotation):
-                many = f"[[{name}.{key}]]" if typing.get_origin(field.annotation) is tuple else f"[{name}.{key}.<name>]"
+                origin = typing.get_origin(field.annotation)
+                many = {tuple: f"[[{name}.{key}]]", dict: f"[{name}.{key}.<name>]"}.get(origin, f"[{name}.{key}]")
                 parts += [f"### `{many}`\n", first_line(inner), "", table(inner)]
     parts += ["## `[inputs.<name>]`\n", "Any name; `modality` decides which further keys there are.\n"]
     for name in find.modalities():

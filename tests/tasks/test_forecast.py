@@ -15,7 +15,7 @@ from medloom.batch import BASE, Batch, Seen
 from medloom.bundle import load
 from medloom.cohort.table import read_cohort
 from medloom.errors import DataError, StudyError
-from medloom.run import audit, fit
+from medloom.run import audit, evaluate, fit
 from medloom.study import make
 from medloom.task import Block
 from medloom.tasks import _forecast_baselines as simple
@@ -243,3 +243,31 @@ def test_a_bundle_forecasts_from_the_long_table_and_the_audit_is_calm(tmp_path):
     assert b"ward 1" not in whole and b"Forecasts for horizon 2: Series 1" in run.report.read_bytes()
     with pytest.raises(DataError, match="no column 'cases'"):
         bundle.predict(long.drop("cases"))
+    other = evaluate(bundle, long, tmp_path / "other").metrics["targets"]["cases"]
+    assert other["model"]["relative_wis"]["value"] > 0 and set(other["baselines"]) <= {"ridge", "gradient_boosting"}
+
+
+def test_rows_count_by_their_last_value_where_that_is_asked():
+    frame = _frame(50)
+    plain, marks = _task(frame)
+    task, _ = _task(frame, emphasis=0.5)
+    target = plain.target(marks, np.arange(50))
+    made = {"quantiles": torch.zeros(50, 2, 5)}
+    weight = np.sqrt(frame["last"].to_numpy() + 1)
+    expected = plain.loss(made, target, {}).numpy() * weight / weight.mean()
+    np.testing.assert_allclose(task.loss(made, target, {}), expected, rtol=1e-5)
+
+
+def test_names_of_series_are_kept_only_where_that_is_declared_and_rows_are_many():
+    frame = _frame(50).with_columns(
+        place=pl.when(pl.int_range(pl.len()) < 9).then(pl.lit("few")).otherwise(pl.lit("many"))
+    )
+    assert _task(frame, series="place")[0].names == ()
+    task, marks = _task(frame, series="place", name_series=True)
+    assert task.names == ("many",)
+    field = task.target(marks, np.arange(50))
+    drawn = task.decode({"quantiles": torch.randn(50, 2, 5).sort(dim=-1).values, BASE: torch.ones(50, 2)})
+    measured = {**task.measure(drawn, field), "time": np.arange(50.0)}
+    titles = [plot.title for plot in task.plots({"model": measured})]
+    assert any("many" in title for title in titles) and not any("few" in title for title in titles)
+    assert {"Relative WIS by horizon", "Do the quantiles hold?", "Score by forecast date"} <= set(titles)
