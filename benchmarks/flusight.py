@@ -18,7 +18,10 @@ import polars as pl
 from jaxtyping import Float
 
 from benchmarks.result import Result, commit_of
-from medloom.run import fit
+from medloom.bundle import Bundle
+from medloom.judging import train_one
+from medloom.prepare import fitted, folds, packed, read
+from medloom.rundir import RunFolder
 from medloom.statistics.forecasts import inside, weighted_interval_score
 from medloom.study import Study, make
 
@@ -127,16 +130,17 @@ def study(known_by: Any) -> Study:
 
 def walked(table: pl.DataFrame, dates: list[Any], out: Path) -> pl.DataFrame:
     """Forecasts for some dates in a row, by a team taught with what was published before the first of them."""
-    known = table.filter(pl.col("as_of") < dates[0])
-    bundle = fit(study(dates[0]), out, data=known).bundle
-    panel = bundle.study.cohort.panel
+    asked = study(dates[0])
+    resolved, cohort, marks = read(asked, table.filter(pl.col("as_of") < dates[0]))
+    fold = folds(resolved, cohort, marks)[0]
+    prepared = fitted(resolved, cohort, marks, fold, packed(resolved, cohort))
+    trained = train_one(prepared, resolved.train, RunFolder(out).training(), lambda event: None)
+    panel = resolved.cohort.panel
     assert panel is not None
-    asked = panel.model_copy(update={"start": str(dates[0]), "end": str(dates[-1])})
-    cohort = bundle.study.cohort.model_copy(update={"panel": asked})
-    now = type(bundle)(
-        bundle.study.model_copy(update={"cohort": cohort}), bundle.modalities, bundle.tasks, bundle.team, bundle.card
-    )
-    answers = now.predict(table.filter(pl.col("as_of") < dates[-1]))
+    panel = panel.model_copy(update={"start": str(dates[0]), "end": str(dates[-1])})
+    later = resolved.model_copy(update={"cohort": resolved.cohort.model_copy(update={"panel": panel})})
+    bundle = Bundle(later, prepared.feed.modalities, trained.tasks, trained.team, {})
+    answers = bundle.predict(table.filter(pl.col("as_of") < dates[-1]))
     place = pl.col("forecast").str.splitn(" ", 2)
     held = answers.select(
         place.struct[0].alias("location"),
