@@ -19,7 +19,8 @@ from medloom.study import read
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-def _script(name: str) -> Any:
+def loaded(name: str) -> Any:
+    """A generator of the examples, which are no package."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,7 +30,7 @@ def _script(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def make_data() -> Any:
-    return _script("make_data")
+    return loaded("make_data")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,8 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for study in EXAMPLES.glob("*.toml"):
         shutil.copy(study, path)
     make_data.main(path / "data", 0.15)
-    _script("make_outbreak").main(path / "data", 0.15)
+    loaded("make_events").main(path / "data", 0.15)
+    loaded("make_outbreak").main(path / "data", 0.15)
     return path
 
 

@@ -14,9 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
     ("errors", "cards"),
-    ("find", "expression"),
+    ("find", "expression", "window"),
     ("mistakes", "strict"),
-    ("panel_part",),
+    ("event_parts", "panel_part", "subgroup_part"),
     ("parts",),
     ("study",),
     ("study_text",),

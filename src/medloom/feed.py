@@ -18,7 +18,7 @@ from medloom.batch import BASE, GROUP, Batch, Field
 from medloom.cohort.table import Cohort, canonical
 from medloom.draw import Draw, generator
 from medloom.errors import DataError
-from medloom.modality import Marks, Modality, Outcomes, View
+from medloom.modality import Lengths, Marks, Modality, Outcomes, View
 from medloom.packed import Source, open_packed
 from medloom.parts import InputPart
 from medloom.task import Task
@@ -31,7 +31,13 @@ ANSWER_PARTS = 5
 
 
 def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path | None = None) -> Source:
-    """All units that the cohort's rows point at, read once in blocks. A finished `store` is opened, not made again."""
+    """All units that the cohort's rows point at, read once in blocks. A finished `store` is opened, not made again.
+
+    What lies packed in a store of its own is not read at all.
+    """
+    ready = kind.stored(options, cohort)
+    if ready is not None:
+        return kind.point(options, ready.packed, cohort, ready.unit)
     keys = kind.keys(options, cohort)
     present = np.flatnonzero(keys.is_not_null().to_numpy())
     unit = np.zeros(len(cohort), np.int64)
@@ -124,6 +130,15 @@ class Feed:
             views[name] = modality.view(self.sources[name], rows, draw, focus)
         return self._gather(views, rows)
 
+    def lengths(self, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
+        """How long each row is to all inputs together; None where no input says."""
+        found = [m.lengths(self.sources[n], rows) for n, m in self.modalities.items()]
+        told = [one for one in found if one is not None]
+        if not told:
+            return None
+        each = np.stack([one.each for one in told]).sum(axis=0)
+        return Lengths(each, max(one.pool for one in told), min(one.budget for one in told))
+
     def cover(
         self, rows: Int[np.ndarray, " rows"], block: int | None = None
     ) -> Iterator[tuple[np.ndarray, dict[str, View], Batch]]:
@@ -132,7 +147,7 @@ class Feed:
         Where an input is seen in windows, the batch has one entry a window, and the other inputs repeat the row.
         """
         ground = self.windowed
-        step = block or (COVER_BLOCK if ground is None else 1)
+        step = block or (self._at_once(rows) if ground is None else 1)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             views = {}
@@ -144,6 +159,13 @@ class Feed:
                 if name != ground:
                     views[name] = modality.view(self.sources[name], repeated, None)
             yield part, views, self._gather(views, repeated)
+
+    def _at_once(self, rows: Int[np.ndarray, " rows"]) -> int:
+        """Rows predicted at a time: fewer where they are long."""
+        lengths = self.lengths(rows)
+        if lengths is None:
+            return COVER_BLOCK
+        return int(np.clip(lengths.budget // max(1, int(lengths.each.max(initial=0))), 1, COVER_BLOCK))
 
     def targets(self, rows: Int[np.ndarray, " rows"]) -> dict[str, Field]:
         """Row-wise targets of these rows."""
@@ -242,6 +264,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     times = [part.at for part in study.inputs.values()]
     times += cohort.history.known_at.values() if cohort.history else []
     times += [cohort.answered, *(cohort.panel.aside if cohort.panel else ())]
+    answers += cohort.events.answers() if cohort.events else []
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 

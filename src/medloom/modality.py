@@ -81,6 +81,48 @@ class Lifted:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Values that are packed already, with the unit of each row; 0 where there is none."""
+
+    packed: Packed
+    unit: Int[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many positions each row takes, so that rows of like length can share a batch and memory is bounded.
+
+    `pool` batches at a time are drawn at random and then sorted by length (0: none are); at most `budget` positions,
+    with padding, are computed at a time.
+    """
+
+    each: Int[np.ndarray, " rows"]
+    pool: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What rows hold of an input, for the report: how many of `what` each row has, and the share of rows with each part.
+
+    `shares` names parts that enough training patients have, never those of a few.
+    """
+
+    what: str
+    each: Int[np.ndarray, " rows"]
+    shares: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The course of one part of one row: values at ages before the index time, both as measured, oldest first."""
+
+    name: str
+    age: tuple[float, ...]
+    value: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something of a new row that does not fit what the modality was trained on. Never holds a patient's value."""
 
@@ -144,6 +186,11 @@ class Modality(ABC):
         return cohort, []
 
     @classmethod
+    def stored(cls, options: InputPart, cohort: Cohort) -> Stored | None:
+        """Values that lie packed in a store of their own, which then are not read again; None where they do not."""
+        return None
+
+    @classmethod
     @abstractmethod
     def read(cls, options: InputPart, cohort: Cohort) -> Any:
         """A block of units, as this modality's own column type: `cohort` holds one row for each unit.
@@ -188,6 +235,10 @@ class Modality(ABC):
 
         Prediction (`draw=None`): views that together cover all of each row, the views of a row side by side.
         """
+
+    def lengths(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
+        """How long each row is to this input; None where all rows are of one length."""
+        return None
 
     @abstractmethod
     def batch(self, source: Source, view: View) -> Field:
@@ -236,6 +287,14 @@ class Modality(ABC):
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """What of these rows does not fit the fitted state (unseen category, value out of range)."""
         return []
+
+    def held(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Held | None:
+        """What these rows hold before their index times; None where an input has nothing to count."""
+        return None
+
+    def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
+        """The course of one row: a patient's data, for reports whose study asks for it. Nothing without times."""
+        return ()
 
     def describe(self) -> Mapping[str, str]:
         """Fitted facts a reader wants to see (how many columns, codes), as text."""

@@ -43,7 +43,8 @@ class Source:
 
     `unit` 0 is the empty unit: the row has no such input. `start`/`stop` cut a unit's values at the row's index
     time; `newest` is the time of the newest value left, which proves that nothing at or after it is read.
-    `bound` holds what a fitted modality looked up once; before that, what it asked for (see `Outcomes`).
+    `along` holds what else goes with each row, such as its index time; `bound` what a fitted modality looked up once,
+    and before that, what it asked for (see `Outcomes`).
     """
 
     packed: Packed
@@ -53,6 +54,7 @@ class Source:
     stop: Int[np.ndarray, " rows"] | None = None
     newest: Float[np.ndarray, " rows"] | None = None
     bound: Mapping[str, Any] = field(default_factory=dict)
+    along: Mapping[str, Shaped[np.ndarray, "rows ..."]] = field(default_factory=dict)
 
 
 class Packer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -81,6 +81,14 @@ class PanelPart(Strict):
         seasons = tuple(f"last_season_{h}" for h in range(1, self.horizons + 1)) if self.season else ()
         kept = (self.series, *([self.per] if self.per and self.per not in self.static else []))
         return (*self.answers, "last", *seasons, "newest", "answered", "day_of_year", *kept)
+
+    def clash(self, cohort: Any) -> str | None:
+        """What else of the section `cohort` does not go with a panel, in words; None where all does."""
+        if cohort.history is not None or cohort.join or cohort.events is not None:
+            return "panel makes all columns from its long table: take join, history and events out"
+        if cohort.independent_rows or cohort.row is None or cohort.at is None:
+            return "panel makes row, patient and at: give them names, or leave them out"
+        return None if cohort.answered == "answered" else "panel makes the column answered: leave the key out"
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -6,16 +6,19 @@ Modalities and tasks add their own keys to `InputPart` and `TargetPart`. Nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom import expression
+from medloom.event_parts import EventCohortPart
 from medloom.panel_part import PanelPart
 from medloom.strict import Name as Name
 from medloom.strict import Strict as Strict
 from medloom.strict import readable
+from medloom.subgroup_part import SubgroupPart as SubgroupPart
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -130,6 +133,10 @@ class CohortPart(Strict):
         description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
+    events: EventCohortPart | None = Field(
+        None,
+        description="rows made of a store of events, in place of table: index times, criteria, columns and outcomes by codes and windows. row, patient and at name their columns; left out: row, patient, at",
+    )
     answered: str | None = Field(
         None,
         description="column with the time at which a row's answers are known; in a split by time, rows teach only if that is before the first row that judges",
@@ -149,11 +156,25 @@ class CohortPart(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _made_by_the_panel(cls, given: Any) -> Any:
-        """The names of columns that a panel makes, where the study leaves them out."""
-        if not isinstance(given, dict) or given.get("panel") is None or given.get("independent_rows"):
-            return given
-        return {"row": "forecast", "patient": "dates", "at": "date", "answered": "answered", **given}
+    def _named_columns(cls, raw: Any) -> Any:
+        """The columns that a cohort of events, or a panel, brings, where the study does not name them."""
+        if not isinstance(raw, Mapping) or (raw.get("events") is None) == (raw.get("panel") is None):
+            return raw
+        if raw.get("panel") is not None:
+            return {"row": "forecast", "patient": "dates", "at": "date", "answered": "answered", **raw}
+        return {**raw, **{key: key for key in ("row", "patient", "at") if raw.get(key) is None}}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.events is None:
+            return self
+        if self.table or self.query or self.independent_rows:
+            raise PydanticCustomError("part", "events makes the rows: take table, query and independent_rows out")
+        own = [self.row, self.patient, self.at, *self.events.columns, *self.events.answers()]
+        twice = sorted({str(name) for name in own if own.count(name) > 1})
+        if twice:
+            raise PydanticCustomError("part", "{why}", {"why": f"{twice[0]!r} is the name of several columns"})
+        return self
 
     @model_validator(mode="after")
     def _patient_or_independent(self) -> Self:
@@ -176,12 +197,8 @@ class CohortPart(Strict):
             raise PydanticCustomError(
                 "join", "history reads earlier rows of the same patient: give cohort.at and cohort.patient"
             )
-        if self.panel is not None and (self.history is not None or self.join):
-            raise PydanticCustomError("join", "panel makes all columns from its long table: take join and history out")
-        if self.panel is not None and (self.independent_rows or self.row is None or self.at is None):
-            raise PydanticCustomError("join", "panel makes row, patient and at: give them names, or leave them out")
-        if self.panel is not None and self.answered != "answered":
-            raise PydanticCustomError("join", "panel makes the column answered: leave the key out")
+        if self.panel is not None and (wrong := self.panel.clash(self)) is not None:
+            raise PydanticCustomError("join", "{why}", {"why": wrong})
         if self.answered is not None and self.at is None:
             raise PydanticCustomError("join", "answered is compared with the index time: give cohort.at")
         timed = [name for name, one in self.join.items() if one.before is not None]
@@ -389,24 +406,6 @@ class TrainPart(Strict):
         return self
 
 
-class SubgroupPart(Strict):
-    """Bands of a number, such as the age."""
-
-    column: str = Field(description="column of the table that holds the number")
-    cuts: tuple[float, ...] | None = Field(
-        None, min_length=1, max_length=19, description="rising borders of the bands; a value at a border is above it"
-    )
-    quantiles: int | None = Field(None, ge=2, le=20, description="or so many bands with about equal numbers of rows")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.cuts is None) == (self.quantiles is None):
-            raise PydanticCustomError("subgroup", "expected either cuts or quantiles")
-        if self.cuts is not None and any(b <= a for a, b in zip(self.cuts, self.cuts[1:], strict=False)):
-            raise PydanticCustomError("subgroup", "cuts must rise, such as [50, 70]")
-        return self
-
-
 StressKind = Literal[
     "missing_input", "missing_column", "missing_values", "noise", "units", "prevalence", "period", "site"
 ]
@@ -461,6 +460,12 @@ class EvaluatePart(Strict):
         (),
         max_length=20,
         description='what the finished model is put through on the test rows: "missing_column", { kind = "noise", share = 0.5 }, …',
+    )
+    timelines: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="draw the course of so many test rows in the report: it then holds patients' data, and says so",
     )
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"

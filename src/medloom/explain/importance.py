@@ -95,7 +95,8 @@ def correlated(
     from scipy.stats import rankdata
 
     place = {piece: number for number, piece in enumerate(pieces)}
-    columns = [column for column, piece in enumerate(owner) if piece in place and np.nanstd(plain[:, column]) > 0]
+    varied = np.array([len(np.unique(one[~np.isnan(one)])) > 1 for one in plain.T])
+    columns = [column for column, piece in enumerate(owner) if piece in place and varied[column]]
     if len(columns) < 2:
         return []
     filled = np.where(np.isnan(plain[:, columns]), np.nanmedian(plain[:, columns], axis=0), plain[:, columns])

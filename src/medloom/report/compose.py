@@ -370,6 +370,11 @@ def _warnings(story: Story) -> list[str]:
         "judge the same rows as the model."
         for name, one in story.sampled().items()
     ]
+    if study.evaluate.timelines:
+        found.append(
+            "Timelines of patients are drawn (evaluate.timelines): this report holds patients' data; keep it where such "
+            "data may be kept."
+        )
     if story.problems:
         found.append(
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."
