@@ -155,6 +155,8 @@ def default(field: FieldInfo) -> str:
         return "**required**"
     if value is None:
         return "–"
+    if isinstance(value, BaseModel):
+        return "as below"
     return f"`{json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)}`"
 
 

@@ -152,6 +152,18 @@ class Neutral:
     layers: tuple[tuple[nn.Module, str, Tensor], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """How much a trained encoder looked at each raw position of each view: weights that sum to 1, or to 0 where nothing is.
+
+    Neighbouring positions are `step` apart, in `unit`.
+    """
+
+    weight: Float[Tensor, "views positions"]
+    step: float
+    unit: str
+
+
 class Modality(ABC):
     """One kind of input. Abstract or final: subclasses are frozen dataclasses and are not subclassed again."""
 
@@ -282,6 +294,10 @@ class Modality(ABC):
 
     def neutral(self, encoder: nn.Module, field: Field) -> Neutral | None:
         """What the rows of a field are compared with by integrated gradients; None where there is no such row."""
+        return None
+
+    def attention(self, encoder: nn.Module, field: Field) -> Attention | None:
+        """Where along its views the trained encoder of this input looked; None where it weighs no positions."""
         return None
 
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:

@@ -29,8 +29,8 @@ from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
+from medloom.report.sections import attention, coverage, drift, errors, kept, stress, table_one, thresholds
 from medloom.report.sections import audit as audit_section
-from medloom.report.sections import coverage, drift, errors, kept, stress, table_one, thresholds
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
@@ -160,6 +160,7 @@ SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
     coverage.section,
     stress.section,
     drift.section,
+    attention.section,
 )
 """Who tells something in the report, in the order of each chapter."""
 
