@@ -457,6 +457,48 @@ def table_folds(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, targets, split={"folds": 3, "valid": 0.15, "calibrate": 0.15})
 
 
+def _weekly(series: int, weeks: int, seed: int) -> pl.DataFrame:
+    """Weekly counts of wards with a season, a covariate that leads them by two weeks, and gaps."""
+    random = np.random.default_rng(seed)
+    week = np.arange(weeks)
+    warm = 10 + 8 * np.sin(2 * np.pi * week / 26) + random.normal(0, 2, weeks)
+    day = np.datetime64("2020-01-06") + 7 * week
+    parts = []
+    for place in range(series):
+        rate = np.exp(1.5 + 0.3 * place + 0.08 * np.roll(warm, 2))
+        parts.append(
+            pl.DataFrame(
+                {
+                    "ward": [f"ward {place}"] * weeks,
+                    "week": day.astype(str),
+                    "cases": random.poisson(rate),
+                    "warm": warm.round(2),
+                    "holiday": (week % 13 == 0).astype(int),
+                }
+            )
+        )
+    table = pl.concat(parts)
+    hole = pl.Series(random.random(len(table)) < 0.03)
+    return table.with_columns(pl.when(~hole).then(pl.col("cases")).alias("cases"))
+
+
+def forecast_panel(folder: Path) -> Study:
+    """Rows made of weekly series with a covariate; two horizons, judged by the latest dates."""
+    _weekly(4, 60, 19).write_csv(folder / "cohort.csv")
+    panel = {
+        "series": "ward", "time": "week", "value": "cases", "horizons": 2, "lags": 3, "means": [3], "season": 26,
+        "covariates": ["warm"], "covariate_lags": [1, 2], "end": "2021-02-08", "known_ahead": ["holiday"],
+    }  # fmt: skip
+    cohort = {"table": "cohort.csv", "row": "stay", "panel": panel, "site": "ward"}
+    inputs = {"past": {"modality": "table", "at": "newest", "encoder": "mlp", "hidden": [16, 8]}}
+    asked = {
+        "task": "forecast", "horizons": 2, "season": "last_season_", "day_of_year": "day_of_year", "series": "ward",
+        "quantiles": [0.1, 0.5, 0.9],
+    }  # fmt: skip
+    split = {"by": "time", "valid": 0.2, "calibrate": 0.2}
+    return _study(folder, inputs, {"cases": asked}, cohort=cohort, split=split)
+
+
 def visits(folder: Path, patients: int, seed: int) -> None:
     """A store of visits with a value, an illness that the value foretells, and the end of each record."""
     random = np.random.default_rng(seed)
@@ -535,5 +577,6 @@ _MADE = (
     classify_focal_noise,
     table_folds,
     cohort_of_events,
+    forecast_panel,
 )
 CASES: dict[str, Callable[[Path], Study]] = {made.__name__: made for made in _MADE}
