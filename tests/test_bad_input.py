@@ -10,7 +10,7 @@ from medloom.errors import DataError, MedloomError
 from medloom.prepare import prepare, read
 from medloom.run import fit
 from medloom.study import Study
-from tests.cases import TABLE, _cohort, _study
+from tests.cases.made import TABLE, _cohort, _study
 
 DEATH = {"death": {"task": "classify", "column": "died"}}
 

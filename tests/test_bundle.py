@@ -17,7 +17,7 @@ from medloom import bundle as bundles
 from medloom.cli.predict import predict_file
 from medloom.errors import BundleError, DataError
 from medloom.run import Run, fit
-from tests.cases import table_binary, table_several
+from tests.cases.tables import table_binary, table_several
 
 
 @pytest.fixture(scope="module")

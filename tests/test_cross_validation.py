@@ -17,7 +17,8 @@ from medloom.modalities.table import Table
 from medloom.run import fit
 from medloom.study import Study
 from medloom.training.loop import Event, Interrupted
-from tests.cases import TABLE, _cohort, _study, table_folds
+from tests.cases.made import TABLE, _cohort, _study
+from tests.cases.tables import table_folds
 
 
 def _weights(run: Path) -> str:

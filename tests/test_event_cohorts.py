@@ -20,7 +20,7 @@ from medloom.prepare import read
 from medloom.run import Run, evaluate, fit
 from medloom.study import make
 from medloom.study_text import dump_toml
-from tests.cases import cohort_of_events, visits
+from tests.cases.events import cohort_of_events, visits
 
 
 @pytest.fixture(scope="module")

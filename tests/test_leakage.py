@@ -10,7 +10,7 @@ import torch
 from medloom import fitted
 from medloom.bundle import Bundle
 from medloom.run import fit
-from tests.cases import TABLE, _cohort, _study
+from tests.cases.made import TABLE, _cohort, _study
 
 
 def _fitted(folder, frame: pl.DataFrame) -> Bundle:

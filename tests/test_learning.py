@@ -7,7 +7,8 @@ import pytest
 from medloom.errors import DataError, StudyError
 from medloom.run import fit
 from medloom.study import make
-from tests.cases import COHORT, SMALL, TABLE, table_binary
+from tests.cases.made import COHORT, SMALL, TABLE
+from tests.cases.tables import table_binary
 
 
 def with_curve(study, shares, folder):

@@ -16,7 +16,7 @@ from medloom.errors import DataError, StudyError
 from medloom.run import fit
 from medloom.study_text import dump_toml
 from medloom.training.loop import Event, Interrupted
-from tests.cases import table_binary
+from tests.cases.tables import table_binary
 
 SCRIPT = """
 import sys, time, torch

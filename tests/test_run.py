@@ -11,7 +11,7 @@ import medloom
 from medloom.errors import DataError, StudyError
 from medloom.run import evaluate, fit
 from medloom.study_text import dump_toml
-from tests.cases import table_binary
+from tests.cases.tables import table_binary
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from medloom.audit import sample
 from medloom.audit.examine import examine
 from medloom.audit.sample import sampled
 from medloom.prepare import prepare, read
-from tests.cases import table_binary
+from tests.cases.tables import table_binary
 
 
 @pytest.fixture

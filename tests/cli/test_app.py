@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from medloom.study_text import dump_toml
-from tests.cases import table_binary
+from tests.cases.tables import table_binary
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 

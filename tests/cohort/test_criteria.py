@@ -16,7 +16,7 @@ from medloom.parts import CohortPart
 from medloom.run import fit
 from medloom.study import make
 from medloom.study_text import dump_toml
-from tests.cases import COHORT, TABLE, _cohort, _study
+from tests.cases.made import COHORT, TABLE, _cohort, _study
 
 FRAME = pl.DataFrame(
     {

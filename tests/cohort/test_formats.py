@@ -16,7 +16,7 @@ from medloom.parts import CohortPart
 from medloom.run import fit
 from medloom.study import make
 from medloom.study_text import with_folders, without_folders
-from tests.cases import TABLE, _cohort, _study
+from tests.cases.made import TABLE, _cohort, _study
 
 FRAME = pl.DataFrame({"id": ["a", "b", "c"], "crp": [1.5, None, 3.0], "day": [date(2020, 1, d) for d in (1, 2, 3)]})
 

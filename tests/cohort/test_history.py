@@ -14,7 +14,7 @@ from medloom.errors import DataError, StudyError
 from medloom.parts import CohortPart
 from medloom.run import evaluate, fit
 from medloom.study import make
-from tests.cases import SMALL
+from tests.cases.made import SMALL
 
 EVERY = {
     "n": "count()", "known": "count(x)", "top": "max(x)", "low": "min(x)", "all": "sum(x)", "mid": "mean(x)",

@@ -13,7 +13,7 @@ from medloom.errors import DataError, StudyError
 from medloom.parts import CohortPart
 from medloom.run import evaluate, fit
 from medloom.study import make
-from tests.cases import COHORT, _cohort, _study
+from tests.cases.made import COHORT, _cohort, _study
 
 ROWS = pl.DataFrame({"patient": ["1", "2", "1", "3", None], "at": [10.0, 10.0, 20.0, 5.0, 7.0]})
 PEOPLE = pl.DataFrame({"patient": [3, 1, None, 9], "sex": ["f", "m", "x", "f"]})

@@ -6,7 +6,8 @@ import pytest
 from medloom.evaluation.sample_size import sample_sizes
 from medloom.prepare import prepare, read
 from medloom.statistics.sample_size import of_rate, of_share
-from tests.cases import classify_ordered, regress_numbers, survive_table, table_binary, table_codes, table_several
+from tests.cases.answers import classify_ordered, regress_numbers, survive_table
+from tests.cases.tables import table_binary, table_codes, table_several
 
 
 def prepared(case, folder, **evaluate):

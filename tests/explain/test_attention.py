@@ -19,7 +19,7 @@ from medloom.model.team import Team
 from medloom.prepare import prepare, read
 from medloom.report.sections.attention import section
 from medloom.rundir import RunFolder
-from tests.cases import signal_and_table
+from tests.cases.signals import signal_and_table
 
 
 def test_parts_hold_all_of_the_weight_and_halves_are_the_least() -> None:

@@ -19,7 +19,7 @@ from medloom.run import fit
 from medloom.study import make
 from medloom.tasks.classify import ClassifyOptions
 from medloom.tasks.regress import RegressOptions
-from tests.cases import SMALL
+from tests.cases.made import SMALL
 from tests.modalities.table_rows import cohort_of, options_of
 
 ROWS = 400

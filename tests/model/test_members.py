@@ -15,7 +15,7 @@ from medloom.parts import ModelPart, TrainPart
 from medloom.prepare import prepare, read
 from medloom.training.plan import make_plan
 from medloom.training.step import Stepper
-from tests.cases import table_ensemble
+from tests.cases.tables import table_ensemble
 
 
 def test_losses_are_of_members_and_predictions_the_mean_of_probabilities(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from medloom.run import fit
 from medloom.study import make
 from medloom.task import Task
 from medloom.tasks.classify import Classify, ClassifyOptions
-from tests.cases import table_stacked
+from tests.cases.tables import table_stacked
 
 TASK = Classify.fit(ClassifyOptions(column="died"), [Classify.Summary({"0": 5, "1": 5})])
 

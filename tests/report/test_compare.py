@@ -11,7 +11,7 @@ from medloom.report import compare
 from medloom.report.section import Table
 from medloom.run import compare as run_compare
 from medloom.run import fit
-from tests.cases import table_binary
+from tests.cases.tables import table_binary
 from tests.report.reading import Reader, faults
 
 

@@ -10,7 +10,7 @@ import pytest
 from medloom.cards import Grid, bundle_card, card, figure
 from medloom.report.notebook import run_card
 from medloom.run import Run, fit
-from tests.cases import table_binary
+from tests.cases.tables import table_binary
 
 VOID = {"br", "hr", "img", "meta"}
 

@@ -20,7 +20,7 @@ from medloom.study import Study, read
 from medloom.study_text import dump_toml
 from medloom.training import distributed
 from medloom.training.distributed import ALONE, Ranks
-from tests.cases import table_several
+from tests.cases.tables import table_several
 from tests.training.ranks import EQUAL, without_dropout
 
 REPOSITORY = Path(__file__).resolve().parents[2]

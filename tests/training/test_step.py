@@ -17,7 +17,8 @@ from medloom.prepare import prepare, read
 from medloom.training.order import Order
 from medloom.training.plan import Plan, make_plan
 from medloom.training.step import Stepper, rate_share
-from tests.cases import events_sequences, table_binary
+from tests.cases.events import events_sequences
+from tests.cases.tables import table_binary
 
 
 @pytest.fixture(scope="module")

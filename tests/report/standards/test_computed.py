@@ -13,7 +13,8 @@ from medloom import fitted
 from medloom.report.standards.computed import FILE, dump, load
 from medloom.report.standards.said import Computed
 from medloom.run import evaluate, fit
-from tests.cases import classify_focal_noise, survive_table, table_binary, table_folds
+from tests.cases.answers import classify_focal_noise, survive_table
+from tests.cases.tables import table_binary, table_folds
 from tests.report.standards.test_card import faults
 
 

@@ -1,0 +1,97 @@
+"""Studies on images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from medloom.study import Study
+from tests.cases.made import SMALL, _study
+
+
+def _pictures(folder: Path, rows: int, shape: tuple[int, ...]) -> pl.DataFrame:
+    """Images with a bright blob or not, and masks of the blob; PNG in two axes, NIfTI in three."""
+    random = np.random.default_rng(4)
+    names, masks, blob = [], [], []
+    for row in range(rows):
+        image = random.normal(80, 10, shape)
+        mask = np.zeros(shape, np.uint8)
+        corner = [int(random.integers(1, side - 6)) for side in shape]
+        ill = bool(row % 2)
+        where = tuple(slice(c, c + 5) for c in corner)
+        if ill:
+            image[where] += 90
+            mask[where] = 1
+        pixels = image.clip(0, 255).astype(np.uint8)
+        names.append(_save(folder / f"image{row}", pixels))
+        masks.append(_save(folder / f"mask{row}", mask))
+        blob.append(int(ill))
+    ids = {"stay": [f"s{i:04d}" for i in range(rows)], "patient": [f"p{i // 2:04d}" for i in range(rows)]}
+    return pl.DataFrame({**ids, "image": names, "mask": masks, "blob": blob})
+
+
+def _save(stem: Path, values: np.ndarray) -> str:
+    if values.ndim == 2:
+        from PIL import Image
+
+        Image.fromarray(values).save(stem.with_suffix(".png"))
+        return stem.with_suffix(".png").name
+    import nibabel
+
+    nibabel.save(
+        nibabel.Nifti1Image(values.astype(np.int16), np.diag([1.0, 1.0, 2.0, 1.0])), stem.with_suffix(".nii.gz")
+    )
+    return stem.with_suffix(".nii.gz").name
+
+
+def _image(dims: int) -> dict[str, Any]:
+    patch = [16] * dims if dims == 2 else [8] * dims
+    return {
+        "modality": "image", "column": "image", "dims": dims, "patch": patch, "flip": [0], "width": 4, "levels": 2,
+        "pooled_width": 8, "known_before_index": True,
+    }  # fmt: skip
+
+
+def image_segment_2d(folder: Path) -> Study:
+    """Outlines on PNG, and a class of the whole picture, from one encoder."""
+    _pictures(folder, 40, (20, 24)).write_csv(folder / "cohort.csv")
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})
+
+
+def image_segment_3d(folder: Path) -> Study:
+    """Outlines on NIfTI."""
+    _pictures(folder, 24, (10, 12, 9)).write_csv(folder / "cohort.csv")
+    targets = {"outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}}}
+    return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
+
+
+def image_dicom_resampled(folder: Path) -> Study:
+    """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
+    import nibabel
+
+    from tests.modalities.dicom_files import series
+
+    frame = _pictures(folder, 20, (12, 10, 9))
+    names = []
+    for row, name in enumerate(frame["image"].to_list()):
+        image = nibabel.load(folder / name)
+        voxels = np.asarray(image.dataobj).astype(np.int16).transpose(2, 1, 0)
+        series(
+            folder / f"series{row}", voxels, name=str(row), origin=(0, 0, 0), orientation=(-1, 0, 0, 0, -1, 0),
+            spacing=(1.0, 1.0), step=(0, 0, 2.0),
+        )  # fmt: skip
+        names.append(f"series{row}")
+    frame.with_columns(pl.Series("image", names)).write_csv(folder / "cohort.csv")
+    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200]}
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    return _study(folder, {"scan": scan}, targets, train={**SMALL, "batch": 4})
