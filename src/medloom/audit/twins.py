@@ -25,6 +25,8 @@ NEIGHBOURS = 12
 MOST_ROWS = 100_000
 MANY = ((1e-3, 7, 4e-3), (1e-4, 5, 5e-4))
 """Where rows lie close with at most this chance, how many of them, and what share, are more than honest tables have."""
+MOST_FEATURES = 1_000
+"""So many features, drawn at random of more, tell close rows from others as well as all do."""
 CROWD = 40
 """More rows than these with one key are no copies of each other but a common value."""
 
@@ -214,6 +216,8 @@ def jittered(evidence: Evidence) -> Pairs:
     """
     features = evidence.fingerprint[:MOST_ROWS]
     features = features[:, features.std(axis=0) > 1e-9]
+    if features.shape[1] > MOST_FEATURES:
+        features = features[:, generator(0, "features").permutation(features.shape[1])[:MOST_FEATURES]]
     rows, many = features.shape
     none = np.zeros(0, np.int64)
     if rows < 40 or many < 3:
