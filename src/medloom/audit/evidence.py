@@ -125,7 +125,7 @@ def read_column(
 ) -> Column:
     """A column as numbers where all its values are, dates among them; else as words."""
     if values.dtype.is_numeric() and not as_words and not markers:
-        return _of_numbers(name, owner, values.cast(pl.Float64).fill_null(float("nan")).to_numpy())
+        return _of_numbers(name, owner, values.cast(pl.Float64).to_numpy())
     text = canonical(values)
     if markers:
         marks = [str(m) for m in markers] + [f"{m:g}" for m in markers if isinstance(m, float)]

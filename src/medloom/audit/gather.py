@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 from jaxtyping import Float
 
 from medloom.audit.evidence import Column, Evidence, Outcome, read_column, words_of
