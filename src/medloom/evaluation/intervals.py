@@ -265,7 +265,8 @@ def closed(bounds: Bounds, patients: int) -> Estimate:
     if not (np.isfinite(low) and np.isfinite(high)):
         side = "above" if np.isfinite(low) else "below" if np.isfinite(high) else "on either side"
         return Estimate(value, note=f"no interval: the {_patients(patients)} do not bound the figure {side}")
-    return Estimate(value, low, high, "; ".join(_few(patients)))
+    same = ["the same whichever patients are drawn"] if low == high else []
+    return Estimate(value, low, high, "; ".join([*same, *_few(patients)]))
 
 
 def _acceleration(left_out: Float[np.ndarray, " groups"]) -> float:

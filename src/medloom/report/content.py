@@ -10,6 +10,7 @@ from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
 from medloom.report.section import Section
+from medloom.report.standards.authors import Texts
 from medloom.report.standards.said import Computed
 from medloom.task import Curve, Metric, Plot
 
@@ -200,6 +201,7 @@ class Content:
     resamples: int = 1000
     sections: tuple[Section, ...] = ()
     said: Computed | None = None
+    texts: Texts = Texts()
     """What the run says of reporting standards."""
     audit: Audit | None = None
     """What the leakage audit found; None where other data were judged. Its findings hold no row id."""

@@ -124,13 +124,17 @@ def auroc_interval(
 
     The logit keeps it inside 0 and 1, and Student's quantile with one degree of freedom less than the patients of the
     smaller class is what makes it cover where events are few (docs/adr/0018). An area of 0 or 1 has no variance to
-    estimate; it gets the score interval of Newcombe, method 5, of as many rows as there are patients.
+    estimate; it gets the score interval of Newcombe, method 5, of as many rows as there are patients. A constant score
+    has a half by definition, which is both ends as well.
     """
     rows = known(truth)
     truth, score, patient = truth[rows], score[rows], patient[rows]
     positive = truth == 1
     if not positive.any() or positive.all() or np.isnan(np.asarray(score, np.float64)).any():
         return NOTHING
+    if (score == score[0]).all():
+        # One score for all tells nothing apart, whoever is drawn: a half by definition, and no estimate.
+        return (0.5, 0.5, 0.5)
     area = float(auroc(truth, score, np.ones((1, len(truth))))[0])
     fewest = [members(positive, patient), members(~positive, patient)]
     if min(fewest) < 2:
