@@ -201,8 +201,9 @@ class Content:
     resamples: int = 1000
     sections: tuple[Section, ...] = ()
     said: Computed | None = None
-    texts: Texts = Texts()
     """What the run says of reporting standards."""
+    texts: Texts = field(default_factory=Texts)
+    """What its authors had written by then."""
     audit: Audit | None = None
     """What the leakage audit found; None where other data were judged. Its findings hold no row id."""
 
