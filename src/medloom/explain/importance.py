@@ -95,7 +95,11 @@ def correlated(
     from scipy.stats import rankdata
 
     place = {piece: number for number, piece in enumerate(pieces)}
-    columns = [column for column, piece in enumerate(owner) if piece in place and np.nanstd(plain[:, column]) > 0]
+    asked = [column for column, piece in enumerate(owner) if piece in place]
+    columns = [
+        column for column in asked if np.nan_to_num(plain[:, column], nan=-np.inf).max(initial=-np.inf) > -np.inf
+    ]
+    columns = [column for column in columns if np.nanstd(plain[:, column]) > 0]
     if len(columns) < 2:
         return []
     filled = np.where(np.isnan(plain[:, columns]), np.nanmedian(plain[:, columns], axis=0), plain[:, columns])

@@ -49,11 +49,14 @@ def _pieces(name: str, one: Stressed, metrics: Mapping[str, Metric]) -> list[Pie
         pieces.append(Table(f"{name}: altered inputs", head, tuple(rows), signed=head[2:]))
     if one.prevalences:
         figures = list(one.prevalences[0].figures)
-        head = ("Prevalence", *(metrics[f].label for f in figures), *(f"Change of {metrics[f].label}" for f in figures))
-        moved: tuple[tuple[str | Estimate, ...], ...] = tuple(
-            (at.label, *(at.figures[f] for f in figures), *(at.changes[f] for f in figures)) for at in one.prevalences
+        # Two tables: one of figures and changes side by side is wider than a phone, and than a printed page.
+        head = ("Prevalence", *(metrics[f].label for f in figures))
+        moved, changed = (
+            tuple((at.label, *(kind[f] for f in figures)) for at, kind in zip(one.prevalences, kinds, strict=True))
+            for kinds in ([at.figures for at in one.prevalences], [at.changes for at in one.prevalences])
         )
-        pieces.append(Table(f"{name}: another prevalence", head, moved, signed=head[1 + len(figures) :]))
+        pieces.append(Table(f"{name}: at another prevalence", head, moved))
+        pieces.append(Table(f"{name}: changes at another prevalence", head, changed, signed=head[1:]))
     if one.groups is not None and any(group.estimates for group in one.groups.groups):
         shown = [group for group in one.groups.groups if group.estimates]
         figures = list(shown[0].estimates)
