@@ -96,5 +96,5 @@ def test_what_cannot_be_told() -> None:
 
 def test_a_constant_score_has_a_half_by_definition_and_no_width() -> None:
     truth = np.array([0, 1] * 20)
-    found = auroc_interval(truth, np.full(40, 0.3), np.arange(40), 0.95)
+    found = ranking.auroc_interval(truth, np.full(40, 0.3), np.arange(40), 0.95)
     assert found == (0.5, 0.5, 0.5)

@@ -23,7 +23,7 @@ ALONE = 0.6
 PURE, SHARE = 0.985, 0.15
 GAPS = 0.80
 """How well the number of gaps may tell an answer: sicker patients have more measured, so some of it is as it should be."""
-TODO = "find out how they were made: together they hold the answer, so take them out"
+ADVICE = "find out how they were made: together they hold the answer, so take them out"
 
 
 def findings(evidence: Evidence) -> Iterator[Finding]:
@@ -105,7 +105,7 @@ def _codes(
                 "copy-of-target",
                 "severe",
                 f"{names[0]} and {names[1]} together say {outcome.asked}, and neither does alone",
-                TODO,
+                ADVICE,
                 "agreement",
                 found,
                 names,
