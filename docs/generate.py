@@ -56,10 +56,7 @@ def study_page() -> str:
     parts = [WRITTEN, STUDY, "## Top level\n", table(Study, skip=sections())]
     for name, model in sections().items():
         parts += [f"## `[{name}]`\n", first_line(model), "", table(model)]
-        for key, field in model.model_fields.items():
-            for inner in inner_models(field.annotation):
-                many = f"[[{name}.{key}]]" if typing.get_origin(field.annotation) is tuple else f"[{name}.{key}.<name>]"
-                parts += [f"### `{many}`\n", first_line(inner), "", table(inner)]
+        parts += below(name, model)
     parts += ["## `[inputs.<name>]`\n", "Any name; `modality` decides which further keys there are.\n"]
     for name in find.modalities():
         parts += part_of("modality", name, find.modality(name).Options)
@@ -67,6 +64,18 @@ def study_page() -> str:
     for name in find.tasks():
         parts += part_of("task", name, find.task(name).Options)
     return "\n".join(parts)
+
+
+def below(path: str, model: type[BaseModel]) -> list[str]:
+    """The sections inside a section, and those inside them."""
+    parts = []
+    for key, field in model.model_fields.items():
+        for inner in inner_models(field.annotation):
+            origins = {typing.get_origin(one) for one in (field.annotation, *typing.get_args(field.annotation))}
+            here = f"{path}.{key}.<name>" if dict in origins else f"{path}.{key}"
+            heading = f"[[{here}]]" if tuple in origins and dict not in origins else f"[{here}]"
+            parts += [f"### `{heading}`\n", first_line(inner), "", table(inner), *below(here, inner)]
+    return parts
 
 
 def sections() -> dict[str, type[BaseModel]]:
@@ -146,6 +155,8 @@ def default(field: FieldInfo) -> str:
         return "**required**"
     if value is None:
         return "–"
+    if isinstance(value, BaseModel):
+        return "as below"
     return f"`{json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)}`"
 
 

@@ -47,6 +47,8 @@ def intensive_care(stays: int, random: np.random.Generator) -> tuple[pl.DataFram
             "unit": random.choice(["medical", "surgical", "cardiac"], stays),
             "died": died.astype(int),
             "days": np.exp(random.normal(1.1 + 0.35 * sickness, 0.5)).round(1),
+            # A generator of its own: whatever is drawn after it stays as it was.
+            "sofa": np.random.default_rng(13).normal(6 + 2.5 * sickness, 1.5).clip(0, 24).round(),
         }
     )
     each = random.poisson(40, stays)

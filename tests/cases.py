@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from medloom.cohort.event_store import ticks, write_store
 from medloom.study import Study, make
 
 SMALL = {"epochs": 3, "evaluations": 3, "batch": 16}
@@ -158,28 +159,71 @@ def table_codes(folder: Path) -> Study:
     return _study(folder, {"labs": labs}, targets, cohort={**COHORT, "at": "day", "history": history})
 
 
-def events_binary(folder: Path) -> Study:
-    """A long table of events, several index times a patient, beside a table."""
-    cohort = _cohort(160, 2)
-    random = np.random.default_rng(3)
-    index = random.uniform(24, 200, len(cohort)).round(2)
-    cohort = cohort.with_columns(pl.Series("hour", index))
+def _with_events(folder: Path, seed: int, timeless: bool = False) -> pl.DataFrame:
+    """A cohort with several index times a patient in `hour`, and what was measured of most patients."""
+    cohort = _cohort(160, seed)
+    random = np.random.default_rng(seed + 1)
+    cohort = cohort.with_columns(pl.Series("hour", random.uniform(24, 200, len(cohort)).round(2)))
     cohort.write_csv(folder / "cohort.csv")
     count = 3000
     patients = cohort["patient"].unique().sort().to_list()[:-5]
-    pl.DataFrame(
+    events = pl.DataFrame(
         {
             "patient": random.choice(patients, count),
             "time": random.uniform(0, 240, count).round(2),
             "code": random.choice(["heart rate", "lactate", "dialysis", "culture"], count),
             "value": random.normal(2, 1, count).round(2),
         }
-    ).with_columns(
-        pl.when(pl.col("code") == "dialysis").then(None).otherwise(pl.col("value")).alias("value")
-    ).write_csv(folder / "events.csv")
+    ).with_columns(pl.when(pl.col("code") == "dialysis").then(None).otherwise(pl.col("value")).alias("value"))
+    if timeless:
+        known = {
+            "patient": patients,
+            "code": ["sex=female", "sex=male"] * (len(patients) // 2) + ["sex=male"] * (len(patients) % 2),
+        }
+        events = pl.concat([events, pl.DataFrame(known)], how="diagonal")
+    events.write_csv(folder / "events.csv")
+    return events
+
+
+def events_binary(folder: Path) -> Study:
+    """A long table of events, several index times a patient, beside a table."""
+    _with_events(folder, 2)
     inputs = {
         "course": {"modality": "events", "table": "events.csv", "last": 32, "width": 16, "code_width": 8},
         "labs": TABLE,
+    }
+    targets = {"death": {"task": "classify", "column": "died"}}
+    return _study(folder, inputs, targets, cohort={**COHORT, "at": "hour"})
+
+
+def events_sequences(folder: Path) -> Study:
+    """The same events read one by one, by each kind of network; rows of like length together, part after part."""
+    _with_events(folder, 21, timeless=True)
+    events = {
+        "modality": "events", "table": "events.csv", "timeless": True, "last": 24, "width": 8, "code_width": 4, "bucket": 3, "budget": 200,
+    }  # fmt: skip
+    inputs = {
+        "memory": {**events, "encoder": "lstm", "layers": 2, "dropout": 0.1, "statistics": True},
+        "convolution": {**events, "encoder": "tcn", "layers": 2, "scale": "quantiles"},
+        "attention": {**events, "encoder": "transformer", "heads": 2, "layers": 1},
+    }
+    targets = {"death": {"task": "classify", "column": "died"}, "age": {"task": "regress", "column": "age"}}
+    return _study(folder, inputs, targets, cohort={**COHORT, "at": "hour"})
+
+
+def events_bins(folder: Path) -> Study:
+    """Events of a store in bins of time, by each kind of network over them, and as summary statistics."""
+    from medloom.cohort.event_store import ticks, write_store
+
+    events = _with_events(folder, 23, timeless=True)
+    stored = events.with_columns(pl.Series("time", ticks(events["time"].fill_null(float("nan")).to_numpy())))
+    write_store(folder / "events", stored, "number", {}, {})
+    events = {"modality": "events", "table": "events/", "last": 100, "lookback": 48, "width": 8}
+    inputs = {
+        "grid": {**events, "encoder": "grid", "bin": 6},
+        "wide": {**events, "encoder": "grid", "bin": 12, "over": "tcn", "statistics": True},
+        "decay": {**events, "encoder": "gru_decay", "bin": 12},
+        "summary": {**events, "encoder": "statistics", "dropout": 0.1},
     }
     targets = {"death": {"task": "classify", "column": "died"}}
     return _study(folder, inputs, targets, cohort={**COHORT, "at": "hour"})
@@ -243,6 +287,60 @@ def image_segment_3d(folder: Path) -> Study:
     _pictures(folder, 24, (10, 12, 9)).write_csv(folder / "cohort.csv")
     targets = {"outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}}}
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
+
+
+def _records(folder: Path, rows: int, seed: int) -> list[str]:
+    """NumPy records of two leads of 8 to 12 seconds at 50 Hz; in every other one, the first lead beats faster."""
+    random = np.random.default_rng(seed)
+    names = []
+    for row in range(rows):
+        seconds = np.arange(int(random.integers(400, 600))) / 50
+        beat = np.sin(2 * np.pi * (1.5 + 2 * (row % 2)) * seconds + random.uniform(0, 6))
+        trace = np.stack([beat, random.normal(0, 0.5, len(seconds))]) + random.normal(0, 0.3, (2, len(seconds)))
+        trace[1, 20:30] = np.nan
+        names.append(f"record{row}.npz")
+        np.savez(folder / names[-1], signal=trace.astype(np.float32), rate_hz=50.0, leads=["I", "II"])
+    return names
+
+
+_SIGNAL = {
+    "modality": "signal", "column": "record", "rate_hz": 25, "window_seconds": 4, "stride_seconds": 2,
+    "augment": {"crop": 0.2, "scale": 0.1, "noise": 0.1, "wander": 0.1, "drop_leads": 0.2, "mask": 0.2},
+    "encoder": {"channels": 4, "levels": 2, "width": 8},
+}  # fmt: skip
+
+
+def signal_windows(folder: Path) -> Study:
+    """Records with an index time within them, seen in windows; two classes and a number."""
+    frame = _cohort(48, 19).with_columns(pl.Series("record", _records(folder, 48, 20)))
+    random = np.random.default_rng(21)
+    begins = np.datetime64("2024-03-01T08:00:00") + random.integers(0, 9_000, 48)
+    frame.with_columns(
+        pl.Series("begins", np.datetime_as_string(begins, "s")),
+        pl.Series("at", np.datetime_as_string(begins + random.integers(5, 20, 48), "s")),
+        fast=pl.Series(np.arange(48) % 2),
+        beats=pl.Series(90 + 120.0 * (np.arange(48) % 2) + random.normal(0, 5, 48)),
+    ).write_csv(folder / "cohort.csv")
+    targets = {"fast": {"task": "classify", "column": "fast"}, "beats": {"task": "regress", "column": "beats"}}
+    part = {**_SIGNAL, "starts": "begins", "highpass_hz": 0.8}
+    return _study(folder, {"ecg": part}, targets, cohort={**COHORT, "at": "at"})
+
+
+def signal_and_table(folder: Path) -> Study:
+    """Parts of records, some missing, beside a table."""
+    frame = _cohort(64, 23)
+    names = [name if row % 7 else None for row, name in enumerate(_records(folder, 64, 24))]
+    frame.with_columns(
+        pl.Series("record", names, dtype=pl.String),
+        begin=pl.lit(1.0),
+        end=pl.lit(6.5),
+        fast=pl.Series(np.arange(64) % 2),
+    ).write_csv(folder / "cohort.csv")
+    part = {
+        **_SIGNAL, "known_before_index": True, "segment": ["begin", "end"], "scale": "window", "store": "int16",
+        "plain": ["statistics", "bands"],
+    }  # fmt: skip
+    return _study(folder, {"ecg": part, "labs": TABLE}, {"fast": {"task": "classify", "column": "fast"}})
 
 
 def regress_numbers(folder: Path) -> Study:
@@ -334,6 +432,61 @@ def table_folds(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, targets, split={"folds": 3, "valid": 0.15, "calibrate": 0.15})
 
 
+def visits(folder: Path, patients: int, seed: int) -> None:
+    """A store of visits with a value, an illness that the value foretells, and the end of each record."""
+    random = np.random.default_rng(seed)
+    who, level = np.arange(patients), random.normal(0, 1, patients)
+    each = np.repeat(who, random.integers(1, 5, patients))
+    when = random.integers(0, 4_000, len(each)) / 100
+    onset = random.exponential(40 / np.exp(0.8 * level), patients).round(2)
+    ill = who[onset < 55]
+    kinds = (
+        (each, when, "visit", np.full(len(each), np.nan)),
+        (each, when - 0.01, "lab", (5 + level[each] + random.normal(0, 0.5, len(each))).round(2)),
+        (ill, onset[ill], "ICD10//I21.4", np.full(len(ill), np.nan)),
+        (who, random.uniform(45, 60, patients).round(2), "end", np.full(patients, np.nan)),
+        (who, np.full(patients, np.nan), "age", random.integers(20, 90, patients).astype(float)),
+    )
+    frames = [
+        pl.DataFrame(
+            {"patient": [f"p{n:04d}" for n in one.tolist()], "time": ticks(time), "code": [code] * len(one), "value": value}
+        )
+        for one, time, code, value in kinds
+    ]  # fmt: skip
+    write_store(folder, pl.concat(frames), "number", {}, {})
+
+
+WINDOWS = {
+    "store": "events/",
+    "sets": {"visit": "visit", "lab": "lab", "ill": "icd10:I20-I25", "end": "end", "age": "age"},
+    "index": {"at": "visit"},
+    "observed_until": "end",
+    "exclude": [{"name": "ill already", "of": "ill", "window": "(-inf, 0)"}],
+    "columns": {
+        "lab": {"of": "lab", "window": "[-9, 0)", "take": "last"},
+        "age": {"of": "age", "window": "(-inf, 0)", "take": "last"},
+    },
+    "outcomes": {
+        "soon": {"of": "ill", "window": "(0, 15]"},
+        "illness": {"of": "ill", "window": "(0, inf)", "take": "time"},
+    },
+}
+
+
+def cohort_of_events(folder: Path) -> Study:
+    """Rows, columns and answers made of a store that an input reads as well; windows without an answer."""
+    visits(folder / "events", 160, 21)
+    inputs = {
+        "summary": {**TABLE, "columns": {"lab": {"kind": "numeric"}, "age": {"kind": "numeric"}}},
+        "record": {"modality": "events", "table": "events/", "last": 8, "width": 16},
+    }
+    targets = {
+        "soon": {"task": "classify", "column": "soon"},
+        "illness": {"task": "survive", "time": "illness_time", "event": "illness_event", "bins": 6},
+    }
+    return _study(folder, inputs, targets, cohort={"events": WINDOWS})
+
+
 _MADE = (
     table_binary,
     table_stacked,
@@ -342,8 +495,12 @@ _MADE = (
     table_codes,
     table_transformer,
     events_binary,
+    events_sequences,
+    events_bins,
     image_segment_2d,
     image_segment_3d,
+    signal_windows,
+    signal_and_table,
     regress_numbers,
     survive_table,
     survive_proportional,
@@ -351,5 +508,6 @@ _MADE = (
     classify_ordered,
     classify_focal_noise,
     table_folds,
+    cohort_of_events,
 )
 CASES: dict[str, Callable[[Path], Study]] = {made.__name__: made for made in _MADE}

@@ -19,13 +19,18 @@ from medloom.study import read
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-@pytest.fixture(scope="module")
-def make_data() -> Any:
-    spec = importlib.util.spec_from_file_location("make_data", EXAMPLES / "make_data.py")
+def loaded(name: str) -> Any:
+    """A generator of the examples, which are no package."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def make_data() -> Any:
+    return loaded("make_data")
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,8 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for study in EXAMPLES.glob("*.toml"):
         shutil.copy(study, path)
     make_data.main(path / "data", 0.15)
+    loaded("make_events").main(path / "data", 0.15)
+    loaded("make_signals").main(path / "data", 0.1)
     return path
 
 

@@ -14,8 +14,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
     ("errors", "cards"),
-    ("find", "expression"),
-    ("mistakes",),
+    ("find", "expression", "window"),
+    ("mistakes", "strict"),
+    ("event_parts",),
     ("parts",),
     ("study",),
     ("study_text",),

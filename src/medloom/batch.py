@@ -71,6 +71,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def positions(self) -> int:
+        """Positions along the longest sequence, padding and all; 1 where no input is a sequence."""
+        return max(
+            (f.valid.shape[1] for f in self.inputs.values() if f.valid is not None and f.valid.ndim == 2), default=1
+        )
+
     def slice(self, start: int, stop: int) -> Batch:
         """The batch of the rows `start:stop` of this one, without copying."""
         return Batch(

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from medloom import find, fitted
 from medloom.answers import Answers
-from medloom.cohort import history, joins
+from medloom.cohort import event_cohort, history, joins
 from medloom.cohort.files import as_frame, read_blocks
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import BundleError, DataError, StudyError, some
@@ -83,47 +83,59 @@ class Bundle:
         """Answers for a polars, pandas or Arrow frame: one row a row, with its id.
 
         What does not fit is a DataError; with `problems="column"` it is made missing and named in that column.
-        `tables` are frames for inputs that have a table of their own; relative paths begin at `folder`.
+        `tables` are frames for inputs that have a table of their own; relative paths begin at `folder`. Where rows are made
+        of a store of events, `data` may be the folder of another one.
         """
+        if self._is_store(data):
+            return pl.concat(self.stream(data, problems=problems, folder=Path(folder)))
         named = {name: as_frame(table) for name, table in (tables or {}).items()}
         frame, text = as_frame(data), text_columns(self.study)
         earlier = history.read_earlier(self.study.cohort, Path(folder), tables or {}, text, needed=False)
         frame = history.with_history(self.study.cohort, frame, earlier, new=False)
         named |= joins.read_tables(self.study.cohort, Path(folder), named, text_columns(self.study), needed=False)
-        return self._answer(frame, problems, named, Path(folder), 1, None)
+        return self._answer(frame, problems, named, Path(folder), 1, None, {})
 
     def stream(
         self, path: str | Path, *, problems: OnProblem = "refuse", folder: Path | None = None, masks: Path | None = None
     ) -> Iterator[pl.DataFrame]:
-        """Answers for a table file of any size, block after block. Dense answers are written to the folder `masks`.
+        """Answers for a table file of any size, or a store of events, block after block. Dense answers are written to the folder `masks`.
 
         Of a history, the columns it needs are read of all rows first, so that earlier rows of other blocks count.
         """
-        for block, tables, start, first in self._blocks(Path(path), folder):
-            yield self._answer(block, problems, tables, start, first, masks)
+        for block, tables, start, first, stores in self._blocks(Path(path), folder):
+            yield self._answer(block, problems, tables, start, first, masks, stores)
 
     def feeds(
         self, path: str | Path, *, problems: OnProblem = "refuse", folder: Path | None = None
     ) -> Iterator[tuple[pl.Series, Feed]]:
         """Row ids and fitted inputs of a table file of any size, block after block, as `stream` answers them."""
-        for block, tables, start, first in self._blocks(Path(path), folder):
-            cohort, feed, _ = self._ready(block, problems, tables, start, first)
+        for block, tables, start, first, stores in self._blocks(Path(path), folder):
+            cohort, feed, _ = self._ready(block, problems, tables, start, first, stores)
             yield cohort.row.alias(self._id_name(cohort)), feed
 
     def _blocks(
         self, path: Path, folder: Path | None
-    ) -> Iterator[tuple[pl.DataFrame, Mapping[str, pl.DataFrame], Path, int]]:
-        """Blocks of a file with its history, the tables it is joined with, the folder of paths, and its first row."""
+    ) -> Iterator[tuple[pl.DataFrame, Mapping[str, pl.DataFrame], Path, int, Mapping[str, Path]]]:
+        """Blocks of a file with its history, the tables it is joined with, the folder of paths, its first row, and the
+
+        store that its rows were made of."""
         part = self.study.cohort
         ids = {name for name in (part.row, part.patient, part.site) if name}
         text = frozenset(ids | text_columns(self.study))
         tables = joins.read_tables(part, folder or path.parent, {}, text, needed=False)
         earlier = history.read_earlier(part, folder or path.parent, {}, text, needed=False)
+        if self._is_store(path):
+            made = event_cohort.from_store(part, path, path.parent, own=False, answered=False)
+            frame = history.with_history(part, made.frame, earlier, new=False)
+            for first in range(0, len(frame), STREAM_ROWS):
+                stores = {str(part.events and part.events.name): path}
+                yield frame[first : first + STREAM_ROWS], tables, folder or path.parent, first + 1, stores
+            return
         past = history.of_file(part, path, text, earlier)
         first = 1
         for block in read_blocks(path, STREAM_ROWS, text):
             block = block if past is None else block.hstack(past[first - 1 : first - 1 + len(block)])
-            yield block, tables, folder or path.parent, first
+            yield block, tables, folder or path.parent, first, {}
             first += len(block)
 
     def _answer(
@@ -134,8 +146,9 @@ class Bundle:
         folder: Path,
         first: int,
         masks: Path | None,
+        stores: Mapping[str, Path],
     ) -> pl.DataFrame:
-        cohort, feed, found = self._ready(frame, problems, tables, folder, first)
+        cohort, feed, found = self._ready(frame, problems, tables, folder, first, stores)
         answers = Answers(feed, masks, first)
         for rows, raw, _ in outputs(self.team, feed, np.arange(len(cohort))):
             for name, task in self.tasks.items():
@@ -155,13 +168,17 @@ class Bundle:
         tables: Mapping[str, pl.DataFrame],
         folder: Path,
         first: int,
+        stores: Mapping[str, Path],
     ) -> tuple[Cohort, Feed, list[Problem]]:
         frame = joins.joined(self.study.cohort, frame, tables, new=False)
-        cohort = make_cohort(self._cohort_part(frame), frame, folder, tables, first)
+        cohort = replace(make_cohort(self._cohort_part(frame), frame, folder, tables, first), stores=stores)
         feed, found = self.feed(cohort, problems)
         if found and problems == "refuse":
             raise DataError(_refusal(found, cohort))
         return cohort, feed, found
+
+    def _is_store(self, data: Any) -> bool:
+        return self.study.cohort.events is not None and event_cohort.is_folder_of_store(data)
 
     def _id_name(self, cohort: Cohort) -> str:
         """What the ids of rows are called: as in the study, where the rows bring them."""

@@ -116,6 +116,21 @@ def summary(text: str) -> Summary:
     return result
 
 
+def columns(of: Condition) -> Iterator[str]:
+    """All columns that a condition reads."""
+    match of:
+        case Compare(Column(name), _, other):
+            yield name
+            yield from [other.name] if isinstance(other, Column) else []
+        case In(Column(name), _) | IsNull(Column(name)):
+            yield name
+        case Not(inner):
+            yield from columns(inner)
+        case Both(left, right) | Either(left, right):
+            yield from columns(left)
+            yield from columns(right)
+
+
 def text_columns(of: Condition) -> Iterator[str]:
     """Columns that are compared with text, and so have to stay as they are written."""
     match of:

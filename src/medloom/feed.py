@@ -18,20 +18,32 @@ from medloom.batch import GROUP, Batch, Field
 from medloom.cohort.table import Cohort, canonical
 from medloom.draw import Draw, generator
 from medloom.errors import DataError
-from medloom.modality import Marks, Modality, Outcomes, View
+from medloom.modality import Lengths, Marks, Modality, Outcomes, View
 from medloom.packed import Source, open_packed
 from medloom.parts import InputPart
 from medloom.task import Task
 
 COVER_BLOCK = 4_096
-"""Rows predicted at a time; inputs with windows take fewer (see `Feed.cover`)."""
+"""Rows predicted at a time where each has one view."""
+WINDOWED_BLOCK = 256
+"""Rows predicted at a time where an input is seen in windows; one at a time where answers are laid on them."""
+VIEWS_BLOCK = 64
+"""Windows gathered at a time, which bounds memory whatever the length of a record."""
+VIEW_BYTES = 1 << 17
+"""What a window touches of a mapped file at least, with the pages around it that the system maps."""
 
 ANSWER_PARTS = 5
 """Parts of the training rows, each of which learns from the answers of the others (see `with_outcomes`)."""
 
 
 def pack(kind: type[Modality], options: InputPart, cohort: Cohort, store: Path | None = None) -> Source:
-    """All units that the cohort's rows point at, read once in blocks. A finished `store` is opened, not made again."""
+    """All units that the cohort's rows point at, read once in blocks. A finished `store` is opened, not made again.
+
+    What lies packed in a store of its own is not read at all.
+    """
+    ready = kind.stored(options, cohort)
+    if ready is not None:
+        return kind.point(options, ready.packed, cohort, ready.unit)
     keys = kind.keys(options, cohort)
     present = np.flatnonzero(keys.is_not_null().to_numpy())
     unit = np.zeros(len(cohort), np.int64)
@@ -117,26 +129,67 @@ class Feed:
             views[name] = modality.view(self.sources[name], rows, draw, focus)
         return self._gather(views, rows)
 
+    def lengths(self, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
+        """How long each row is to all inputs together; None where no input says."""
+        found = [m.lengths(self.sources[n], rows) for n, m in self.modalities.items()]
+        told = [one for one in found if one is not None]
+        if not told:
+            return None
+        each = np.stack([one.each for one in told]).sum(axis=0)
+        return Lengths(each, max(one.pool for one in told), min(one.budget for one in told))
+
     def cover(
         self, rows: Int[np.ndarray, " rows"], block: int | None = None
     ) -> Iterator[tuple[np.ndarray, dict[str, View], Batch]]:
-        """Prediction batches that cover all of each row: (rows, views, batch) for block after block.
+        """Prediction batches that cover all of each row: (rows, views, batch) for batch after batch.
 
-        Where an input is seen in windows, the batch has one entry a window, and the other inputs repeat the row.
+        Where an input is seen in windows, the batch has one entry a window, and the other inputs repeat the row. Rows
+        with many windows have several batches.
+        """
+        for part, pieces in self.covering(rows, block):
+            for views, batch in pieces:
+                yield part, views, batch
+
+    def covering(
+        self, rows: Int[np.ndarray, " rows"], block: int | None = None
+    ) -> Iterator[tuple[np.ndarray, Iterator[tuple[dict[str, View], Batch]]]]:
+        """Blocks of rows, each with the batches that together cover it: made as they are asked for, in order.
+
+        Where answers are laid on windows, a block is one row and has one batch, so that it can be lifted.
         """
         ground = self.windowed
-        step = block or (COVER_BLOCK if ground is None else 1)
+        if ground is None:
+            step = block or self._at_once(rows)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                yield part, iter((self._viewed(part, {}),))
+            return
+        dense = any(task.dense for task in self.tasks.values()) or bool(self.laid)
+        step = block or (1 if dense else WINDOWED_BLOCK)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            views = {}
-            repeated = part
-            if ground is not None:
-                views[ground] = self.modalities[ground].view(self.sources[ground], part, None)
-                repeated = views[ground].rows
-            for name, modality in self.modalities.items():
-                if name != ground:
-                    views[name] = modality.view(self.sources[name], repeated, None)
-            yield part, views, self._gather(views, repeated)
+            view = self.modalities[ground].view(self.sources[ground], part, None)
+            size = max(1, len(view.rows)) if dense else VIEWS_BLOCK
+            yield part, self._pieces(ground, view, size)
+
+    def _pieces(self, ground: str, view: View, size: int) -> Iterator[tuple[dict[str, View], Batch]]:
+        """Batches of the windows of some rows, so many at a time."""
+        for first in range(0, max(1, len(view.rows)), size):
+            at = {name: array[first : first + size] for name, array in view.at.items()}
+            piece = View(view.rows[first : first + size], at)
+            yield self._viewed(piece.rows, {ground: piece})
+
+    def _viewed(self, rows: Int[np.ndarray, " views"], views: dict[str, View]) -> tuple[dict[str, View], Batch]:
+        """The batch of these views, of inputs that have none in prediction's own way."""
+        every = {n: views[n] if n in views else m.view(self.sources[n], rows, None) for n, m in self.modalities.items()}
+        return every, self._gather(every, rows)
+
+    def _at_once(self, rows: Int[np.ndarray, " rows"]) -> int:
+        """Rows predicted at a time: fewer where they are long."""
+        lengths = self.lengths(rows)
+        if lengths is None:
+            return COVER_BLOCK
+        return int(np.clip(lengths.budget // max(1, int(lengths.each.max(initial=0))), 1, COVER_BLOCK))
 
     def targets(self, rows: Int[np.ndarray, " rows"]) -> dict[str, Field]:
         """Row-wise targets of these rows."""
@@ -154,8 +207,11 @@ class Feed:
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])
-        for source in self.sources.values():
-            source.packed.release()
+        for name, source in self.sources.items():
+            if self.modalities[name].windows:
+                source.packed.release(max(inputs[name].value.nbytes, VIEW_BYTES * len(views[name].rows)))
+            else:
+                source.packed.release()
         return Batch(inputs, targets, torch.from_numpy(rows), torch.ones(len(rows)))
 
 
@@ -234,6 +290,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
     times += cohort.history.known_at.values() if cohort.history else []
+    answers += cohort.events.answers() if cohort.events else []
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 

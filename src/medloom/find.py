@@ -24,6 +24,7 @@ EXTRAS = {
     "connectorx": "database",
     "pint": "units",
     "weasyprint": "pdf",
+    "wfdb": "signal",
 }
 """Which extra brings an optional package; only for the sentence that says what to install."""
 

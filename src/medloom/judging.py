@@ -88,7 +88,12 @@ def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch
         return Trained(prepared, Team(tuple(networks)), feed.tasks, {}, {}, tuple(histories), last, steps)
     watch(Event("baselines", 0, 0))
     simple = fit_baselines(
-        feed, fold.train, fold.valid, study.seed, lambda _, name: study.evaluate.baselines or name in joins
+        feed,
+        fold.train,
+        fold.valid,
+        study.seed,
+        lambda _, name: study.evaluate.baselines or name in joins,
+        named=joins,
     )
     members = {
         target: {name: one for name, one in each.items() if name in joins and isinstance(one, Member)}

@@ -81,6 +81,48 @@ class Lifted:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Values that are packed already, with the unit of each row; 0 where there is none."""
+
+    packed: Packed
+    unit: Int[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How many positions each row takes, so that rows of like length can share a batch and memory is bounded.
+
+    `pool` batches at a time are drawn at random and then sorted by length (0: none are); at most `budget` positions,
+    with padding, are computed at a time.
+    """
+
+    each: Int[np.ndarray, " rows"]
+    pool: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What rows hold of an input, for the report: how many of `what` each row has, and the share of rows with each part.
+
+    `shares` names parts that enough training patients have, never those of a few.
+    """
+
+    what: str
+    each: Int[np.ndarray, " rows"]
+    shares: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The course of one part of one row: values at ages before the index time, both as measured, oldest first."""
+
+    name: str
+    age: tuple[float, ...]
+    value: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something of a new row that does not fit what the modality was trained on. Never holds a patient's value."""
 
@@ -108,6 +150,18 @@ class Neutral:
     missing: Float[Tensor, "batch numbers"]
     parts: tuple[str, ...]
     layers: tuple[tuple[nn.Module, str, Tensor], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """How much a trained encoder looked at each raw position of each view: weights that sum to 1, or to 0 where nothing is.
+
+    Neighbouring positions are `step` apart, in `unit`.
+    """
+
+    weight: Float[Tensor, "views positions"]
+    step: float
+    unit: str
 
 
 class Modality(ABC):
@@ -142,6 +196,11 @@ class Modality(ABC):
     def mend(cls, options: InputPart, cohort: Cohort) -> tuple[Cohort, list[Problem]]:
         """The cohort with values that `read` would refuse made missing, each with a Problem. Only on request."""
         return cohort, []
+
+    @classmethod
+    def stored(cls, options: InputPart, cohort: Cohort) -> Stored | None:
+        """Values that lie packed in a store of their own, which then are not read again; None where they do not."""
+        return None
 
     @classmethod
     @abstractmethod
@@ -189,6 +248,10 @@ class Modality(ABC):
         Prediction (`draw=None`): views that together cover all of each row, the views of a row side by side.
         """
 
+    def lengths(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
+        """How long each row is to this input; None where all rows are of one length."""
+        return None
+
     @abstractmethod
     def batch(self, source: Source, view: View) -> Field:
         """A vectorised gather of the views. Also serves sources made by `lay`."""
@@ -233,9 +296,21 @@ class Modality(ABC):
         """What the rows of a field are compared with by integrated gradients; None where there is no such row."""
         return None
 
+    def attention(self, encoder: nn.Module, field: Field) -> Attention | None:
+        """Where along its views the trained encoder of this input looked; None where it weighs no positions."""
+        return None
+
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """What of these rows does not fit the fitted state (unseen category, value out of range)."""
         return []
+
+    def held(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Held | None:
+        """What these rows hold before their index times; None where an input has nothing to count."""
+        return None
+
+    def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
+        """The course of one row: a patient's data, for reports whose study asks for it. Nothing without times."""
+        return ()
 
     def describe(self) -> Mapping[str, str]:
         """Fitted facts a reader wants to see (how many columns, codes), as text."""

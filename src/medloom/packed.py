@@ -15,6 +15,8 @@ from jaxtyping import Float, Int, Shaped
 
 RELEASED_BYTES = 256 << 20
 """Mapped arrays above this size count as memory of the process only while they are read."""
+UNRELEASED_BYTES = 64 << 20
+"""How much may be read of them before it is taken out of memory, where it is told how much was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +25,24 @@ class Packed:
 
     arrays: Mapping[str, Shaped[np.ndarray, "..."]]
     meta: Mapping[str, Any]
+    unreleased: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
+    """How many bytes were read of mapped files since they were last released."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
-    def release(self) -> None:
-        """Takes what was read of large mapped files out of this process's memory; the system keeps it while it can."""
+    def release(self, read: int = UNRELEASED_BYTES) -> None:
+        """Takes what was read of large mapped files out of this process's memory; the system keeps it while it can.
+
+        Where it is told how many bytes were `read` since the last call, only once these are many: to fault pages in again
+        costs about as much as to copy them.
+        """
+        self.unreleased[0] += read
+        if self.unreleased[0] < UNRELEASED_BYTES:
+            return
+        self.unreleased[0] = 0
         for array in self.arrays.values():
             mapped = getattr(array, "_mmap", None)
             if mapped is not None and array.nbytes > RELEASED_BYTES and hasattr(mmap, "MADV_DONTNEED"):
@@ -43,7 +55,8 @@ class Source:
 
     `unit` 0 is the empty unit: the row has no such input. `start`/`stop` cut a unit's values at the row's index
     time; `newest` is the time of the newest value left, which proves that nothing at or after it is read.
-    `bound` holds what a fitted modality looked up once; before that, what it asked for (see `Outcomes`).
+    `along` holds what else goes with each row, such as its index time; `bound` what a fitted modality looked up once,
+    and before that, what it asked for (see `Outcomes`).
     """
 
     packed: Packed
@@ -53,6 +66,7 @@ class Source:
     stop: Int[np.ndarray, " rows"] | None = None
     newest: Float[np.ndarray, " rows"] | None = None
     bound: Mapping[str, Any] = field(default_factory=dict)
+    along: Mapping[str, Shaped[np.ndarray, "rows ..."]] = field(default_factory=dict)
 
 
 class Packer:

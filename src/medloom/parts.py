@@ -6,42 +6,26 @@ Modalities and tasks add their own keys to `InputPart` and `TargetPart`. Nothing
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom import expression
+from medloom.event_parts import EventCohortPart
+from medloom.strict import Name as Name
+from medloom.strict import Strict as Strict
+from medloom.strict import readable
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Strict(BaseModel):
-    """Base of every section: frozen, and unknown keys are mistakes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-def _readable(read: Callable[[str], object]) -> Any:
-    """A validator that reads an expression and keeps its text."""
-
-    def validate(text: str) -> str:
-        try:
-            read(text)
-        except expression.ExpressionError as error:
-            raise PydanticCustomError("expression", "{why}", {"why": str(error)}) from error
-        return text
-
-    return AfterValidator(validate)
 
 
 class CriterionPart(Strict):
     """Who is in the study, or out of it."""
 
     name: str = Field(min_length=1, max_length=200, description="what the criterion is called in the cohort flow")
-    where: Annotated[str, _readable(expression.condition)] = Field(
+    where: Annotated[str, readable(expression.condition)] = Field(
         description="condition on the row's columns: comparisons, in [..], is null, and, or, not, parentheses"
     )
 
@@ -54,7 +38,7 @@ class JoinPart(Strict):
     kind: Literal["one", "many"] = Field(
         "one", description="one: each key stands once in this table; many: several rows, summarised by aggregate"
     )
-    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+    aggregate: dict[str, Annotated[str, readable(expression.summary)]] = Field(
         {},
         description='for many: new column = "max(crp)", "count()", "last(hb) by date"; also min, mean, sum, first',
     )
@@ -89,7 +73,7 @@ class JoinPart(Strict):
 class HistoryPart(Strict):
     """Columns made of a patient's earlier rows: those with an index time before the row's own."""
 
-    aggregate: dict[str, Annotated[str, _readable(expression.summary)]] = Field(
+    aggregate: dict[str, Annotated[str, readable(expression.summary)]] = Field(
         min_length=1,
         description='new column = "count()", "last(lactate)", "mean(died)", "since()" (time from the newest earlier row); also first, max, min, sum; first and last go by the index time',
     )
@@ -147,6 +131,10 @@ class CohortPart(Strict):
         description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
     )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
+    events: EventCohortPart | None = Field(
+        None,
+        description="rows made of a store of events, in place of table: index times, criteria, columns and outcomes by codes and windows. row, patient and at name their columns; left out: row, patient, at",
+    )
     join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
     history: HistoryPart | None = Field(None, description="columns made of the same patient's earlier rows")
     include: tuple[CriterionPart, ...] = Field(
@@ -155,6 +143,26 @@ class CohortPart(Strict):
     exclude: tuple[CriterionPart, ...] = Field(
         (), description="criteria that a row must not meet, in order, after those of include"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_events(cls, raw: Any) -> Any:
+        """The columns that a cohort of events brings, where the study does not name them."""
+        if not isinstance(raw, Mapping) or raw.get("events") is None:
+            return raw
+        return {**raw, **{key: key for key in ("row", "patient", "at") if raw.get(key) is None}}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.events is None:
+            return self
+        if self.table or self.query or self.independent_rows:
+            raise PydanticCustomError("part", "events makes the rows: take table, query and independent_rows out")
+        own = [self.row, self.patient, self.at, *self.events.columns, *self.events.answers()]
+        twice = sorted({str(name) for name in own if own.count(name) > 1})
+        if twice:
+            raise PydanticCustomError("part", "{why}", {"why": f"{twice[0]!r} is the name of several columns"})
+        return self
 
     @model_validator(mode="after")
     def _patient_or_independent(self) -> Self:
@@ -448,6 +456,12 @@ class EvaluatePart(Strict):
         (),
         max_length=20,
         description='what the finished model is put through on the test rows: "missing_column", { kind = "noise", share = 0.5 }, …',
+    )
+    timelines: int = Field(
+        0,
+        ge=0,
+        le=20,
+        description="draw the course of so many test rows in the report: it then holds patients' data, and says so",
     )
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"

@@ -14,6 +14,7 @@ import polars as pl
 from jaxtyping import Int
 
 from medloom import find
+from medloom.cohort.event_cohort import with_groups
 from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
@@ -55,6 +56,7 @@ def read(
     study: Study, data: Any = None, tables: Mapping[str, Any] | None = None
 ) -> tuple[Study, Cohort, dict[str, Marks]]:
     """The resolved study, its cohort and the answers of all rows. Raises one DataError with every mistake found."""
+    study = study.model_copy(update={"cohort": with_groups(study.cohort, study.folder)}).within(study.folder)
     cohort = read_cohort(study.cohort, study.folder, data=data, text=text_columns(study), tables=tables)
     mistakes: list[str] = []
     taken = taken_columns(study)

@@ -103,14 +103,22 @@ def with_folders(study: Study) -> Study:
 
 
 def _tables(study: Study, change: Callable[[str], str]) -> Study:
+    def kept(path: str) -> str:
+        """A slash at the end says that a folder is meant, and paths lose it."""
+        return change(path).rstrip("/") + "/" if path.endswith("/") else change(path)
+
     def changed(part: Any) -> Any:
         table, connection = getattr(part, "table", None), getattr(part, "connection", None)
         if connection and connection.startswith(SQLITE):
             return part.model_copy(update={"connection": SQLITE + change(connection.removeprefix(SQLITE))})
-        return part.model_copy(update={"table": change(table)}) if table else part
+        return part.model_copy(update={"table": kept(table)}) if table else part
 
     join = {name: changed(part) for name, part in study.cohort.join.items()}
     cohort = changed(study.cohort).model_copy(update={"join": join})
+    events = study.cohort.events
+    if events is not None:
+        paths = {"store": kept(events.store), "groups": change(events.groups) if events.groups else None}
+        cohort = cohort.model_copy(update={"events": events.model_copy(update=paths)})
 
     inputs = {name: changed(part) for name, part in study.inputs.items()}
     return study.model_copy(update={"cohort": cohort, "inputs": inputs})

@@ -137,6 +137,8 @@ class Baseline(ABC):
     """A simple model on the same rows. It gives the head's kind of output, so it is calibrated and decoded alike."""
 
     label: str
+    asked_only: ClassVar[bool] = False
+    """Whether it is trained only where a study names it among its members."""
 
     @abstractmethod
     def fit(self, train: Iterable[Block], valid: Iterable[Block]) -> None:

@@ -55,6 +55,7 @@ def test_every_benchmark_file_is_found_by_its_id() -> None:
         "result",
         "table",
         "table-sets",
+        "bonn",
         "by-hand",
         "leak-sets",
         "simulated",

@@ -158,6 +158,8 @@ def test_law_7_a_bundle_answers_the_same_in_a_fresh_process(case):
         "from medloom.cli.predict import predict_file\n"
         "predict_file(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), 'column', None)"
     )
+    events = case.study.cohort.events
+    data = case.folder / (events.store if events is not None else "cohort.csv")
     out = [case.folder / f"again{number}.parquet" for number in (1, 2)]
     for path in out:
         words = [
@@ -165,21 +167,21 @@ def test_law_7_a_bundle_answers_the_same_in_a_fresh_process(case):
             "-c",
             script,
             str(case.run.folder / "bundle"),
-            str(case.folder / "cohort.csv"),
+            str(data),
             str(path),
         ]
         subprocess.run(words, check=True, timeout=120)
     one, two = (pl.read_parquet(path) for path in out)
     names = [name for name in one.columns if name not in case.study.dense_targets()]
     assert one.select(names).equals(two.select(names))
-    here = pl.concat(
-        list(case.run.bundle.stream(case.folder / "cohort.csv", problems="column", masks=case.folder / "masks"))
-    )
+    here = pl.concat(list(case.run.bundle.stream(data, problems="column", masks=case.folder / "masks")))
     assert here.select(names).equals(one.select(names))
     if case.study.split.folds > 1:
         return  # the rows were judged by the networks of the folds
     judged = case.run.predictions
-    again = pl.DataFrame({"stay": judged["row"]}).join(one, on="stay", how="left", maintain_order="left")
+    again = pl.DataFrame({one.columns[0]: judged["row"]}).join(
+        one, on=one.columns[0], how="left", maintain_order="left"
+    )
     for name in judged.select(pl.selectors.float()).columns:
         np.testing.assert_allclose(again[name].to_numpy(), judged[name].to_numpy(), atol=1e-5)
 

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from medloom import feed, fitted, study
 from medloom.cohort.table import make_cohort
+from medloom.cohort.ticks import times
 from medloom.draw import Draw
 from medloom.errors import DataError
-from medloom.modalities.events import FEWEST_PATIENTS, FIRST_CODE, Events, EventsOptions
+from medloom.modalities.events import FEWEST_PATIENTS, FIRST_CODE, Events
+from medloom.modalities.events.options import EventsOptions
 from medloom.modalities.events.pack import first_at_or_after, union
 from medloom.modalities.events.summary import centre_and_scale, count_events
 from medloom.modality import View
@@ -89,7 +91,8 @@ def test_rows_see_what_a_naive_reading_says(
         past = [e for e in own if (not at or e[1] < index_time) and (lookback is None or e[1] >= index_time - lookback)]
         expected = [(t, c, v) for _, t, c, v in past[-last:]]
         part = slice(source.start[row], source.stop[row])
-        arrays = {name: source.packed.arrays[name][part].tolist() for name in ("time", "code", "value")}
+        arrays = {name: source.packed.arrays[name][part].tolist() for name in ("code", "value")}
+        arrays["time"] = times(source.packed.arrays["time"][part]).tolist()
         found = [
             (t, codes[c - 1], None if math.isnan(v) else v)
             for t, c, v in zip(arrays["time"], arrays["code"], arrays["value"], strict=True)
@@ -109,8 +112,8 @@ def test_union_covers_the_same_positions_once(ranges: list[tuple[int, int]]) -> 
 
 
 def test_binary_search_agrees_with_numpy() -> None:
-    time = np.sort(np.random.default_rng(0).integers(0, 50, 100_000)).astype(float)
-    at = np.arange(-1.0, 52.0)
+    time = np.sort(np.random.default_rng(0).integers(0, 50, 100_000))
+    at = np.arange(-1, 52)
     low, high = np.zeros(len(at), np.int64), np.full(len(at), len(time))
     np.testing.assert_array_equal(first_at_or_after(time, low, high, at), np.searchsorted(time, at, "left"))
 
@@ -204,7 +207,7 @@ def test_batch_holds_the_events_of_each_row() -> None:
         ("b", 2.0, "hr", 9e9),
     ]
     options = EventsOptions(table="long")
-    modality = Events(options, "number", ("hr",), (60.0,), (20.0,), (FIRST_CODE,), True)
+    modality = Events(options, "number", ("hr",), (60.0,), (20.0,), ((),), (1.0,), (FIRST_CODE,), True)
     source = modality.bind(source_of(events, [("a", 6.0), ("b", 6.0), ("c", 6.0), ("a", 2.0)]))
     field = modality.batch(source, View(np.arange(4)))
     assert field.present.tolist() == [True, True, False, True]
@@ -223,18 +226,18 @@ def test_ages_of_dates_are_days() -> None:
     frame = pl.DataFrame({"patient": ["a"], "at": ["2020-01-04 00:00"]})
     cohort = make_cohort(study.CohortPart(patient="patient", at="at"), frame, study.Path(), {"long": long})
     options = EventsOptions(table="long")
-    modality = Events(options, "date", (), (), (), (), True)
+    modality = Events(options, "date", (), (), (), (), (), (), True)
     field = modality.batch(feed.pack(Events, options, cohort), View(np.zeros(1, int)))
     assert field.extra["age"].item() == pytest.approx(math.log1p(2.5), abs=1e-6)
     with pytest.raises(DataError, match="trained on numbers"):
         replace(modality, kind="number").bind(feed.pack(Events, options, cohort))
 
 
-@pytest.mark.parametrize("rnn", ["gru", "lstm"])
+@pytest.mark.parametrize("rnn", ["gru", "lstm", "tcn", "transformer"])
 def test_a_row_alone_equals_the_row_in_any_batch(rnn: str) -> None:
     events, stays = generated(20)
     source = source_of(events, [*stays, ("nobody", 50.0), ("p0", -5.0)])
-    modality = fit(source, rnn=rnn, width=16, code_width=8)
+    modality = fit(source, encoder=rnn, width=16, code_width=8)
     source = modality.bind(source)
     torch.manual_seed(0)
     encoder = modality.encoder().eval()
@@ -289,7 +292,7 @@ def test_a_patient_of_a_hundred_thousand_events() -> None:
     cohort = make_cohort(study.CohortPart(patient="patient", at="at"), frame, study.Path(), {"long": long})
     options = EventsOptions(table="long", last=1000)
     source = feed.pack(Events, options, cohort)
-    modality = Events(options, "number", ("hr",), (0.0,), (1.0,), (FIRST_CODE,), True)
+    modality = Events(options, "number", ("hr",), (0.0,), (1.0,), ((),), (1.0,), (FIRST_CODE,), True)
     field = modality.batch(source, View(np.arange(2)))
     assert field.value.shape == (2, 1000)
     assert source.newest is not None and source.newest.tolist() == [99_000.0, 9.0]
@@ -306,17 +309,36 @@ def test_plain_numbers_agree_with_a_naive_reading() -> None:
     names = [modality.codes[number - FIRST_CODE] for number in modality.frequent]
     valued = [name for name in names if modality.scale[modality.codes.index(name)] > 0]
     assert set(names) == set(NAMES) and set(valued) == {"hr", "bp", "na"}
-    assert plain.shape == (len(stays), 1 + 4 + 4 * 3)
+    assert plain.shape == (len(stays), 1 + 4 + 10 * 3)
     codes = source.packed.meta["codes"]
     for row in range(len(stays)):
         part = slice(source.start[row], source.stop[row])
         code = [codes[c - 1] for c in source.packed.arrays["code"][part]]
         value = source.packed.arrays["value"][part].astype(float)
+        age = stays[row][1] - times(source.packed.arrays["time"][part])
         expected = [len(code), *(code.count(name) for name in names)]
         for name in valued:
-            own = [v for c, v in zip(code, value, strict=True) if c == name]
-            expected += [own[-1], np.mean(own), min(own), max(own)] if own else [math.nan] * 4
-        np.testing.assert_allclose(plain[row], expected if code else math.nan, rtol=1e-12)
+            here = np.array([c == name for c in code], bool)
+            expected += naive(value[here], age[here], age.max() / 2) if here.any() else [math.nan] * 10
+        np.testing.assert_allclose(plain[row], expected if code else math.nan, rtol=1e-9, atol=1e-9)
+
+
+def naive(value: np.ndarray, age: np.ndarray, half: float) -> list[float]:
+    """The ten statistics of one code, each in the plainest way."""
+    slope = np.polyfit(-age, value, 1)[0] if len(set(age.tolist())) > 1 else math.nan
+    early, late = value[age > half], value[age <= half]
+    return [
+        value[-1],
+        value.mean(),
+        value.min(),
+        value.max(),
+        value[0],
+        value.std(ddof=1) if len(value) > 1 else math.nan,
+        slope,
+        age[-1],
+        early.mean() if len(early) else math.nan,
+        late.mean() if len(late) else math.nan,
+    ]
 
 
 def test_plain_sees_the_codes_of_the_most_patients(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +365,7 @@ def test_problems_count_codes_that_were_not_learnt(rare: bool, expected: list[tu
 
 def test_views_are_rows() -> None:
     source = source_of(*generated(3))
-    modality = Events(EventsOptions(table="long"), "number", (), (), (), (), True)
+    modality = Events(EventsOptions(table="long"), "number", (), (), (), (), (), (), True)
     rows = np.array([2, 0, 2])
     for draw in (None, Draw(0, np.zeros(3, np.int64))):
         assert modality.view(source, rows, draw).rows.tolist() == [2, 0, 2]

@@ -10,8 +10,10 @@ import pytest
 
 from medloom import feed, study
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort.ticks import times
 from medloom.errors import DataError, StudyError
-from medloom.modalities.events import Events, EventsOptions
+from medloom.modalities.events import Events
+from medloom.modalities.events.options import EventsOptions
 from medloom.packed import Source
 
 STAYS = {"stay": ["s1", "s2", "s3"], "patient": ["a", "a", "b"], "at": [5.0, 9.0, 9.0]}
@@ -39,9 +41,10 @@ def seen(source: Source, row: int) -> list[tuple[float, str, float | None]]:
     assert source.start is not None and source.stop is not None
     part = slice(source.start[row], source.stop[row])
     arrays, codes = source.packed.arrays, source.packed.meta["codes"]
+    time = times(arrays["time"][part]).tolist()
     return [
         (time, codes[code - 1], None if np.isnan(value) else value)
-        for time, code, value in zip(*(arrays[name][part].tolist() for name in ("time", "code", "value")), strict=True)
+        for time, code, value in zip(time, *(arrays[name][part].tolist() for name in ("code", "value")), strict=True)
     ]
 
 

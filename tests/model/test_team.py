@@ -118,7 +118,7 @@ def test_the_run_says_what_each_member_adds(study, tmp_path):
     [
         (["network", "gradient_bosting"], "gradient_boosting"),
         ([], "members is empty"),
-        (["ridge"], "nobody answers for targets.severity"),
+        (["cox"], "nobody answers for targets.severity"),
         (["logistic", "logistic", "network"], "twice"),
     ],
 )

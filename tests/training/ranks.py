@@ -24,7 +24,7 @@ from medloom.training.loop import Event, train
 from medloom.training.plan import make_plan
 from tests.cases import CASES
 
-EQUAL = ("table_several", "table_ensemble", "regress_numbers", "survive_table", "events_binary", "image_segment_2d")
+EQUAL = ("table_several", "table_ensemble", "regress_numbers", "survive_table", "events_sequences", "image_segment_2d")
 
 
 def without_dropout(study: Study) -> Study:

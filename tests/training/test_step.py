@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +14,10 @@ from medloom.draw import Draw
 from medloom.model.assembly import assemble
 from medloom.parts import TrainPart
 from medloom.prepare import prepare, read
-from medloom.training.plan import Order, Plan, make_plan
+from medloom.training.order import Order
+from medloom.training.plan import Plan, make_plan
 from medloom.training.step import Stepper, rate_share
-from tests.cases import table_binary
+from tests.cases import events_sequences, table_binary
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +118,30 @@ def test_a_budget_in_epochs_steps_or_none(prepared):
     assert steps(epochs=2, batch=10).steps == int(np.ceil(2 * len(rows) / 10))
     assert steps(batch=32).steps == int(np.ceil(40 * len(rows) / 32))
     assert steps(batch=10_000).batch == len(rows)
+
+
+def test_a_budget_of_positions_changes_memory_alone(tmp_path):
+    """A step in parts has the loss and the gradient of the whole batch, and no part is longer than the budget."""
+    prepared = prepare(*read(events_sequences(tmp_path)))
+    feed, rows = prepared.feed, prepared.fold.train
+    network = assemble(feed.modalities, feed.tasks, prepared.study.model, 0).eval()
+    plan = make_plan(TrainPart(batch=16, steps=2), network, feed, rows, 0, {"death": 1.0, "age": 1.0})
+    assert plan.positions == 200 and plan.gather == 1
+    batch = feed.batch(rows[:16], Draw(0, np.zeros(16, int)))
+    found = []
+    for positions in (None, plan.positions):
+        stepper = Stepper(copy.deepcopy(network), feed.tasks, TrainPart(), replace(plan, positions=positions))
+        loss = stepper._backward(batch)
+        sizes = [len(part) for part in stepper._parts(batch)]
+        assert max(sizes) * batch.positions <= (positions or 10_000)
+        found.append((loss, [p.grad for p in stepper.network.parameters()]))
+    (one, first), (other, second) = found
+    torch.testing.assert_close(one, other)
+    for mine, theirs in zip(first, second, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_a_large_budget_asks_for_nothing(prepared, tmp_path):
+    network = assemble(prepared.feed.modalities, prepared.feed.tasks, prepared.study.model, 0)
+    plan = make_plan(TrainPart(steps=1), network, prepared.feed, prepared.fold.train, 0, {"death": 1.0})
+    assert plan.positions is None and prepared.feed.lengths(prepared.fold.train) is None

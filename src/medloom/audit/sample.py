@@ -69,4 +69,5 @@ def _source(source: Source, rows: Int[np.ndarray, " some"], patient: Int[np.ndar
         start=of(source.start),
         stop=of(source.stop),
         newest=of(source.newest),
+        along={name: values[rows] for name, values in source.along.items()},
     )

@@ -52,6 +52,25 @@ def guess(
 
 
 @app.command()
+def windows(
+    table: Annotated[Path, typer.Argument(help="table with a row for each record")],
+    column: Annotated[str, typer.Option(help="column with the paths of the records")],
+    seconds: Annotated[float, typer.Option(help="length of a window")],
+    annotations: Annotated[
+        str, typer.Option(help='ending of WFDB annotation files, or "file" for those in EDF+ and BDF+')
+    ] = "atr",
+    stride: Annotated[float | None, typer.Option(help="seconds from window to window; left out: the length")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="a text that counts; give it several times")] = None,
+    otherwise: Annotated[str | None, typer.Option(help="label of windows without annotation; left out: none")] = None,
+    out: Annotated[Path, typer.Option(help="table to write")] = Path("windows.csv"),
+) -> None:
+    """Write a table with a row for each window of annotated signals."""
+    from medloom.cli.windows import write_windows
+
+    write_windows(table, column, annotations, seconds, stride, tuple(label or ()), otherwise, out)
+
+
+@app.command()
 def check(
     study: StudyFile,
     overrides: Overrides = None,

@@ -24,6 +24,11 @@ def checked_data(study: Study) -> Study:
         fitted_tasks(resolved, marks, one)
     fold = splits[0]
     proof = fold.check(cohort, resolved.split.by)
+    for name, count in cohort.codes.items():
+        print(f"# set {name}: {count} codes of the store")
+    for step in cohort.flow if cohort.stores else ():
+        out = f", {step.left_out} left out" if step.left_out else ""
+        print(f"# {step.name}: {step.rows} rows of {step.patients} patients{out}{f' ({step.why})' if step.why else ''}")
     print(f"# {len(cohort)} rows of {len(np.unique(cohort.patient))} patients")
     if len(splits) > 1:
         print(f"# the first of {len(splits)} folds:")

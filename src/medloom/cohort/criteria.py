@@ -52,7 +52,7 @@ def flow(part: CohortPart, frame: Table) -> tuple[pl.Series, tuple[Step, ...]]:
     for kind, criteria in (("include", part.include), ("exclude", part.exclude)):
         for one in criteria:
             try:
-                meets = frame.select(_polars(expression.condition(one.where), frame).alias("meets")).to_series()
+                meets = frame.select(compiled(expression.condition(one.where), frame).alias("meets")).to_series()
             except DataError as error:
                 mistakes.append(f"cohort.{kind} {one.name!r}: {error}")
                 continue
@@ -75,14 +75,15 @@ def _patients(patient: pl.Series | None, held: pl.Series) -> int:
     return int(held.sum()) if patient is None else patient.filter(held).n_unique()
 
 
-def _polars(of: Condition, frame: Table) -> pl.Expr:
+def compiled(of: Condition, frame: Table) -> pl.Expr:
+    """The condition on these columns, for polars. Raises DataError for columns that are not there or of another kind."""
     match of:
         case Not(inner):
-            return ~_polars(inner, frame)
+            return ~compiled(inner, frame)
         case Both(left, right):
-            return _polars(left, frame) & _polars(right, frame)
+            return compiled(left, frame) & compiled(right, frame)
         case Either(left, right):
-            return _polars(left, frame) | _polars(right, frame)
+            return compiled(left, frame) | compiled(right, frame)
         case IsNull(Column(name)):
             missing = _column(name, frame).is_null()
             return missing | pl.col(name).is_nan() if frame.schema[name].is_float() else missing

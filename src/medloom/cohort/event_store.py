@@ -16,17 +16,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
 
+from medloom.cohort.ticks import TICKS, TIMELESS, ticks, times
 from medloom.cohort.times import Kind
 from medloom.errors import DataError
 from medloom.packed import Packed, Packer, open_packed
 
-TICKS = 1_000_000
-"""Times are int64: microseconds since 1970 of dates, millionths of the unit of numbers."""
-TIMELESS = np.iinfo(np.int64).min
-"""The time of what is known of a patient at any time (sex, date of birth): it stands before all other events."""
 FORMAT = 1
+__all__ = ["TICKS", "TIMELESS", "EventStore", "finish_store", "is_store", "open_store", "ticks", "times", "write_store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +63,6 @@ def open_store(folder: Path) -> EventStore:
         )
     patients = pl.read_parquet(folder / "patients.parquet")["patient"]
     return EventStore(folder, packed, patients, pl.read_parquet(folder / "codes.parquet"))
-
-
-def ticks(time: Float[np.ndarray, " events"]) -> Int[np.ndarray, " events"]:
-    """Seconds since 1970, or numbers, as the store keeps them; NaN is timeless."""
-    known = ~np.isnan(time)
-    return np.where(known, np.rint(np.where(known, time, 0.0) * TICKS), TIMELESS).astype(np.int64)
-
-
-def times(stored: Int[np.ndarray, " events"]) -> Float[np.ndarray, " events"]:
-    """What `ticks` took: seconds since 1970, or numbers; −inf for what is timeless, which is before any index time."""
-    return np.where(stored == TIMELESS, -np.inf, stored / TICKS)
 
 
 def write_store(

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from medloom.cohort import criteria, history, joins
+from medloom.cohort import criteria, event_cohort, history, joins
 from medloom.cohort.files import as_frame
 from medloom.cohort.files import canonical as canonical
 from medloom.cohort.formats import read_query
@@ -29,7 +29,9 @@ class Cohort:
     `frame` is the table: a frame, or a file too large to be held, of which columns and blocks are read when asked for.
     `at` is the index time (seconds since 1970, or the number given), None where the study has none. `folder` is
     where files named by the study begin, `files` where paths that stand in the table begin; `tables` are frames passed
-    in Python for inputs that have a table of their own. `flow` says how the rows became these.
+    in Python for inputs that have a table of their own. `flow` says how the rows became these. Where rows were made of a
+    store of events, `stores` says which folder that is, by the name in the study: an input of that name reads the same
+    one. `codes` says how many of its codes each set of the study holds.
     """
 
     frame: Table
@@ -43,6 +45,8 @@ class Cohort:
     files: Path = Path()
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     flow: tuple[criteria.Step, ...] = ()
+    stores: Mapping[str, Path] = field(default_factory=dict)
+    codes: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -92,14 +96,20 @@ def read_cohort(
     text: frozenset[str] = frozenset(),
     tables: Mapping[str, Any] | None = None,
 ) -> Cohort:
-    """The cohort of a study from its table, or from `data` (a frame or a path). Raises DataError.
+    """The cohort of a study from its table or store of events, or from `data` (a frame or a path). Raises DataError.
 
     `text` names the columns of a CSV that must stay as they are written (categories, labels).
     """
     ids = frozenset(name for name in (part.row, part.patient, part.site) if name)
+    made: event_cohort.Made | None = None
+    stores: dict[str, Path] = {}
     text = text | ids | criteria.text_columns(part) | {key for one in part.join.values() for key in one.keys}
     table: Table
-    if data is None and part.query is not None:
+    if part.events is not None and (data is None or event_cohort.is_folder_of_store(data)):
+        stores = {part.events.name: folder / part.events.store if data is None else Path(data)}
+        made = event_cohort.from_store(part, stores[part.events.name], folder, own=data is None, answered=True)
+        table, files = made.frame, folder
+    elif data is None and part.query is not None:
         table, files = as_frame(read_query(part.query, str(part.connection), folder)), folder
     elif data is None or isinstance(data, (str, Path)):
         if data is None and part.table is None:
@@ -118,7 +128,8 @@ def read_cohort(
     held, flow = criteria.flow(part, table)
     numbers = pl.int_range(1, len(table) + 1, eager=True).filter(held)
     kept = table if held.all() else table.filter(held)
-    return replace(make_cohort(part, kept, folder, named, numbers), files=files, flow=flow)
+    cohort = replace(make_cohort(part, kept, folder, named, numbers), files=files, flow=flow)
+    return cohort if made is None else replace(cohort, flow=(*made.flow, *flow[1:]), stores=stores, codes=made.codes)
 
 
 def make_cohort(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,14 +104,20 @@ def fit_baselines(
     seed: int,
     wanted: Callable[[str, str], bool] = lambda target, name: True,
     threads: int = 1,
+    named: Collection[str] = (),
 ) -> dict[str, dict[str, Baseline]]:
     """Every baseline of every task that is `wanted`, trained. Targets without a known answer in `train` are left out.
 
+    Those that are trained only where a study asks for them have to be `named`.
     Of very many training or validation rows a sample is learnt from (`taught`).
     """
     fitted: dict[str, dict[str, Baseline]] = {}
     for target, task in feed.tasks.items():
-        asked = {name: one for name, one in task.baselines(seed).items() if wanted(target, name)}
+        asked = {
+            name: one
+            for name, one in task.baselines(seed).items()
+            if wanted(target, name) and (name in named or not one.asked_only)
+        }
         teach, choose = (Blocks.learnt(feed, target, taught(feed, target, rows, seed)) for rows in (train, valid))
         if not len(teach.rows) or not asked:
             continue

@@ -13,6 +13,7 @@ from medloom.cohort.table import Cohort
 from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.intervals import MODEL
 from medloom.evaluation.subgroups import Subgroups, subgroups
+from medloom.explain.attention import Looked, looked
 from medloom.explain.examine import Explanation, explain
 from medloom.explain.probe import Probe
 from medloom.explain.weak_groups import WeakGroups, weak_groups
@@ -32,6 +33,8 @@ class Evidence:
     explanation: Explanation | None = None
     subgroups: Mapping[str, Subgroups] = field(default_factory=dict)
     weak: Mapping[str, WeakGroups] = field(default_factory=dict)
+    looked: tuple[Looked, ...] = ()
+    """Where along time or place networks looked, in the mean over rows."""
 
     def plain(self) -> dict[str, Any]:
         """Entries of `metrics.json`, those with something to tell."""
@@ -42,6 +45,8 @@ class Evidence:
             found["subgroups"] = {name: one.plain() for name, one in self.subgroups.items()}
         if self.weak:
             found["errors"] = {name: one.plain() for name, one in self.weak.items()}
+        if self.looked:
+            found["attention"] = {one.input: one.plain() for one in self.looked}
         return found
 
 
@@ -76,7 +81,8 @@ def evidence(
     if not asked.explain or not len(test):
         return Evidence(subgroups=by_group)
     explanation = explain(team, feed, test, cohort.patient[test], asked.level, study.seed)
-    return Evidence(explanation, by_group, _weak(study, cohort, team, feed, measured, rows))
+    seen = looked(team, feed, test, cohort.patient[test], study.seed)
+    return Evidence(explanation, by_group, _weak(study, cohort, team, feed, measured, rows), seen)
 
 
 def _weak(

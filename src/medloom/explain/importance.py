@@ -96,10 +96,8 @@ def correlated(
 
     place = {piece: number for number, piece in enumerate(pieces)}
     asked = [column for column, piece in enumerate(owner) if piece in place]
-    columns = [
-        column for column in asked if np.nan_to_num(plain[:, column], nan=-np.inf).max(initial=-np.inf) > -np.inf
-    ]
-    columns = [column for column in columns if np.nanstd(plain[:, column]) > 0]
+    held = {column: plain[~np.isnan(plain[:, column]), column] for column in asked}
+    columns = [column for column, known in held.items() if len(np.unique(known)) > 1]
     if len(columns) < 2:
         return []
     filled = np.where(np.isnan(plain[:, columns]), np.nanmedian(plain[:, columns], axis=0), plain[:, columns])

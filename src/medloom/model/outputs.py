@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from medloom.batch import Batch, Field, Output
 from medloom.feed import Feed
-from medloom.modality import Lifted
+from medloom.modality import Lifted, View
 from medloom.model.assembly import Network
 from medloom.model.team import NETWORK, Team
 
@@ -43,9 +43,15 @@ def apart(
     for network in team.networks:
         network.eval()
     threads = torch.get_num_threads() if any(network.on_grids for network in team.networks) else 1
-    for part, views, batch in feed.cover(rows):
-        with torch.inference_mode(), threads_set(threads):
-            raw = _forward(team.networks, feed, batch)
+    for part, pieces in feed.covering(rows):
+        parts, seen = [], []
+        views: dict[str, View] = {}
+        for now, batch in pieces:
+            views = now
+            with torch.inference_mode(), threads_set(threads):
+                parts.append(_forward(team.networks, feed, batch))
+            seen.append(batch.rows.numpy())
+        raw, view_rows = _joined(parts), np.concatenate(seen)
         answers: dict[str, dict[str, Output | Lifted]] = {name: {} for name in feed.tasks}
         truths: dict[str, Field | Lifted] = dict(feed.targets(part))
         for name in feed.tasks:
@@ -56,8 +62,8 @@ def apart(
                 if name in feed.laid:
                     truths[name] = feed.modalities[ground].truth(feed.laid[name][1], part)
             elif name in raw:
-                once = len(batch) == len(part)
-                answers[name][NETWORK] = raw[name] if once else _average(raw[name], batch.rows.numpy(), part)
+                once = len(view_rows) == len(part)
+                answers[name][NETWORK] = raw[name] if once else _average(raw[name], view_rows, part)
         _ask_simple(team, feed, part, answers)
         for name in feed.groups:
             beside = feed.beside(name, part)
@@ -110,11 +116,16 @@ def _forward(networks: Sequence[Network], feed: Feed, batch: Batch) -> dict[str,
 def _of_one(network: Network, feed: Feed, batch: Batch) -> dict[str, Output]:
     """Computed where the network is; answers come back to the CPU, where they are lifted, calibrated and decoded."""
     device = next(network.parameters()).device
-    size = len(batch) if feed.windowed is None else min(len(batch), VIEWS_AT_ONCE)
+    size = min(len(batch), VIEWS_AT_ONCE) if network.on_grids and feed.windowed is not None else len(batch)
     parts = []
     for start in range(0, len(batch), size):
         answers = network(batch.slice(start, start + size).to(device).inputs)
         parts.append({name: {key: t.cpu() for key, t in output.items()} for name, output in answers.items()})
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[dict[str, Output]]) -> dict[str, Output]:
+    """Outputs of batches one after another."""
     if len(parts) == 1:
         return parts[0]
     return {name: {key: torch.cat([p[name][key] for p in parts]) for key in parts[0][name]} for name in parts[0]}

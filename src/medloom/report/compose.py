@@ -29,8 +29,8 @@ from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
+from medloom.report.sections import attention, coverage, drift, errors, kept, stress, table_one, thresholds
 from medloom.report.sections import audit as audit_section
-from medloom.report.sections import coverage, drift, errors, kept, stress, table_one, thresholds
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
@@ -162,6 +162,7 @@ SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
     coverage.section,
     stress.section,
     drift.section,
+    attention.section,
 )
 """Who tells something in the report, in the order of each chapter."""
 
@@ -370,6 +371,11 @@ def _warnings(story: Story) -> list[str]:
         "judge the same rows as the model."
         for name, one in story.sampled().items()
     ]
+    if study.evaluate.timelines:
+        found.append(
+            "Timelines of patients are drawn (evaluate.timelines): this report holds patients' data; keep it where such "
+            "data may be kept."
+        )
     if story.problems:
         found.append(
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."

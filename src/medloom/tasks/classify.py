@@ -48,7 +48,7 @@ class Classify(Task):
     Options: ClassVar[type[ClassifyOptions]] = ClassifyOptions
     Summary: ClassVar[type[ClassSummary]] = ClassSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
-    joins: ClassVar[tuple[str, ...]] = ("best_feature", "logistic", "gradient_boosting")
+    joins: ClassVar[tuple[str, ...]] = ("best_feature", "logistic", "ridge", "gradient_boosting")
 
     options: ClassifyOptions
     kind: Kind
@@ -411,12 +411,14 @@ class Classify(Task):
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
         from medloom.tasks._baselines import BestFeature, GradientBoosting, Logistic, Majority
+        from medloom.tasks._ridge_classes import RidgeClasses
 
         outputs = len(self.classes)
         return {
             "majority": Majority(self.kind, outputs, seed),
             "best_feature": BestFeature(self.kind, outputs, seed),
             "logistic": Logistic(self.kind, outputs, seed),
+            "ridge": RidgeClasses(self.kind, outputs, seed),
             "gradient_boosting": GradientBoosting(self.kind, outputs, seed),
         }
 

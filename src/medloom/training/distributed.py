@@ -163,7 +163,7 @@ def refuse_batchwise(rowwise: Mapping[str, bool], ranks: Ranks, batch: int, micr
     if whole and micro_batch is not None:
         raise StudyError(
             f"targets.{whole[0]}: its loss compares the rows of a batch, and cannot be computed in parts; "
-            "leave train.micro_batch out"
+            "leave train.micro_batch out, or give an input of long rows a larger budget"
         )
 
 

@@ -26,8 +26,9 @@ from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
 from medloom.parts import TrainPart
 from medloom.training import distributed, state
+from medloom.training.order import Order
 from medloom.training.place import choose
-from medloom.training.plan import Order, Plan
+from medloom.training.plan import Plan
 from medloom.training.state import Progress
 from medloom.training.step import Stepper
 
@@ -72,7 +73,7 @@ def train(
     """
     ranks = distributed.current()
     rowwise = {name: task.rowwise for name, task in feed.tasks.items()}
-    distributed.refuse_batchwise(rowwise, ranks, plan.batch, plan.micro_batch)
+    distributed.refuse_batchwise(rowwise, ranks, plan.batch, plan.micro_batch or plan.positions)
     place = choose(part, ranks)
     threads = max(1, plan.threads // ranks.local_count)
     with threads_set(threads), torch.random.fork_rng(devices=place.generators), _interrupt() as asked:
@@ -101,7 +102,7 @@ def _train(
     watch(Event("start", progress.step, plan.steps))
     network.train()
     running = torch.tensor(progress.train_loss, dtype=torch.float64, device=stepper.place.device)
-    for batch in batches(feed, Order(rows[0], plan.batch, plan.seed), stepper, progress):
+    for batch in batches(feed, Order(rows[0], plan.batch, plan.seed, feed.lengths(rows[0])), stepper, progress):
         running += stepper.step(batch, progress.step)
         progress.step += 1
         progress.train_steps += 1

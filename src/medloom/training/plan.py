@@ -8,18 +8,19 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from medloom.draw import Draw, generator
+from medloom.draw import Draw
 from medloom.feed import Feed
+from medloom.modality import Lengths
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
 from medloom.parts import TrainPart
 from medloom.training.distributed import ALONE, Ranks
+from medloom.training.order import Order
 from medloom.training.place import choose
 from medloom.training.step import Stepper
 
@@ -44,24 +45,8 @@ class Plan:
     loss_weights: Mapping[str, float]
     micro_batch: int | None = None
     """Rows computed at a time; None: all of a batch."""
-
-
-class Order:
-    """An endless sequence of full batches: row p of the stream is row p mod n of the permutation of epoch p div n."""
-
-    def __init__(self, rows: Int[np.ndarray, " rows"], batch: int, seed: int) -> None:
-        self._rows, self._batch, self._seed = rows, batch, seed
-        self._permutation = lru_cache(maxsize=4)(self._permute)
-
-    def _permute(self, epoch: int) -> Int[np.ndarray, " rows"]:
-        return self._rows[generator(self._seed, "order", epoch).permutation(len(self._rows))]
-
-    def at(self, step: int, steps: int) -> tuple[Int[np.ndarray, " stream"], Int[np.ndarray, " stream"]]:
-        """Rows and their epochs for `steps` batches from `step` on."""
-        count, start, stop = len(self._rows), step * self._batch, (step + steps) * self._batch
-        epochs = range(start // count, (stop - 1) // count + 1)
-        parts = [self._permutation(e)[max(0, start - e * count) : stop - e * count] for e in epochs]
-        return np.concatenate(parts), np.repeat(np.arange(epochs.start, epochs.stop), [len(part) for part in parts])
+    positions: int | None = None
+    """Positions of sequences computed at a time, with padding; None: all of a batch."""
 
 
 def make_plan(
@@ -79,11 +64,15 @@ def make_plan(
     """
     batch = _auto_batch(len(rows)) if part.batch == "auto" else min(part.batch, len(rows))
     threads = part.threads if part.threads != "auto" else (os.cpu_count() or 1) if network.on_grids else 1
-    elements = _elements(feed, Order(rows, batch, seed), seed)
-    gather = max(1, min(64, BLOCK_ELEMENTS // max(1, elements)))
+    lengths = feed.lengths(rows)
+    elements = _elements(feed, Order(rows, batch, seed, lengths), seed)
+    # Batches of like lengths are gathered each by itself: together they would be padded to the longest of all.
+    mixed = lengths is None or lengths.pool < 2
+    gather = max(1, min(64, BLOCK_ELEMENTS // max(1, elements))) if mixed else 1
     rate = AUTO_RATE[part.optimizer] if part.learning_rate == "auto" else part.learning_rate
     micro_batch = _micro_batch(part, batch, elements if network.on_grids else 0, ranks)
-    draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch)
+    positions = None if lengths is None else _positions(lengths, math.ceil(batch / ranks.count))
+    draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch, positions)
     steps = _steps(part, draft, network, feed, rows, ranks)
     return replace(draft, steps=steps, evaluate_every=max(1, steps // part.evaluations))
 
@@ -92,6 +81,12 @@ def _micro_batch(part: TrainPart, batch: int, elements: int, ranks: Ranks) -> in
     own = math.ceil(batch / ranks.count)
     most = GRID_ELEMENTS * batch // max(elements, 1) if part.micro_batch == "auto" else part.micro_batch
     return max(1, most) if most < own else None
+
+
+def _positions(lengths: Lengths, own: int) -> int | None:
+    """The budget, where the longest rows together would go beyond it."""
+    longest = int(np.sort(lengths.each)[-own:].max(initial=0))
+    return lengths.budget if own * longest > lengths.budget else None
 
 
 def _auto_batch(rows: int) -> int:
@@ -127,7 +122,7 @@ def seconds_a_step(
     """Median seconds of a training step, measured on a copy of the network; the first step is not counted."""
     place, own = choose(part, ranks), ranks.slice(draft.batch)
     trial = copy.deepcopy(network)
-    order = Order(rows, draft.batch, draft.seed)
+    order = Order(rows, draft.batch, draft.seed, feed.lengths(rows))
     times: list[float] = []
     began = time.perf_counter()
     with threads_set(max(1, draft.threads // ranks.local_count)), torch.random.fork_rng(devices=place.generators):

@@ -80,6 +80,8 @@ class Stepper:
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         """The batch, or as many rows of it at a time as the plan says."""
         size = self.plan.micro_batch or len(batch)
+        if self.plan.positions is not None:
+            size = min(size, max(1, self.plan.positions // batch.positions))
         if len(batch) <= size:
             yield batch
             return

@@ -6,28 +6,29 @@ strictly before its index time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
-from pydantic import BeforeValidator, model_validator
-from pydantic import Field as Option
-from pydantic_core import PydanticCustomError
 
+from medloom.cohort.ticks import TICKS, ticks, times
 from medloom.draw import Draw
 from medloom.errors import DataError
-from medloom.modalities.events.pack import cut, flat, pack_events, positions, union
-from medloom.modalities.events.plain import counts, statistics
-from medloom.modalities.events.summary import EventSummary, centre_and_scale, count_events, merge
-from medloom.modality import Modality, Problem, View
+from medloom.modalities.events.bins import grid
+from medloom.modalities.events.gather import bent, boxed, counted, field_of, gather, scaled_statistics, seen_by
+from medloom.modalities.events.options import BINNED, EventsOptions
+from medloom.modalities.events.pack import cut, flat, pack_events, union
+from medloom.modalities.events.plain import OF_VALUES, counts, statistics
+from medloom.modalities.events.summary import EventSummary, centre_and_scale, count_events, knots, merge
+from medloom.modality import Held, Lengths, Modality, Problem, Stored, Trace, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
 
 if TYPE_CHECKING:
     import polars as pl
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
     from torch import nn
 
     from medloom.batch import Field
@@ -36,57 +37,20 @@ if TYPE_CHECKING:
 
 FEWEST_PATIENTS = 10
 """Codes of fewer training patients pool as rare: a bundle must not tell of single patients."""
+FEWEST_BENT = 100
+"""Training patients with values whose quantiles are kept: beyond the outermost lie the values of two or more."""
 PLAIN_CODES = 64
-"""Codes of the most patients, whose counts and values the baselines see."""
-LARGEST_SCALED = 10.0
-"""Scaled values are clipped here, so that one slip of a decimal point does not outweigh all other events."""
+"""Codes of the most patients: what baselines, grids and statistics see."""
+MOST_TRACES = 6
+"""Codes that a timeline draws."""
 RARE = 1
 FIRST_CODE = 2
 """Vocabulary ids: 0 padding, 1 rare or unknown, then the codes."""
 ROWS_AT_ONCE = 8_192
-DAY_SECONDS = 86_400.0
-
-
-class EventsOptions(InputPart):
-    """The long table, which of its events a row sees, and the encoder."""
-
-    proves_time: ClassVar[bool] = True
-
-    modality: Literal["events"] = Option("events", description="kind of input")
-    table: str = Option(
-        min_length=1,
-        description="the long table: CSV, TSV, Parquet or Arrow file, relative to the study file; a frame passed under this name goes before it",
-    )
-    patient: str = Option("patient", description="column of the long table with the patient, as in cohort.patient")
-    time: str = Option(
-        "time",
-        description="column with the time, of the kind of cohort.at; a date without a time counts as the end of that day",
-    )
-    code: str = Option("code", description="column with what happened or was measured")
-    value: Annotated[str, BeforeValidator(lambda value: "" if value is None else value)] = Option(
-        "value",
-        description='column with the number that was measured, empty where there is none; "": events have codes alone',
-    )
-    last: int = Option(256, ge=1, le=1_000_000, description="a row sees at most so many events, the newest ones")
-    lookback: float | None = Option(
-        None,
-        gt=0,
-        description="a row sees events at most so old: days where times are dates, else the unit of the times; left out: any age",
-    )
-    width: int = Option(64, ge=1, le=8192, description="width of the encoder's state and of the encoded row")
-    code_width: int = Option(32, ge=1, le=8192, description="width of the embedding of a code")
-    rnn: Literal["gru", "lstm"] = Option("gru", description="kind of recurrent network")
-
-    @model_validator(mode="after")
-    def _four_columns(self) -> Self:
-        names = self.table_columns()
-        if len(set(names)) < len(names):
-            raise PydanticCustomError("column", "patient, time, code and value must be different columns")
-        return self
-
-    def table_columns(self) -> tuple[str, ...]:
-        """Columns of the long table that are read."""
-        return tuple(name for name in (self.patient, self.time, self.code, self.value) if name)
+MADE = "made "
+KEPT_BYTES = 256 << 20
+"""Bins and statistics of all rows are made once where they take no more than this."""
+DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +59,42 @@ class Events(Modality):
 
     `codes` have the vocabulary ids from `FIRST_CODE` on, in alphabetical order, and hold no code of fewer than
     `FEWEST_PATIENTS` training patients. `scale` is 0 where fewer patients than that have a value of the code: its
-    values are not read. `frequent` are ids of the codes of the most patients; `rare` says whether training rows saw
+    values are not read. `knots` are quantiles of the values at `summary.LEVELS`, none where values are scaled by centre
+    and scale alone. `usual` counts the events of a patient who has the code. `frequent` are ids of the codes of the most patients; `rare` says whether training rows saw
     codes that pool as rare, so that the network has learnt what a rare code means.
     """
 
     Options: ClassVar[type[InputPart]] = EventsOptions
     Summary: ClassVar[type] = EventSummary
     needs_patient: ClassVar[bool] = True
+    read_block: ClassVar[int] = 1 << 20
+    """The long table is gone through once for so many patients."""
 
     options: EventsOptions
     kind: Literal["date", "number"] | None
     codes: tuple[str, ...]
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+    knots: tuple[tuple[float, ...], ...]
+    usual: tuple[float, ...]
     frequent: tuple[int, ...]
     rare: bool
+
+    @classmethod
+    def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
+        """The options with the members of the groups that a table names."""
+        from medloom.modalities.events.groups import with_members
+
+        return with_members(cast(EventsOptions, options), cohort.folder)
+
+    @classmethod
+    def stored(cls, options: InputPart, cohort: Cohort) -> Stored | None:
+        """The store that `table` names, unless a frame is passed in its place."""
+        from medloom.modalities.events.read import passed
+        from medloom.modalities.events.store import stored
+
+        chosen = cast(EventsOptions, options)
+        return stored(chosen, cohort) if chosen.is_store and passed(chosen, cohort) is None else None
 
     @classmethod
     def keys(cls, options: InputPart, cohort: Cohort) -> pl.Series:
@@ -134,7 +119,8 @@ class Events(Modality):
     def point(cls, options: InputPart, packed: Packed, cohort: Cohort, unit: Int[np.ndarray, " rows"]) -> Source:
         """Each row sees the newest `last` events strictly before its index time, and at most `lookback` old.
 
-        Events are cut at cohort.at wherever it is given, whatever is declared. A row that sees none has unit 0.
+        Events are cut at cohort.at wherever it is given, whatever is declared. Timeless events are seen beside them.
+        A row that sees none has unit 0.
         """
         from medloom.modalities.events.read import check_kind
 
@@ -142,13 +128,23 @@ class Events(Modality):
         kind = packed.meta["kind"]
         check_kind(chosen, kind, cohort)
         unit = np.where(_known(chosen, cohort), unit, 0)
-        lookback = None if chosen.lookback is None else chosen.lookback * _unit_of_time(kind)
-        start, stop, index_time = cut(packed, unit, cohort.at, lookback, chosen.last)
-        seen = stop > start
-        newest = np.full(len(unit), np.nan)
-        newest[seen] = packed.arrays["time"][stop[seen] - 1]
-        start, stop, unit = (np.where(seen, array, 0) for array in (start, stop, unit))
-        return Source(packed, unit, cohort.patient, start, stop, newest, {"index_time": index_time})
+        lookback = None if chosen.lookback is None else round(chosen.lookback * _ticks_of_unit(kind))
+        found = cut(packed, unit, None if cohort.at is None else ticks(cohort.at), lookback, chosen.last)
+        timed, fixed = found.stop > found.start, found.fixed_stop > found.fixed_start
+        newest = np.where(fixed, -np.inf, np.nan)
+        newest[timed] = times(np.asarray(packed.arrays["time"][found.stop[timed] - 1]))
+        seen = timed | fixed
+        start, stop, fixed_start, fixed_stop, unit = (
+            np.where(seen, array, 0) for array in (found.start, found.stop, found.fixed_start, found.fixed_stop, unit)
+        )
+        along = {"index_time": found.index_time, "fixed_start": fixed_start, "fixed_stop": fixed_stop}
+        bound: dict[str, Any] = {}
+        if chosen.groups is not None or chosen.members:
+            from medloom.modalities.events.groups import first_of_name, names_of
+
+            bound["names"] = names_of(chosen, packed.meta["codes"])
+            bound["first"] = first_of_name(bound["names"])
+        return Source(packed, unit, cohort.patient, start, stop, newest, bound, along)
 
     @classmethod
     def summarise(cls, options: InputPart, source: Source, rows: Int[np.ndarray, " rows"]) -> EventSummary:
@@ -157,9 +153,9 @@ class Events(Modality):
         where, _ = flat(start, stop)
         arrays, meta = source.packed.arrays, source.packed.meta
         unit = np.searchsorted(np.asarray(arrays["offset"]), where, "right")
-        return count_events(
-            meta["kind"], meta["codes"], unit, np.asarray(arrays["code"][where]), np.asarray(arrays["value"][where])
-        )
+        code, names = np.asarray(arrays["code"][where]), source.bound.get("names", meta["codes"])
+        code = source.bound["first"][code] if "first" in source.bound else code
+        return count_events(meta["kind"], names, unit, code, np.asarray(arrays["value"][where]))
 
     @classmethod
     def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
@@ -181,21 +177,34 @@ class Events(Modality):
             codes=tuple(summary.codes[number] for number in kept.tolist()),
             centre=tuple(np.where(scale > 0, centre, 0.0)[kept].tolist()),
             scale=tuple(scale[kept].tolist()),
+            knots=_knots(chosen, summary, kept),
+            usual=tuple((summary.events[kept] / summary.patients[kept]).tolist()),
             frequent=tuple((np.sort(most) + FIRST_CODE).tolist()),
             rare=bool((summary.patients < FEWEST_PATIENTS).any()),
         )
 
     def bind(self, source: Source) -> Source:
-        """Adds what each store code is to the fitted state: vocabulary id, centre and scale."""
+        """Adds what each store code is to the fitted state: vocabulary id, centre, scale, and place among the frequent."""
         kind = source.packed.meta["kind"]
         if None not in (kind, self.kind) and kind != self.kind:
             raise DataError(
                 f"{self.options.table}: {self.options.time!r} holds {kind}s; the model was trained on {self.kind}s"
             )
         vocabulary = {code: number for number, code in enumerate(self.codes, FIRST_CODE)}
-        ids = np.array([0, *(vocabulary.get(code, RARE) for code in source.packed.meta["codes"])], np.int64)
+        names = source.bound.get("names", source.packed.meta["codes"])
+        ids = np.array([0, *(vocabulary.get(name, RARE) for name in names)], np.int64)
         centre, scale = (np.array([0.0] * FIRST_CODE + list(numbers))[ids] for numbers in (self.centre, self.scale))
-        return replace(source, bound={**source.bound, "id": ids, "centre": centre, "scale": scale})
+        slot = np.full(FIRST_CODE + len(self.codes), -1, np.int64)
+        slot[list(self.frequent)] = np.arange(len(self.frequent))
+        rate = np.divide(1.0, scale, out=np.zeros(len(scale)), where=scale > 0).astype(np.float32)
+        found = {"id": ids, "centre": centre, "scale": scale, "slot": slot[ids], "rate": rate}
+        found["middle"] = centre.astype(np.float32)
+        if any(self.knots):
+            bends = bent(((), (), *self.knots), np.array([0.0, 0.0, *self.scale]))
+            found |= {name: table[ids] for name, table in bends.items()}
+        along = {name: values for name, values in source.along.items() if not name.startswith(MADE)}
+        bound = replace(source, bound={**source.bound, **found}, along=along)
+        return replace(bound, along={**along, **self._made(bound)})
 
     def view(
         self, source: Source, rows: Int[np.ndarray, " rows"], draw: Draw | None, focus: Sequence[Source] = ()
@@ -203,75 +212,58 @@ class Events(Modality):
         """One view a row: everything that the row sees."""
         return View(rows)
 
+    def lengths(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Lengths:
+        """Events that each row sees, or bins: what bounds memory."""
+        chosen = self.options
+        if chosen.encoder in BINNED or chosen.encoder == "statistics":
+            return Lengths(np.full(len(rows), max(1, chosen.bins)), 0, chosen.budget)
+        return Lengths(counted(source, rows), chosen.bucket, chosen.budget)
+
     def batch(self, source: Source, view: View) -> Field:
-        """Events from the left, oldest first, padded to the longest row; all "batch length".
+        """What the encoder reads of each row: its events, or bins of time, and summary statistics where it asks.
 
-        `value` is the scaled value, 0 where there is none; `extra` holds "code" (vocabulary ids), "has_value",
-        "age" (log1p of the time to the index time) and "gap" (log1p of the time since the event before, 0 for the
-        first), in days where times are dates.
+        Events stand from the left, oldest first, padded to the longest row; all "batch length". `value` is the scaled
+        value, 0 where there is none; `extra` holds "code" (vocabulary ids), "has_value", "has_time", "age" (log1p of
+        the time to the index time) and "gap" (log1p of the time since the event before, 0 for the first), in days
+        where times are dates; both are 0 of timeless events. A grid has `value` "batch bins slots", the newest scaled
+        value of each frequent code, and in `extra` "count" (log1p) and "since" (time since it was measured, as a share
+        of the look-back). "statistics" and "known" are "batch numbers".
         """
-        import torch
-
-        from medloom.batch import Field
-
-        bound = self._bound(source).bound
-        start, stop = _ranges(source, view.rows)
-        where, valid = positions(start, stop)
-        arrays = source.packed.arrays
-        code, time = np.asarray(arrays["code"][where]), np.asarray(arrays["time"][where])
-        value = np.asarray(arrays["value"][where]).astype(np.float64)
-        centre, scale = bound["centre"][code], bound["scale"][code]
-        has_value = ~np.isnan(value) & (scale > 0)
-        with np.errstate(over="ignore"):
-            scaled = np.divide(value - centre, scale, out=np.zeros_like(value), where=has_value)
-        first = np.zeros(len(where), bool)
-        length = stop - start
-        first[(np.cumsum(length) - length)[length > 0]] = True
-        unit_of_time = _unit_of_time(source.packed.meta["kind"])
-        age = (np.repeat(bound["index_time"][view.rows], length) - time) / unit_of_time
-        gap = np.where(first, 0.0, np.diff(time, prepend=0.0) / unit_of_time)
-        flat_fields = {
-            "value": np.clip(scaled, -LARGEST_SCALED, LARGEST_SCALED).astype(np.float32),
-            "code": bound["id"][code],
-            "has_value": has_value,
-            "age": np.log1p(np.maximum(age, 0)).astype(np.float32),
-            "gap": np.log1p(np.maximum(gap, 0)).astype(np.float32),
-        }
-        boxes = {name: torch.from_numpy(_boxed(numbers, valid)) for name, numbers in flat_fields.items()}
-        return Field(boxes.pop("value"), torch.from_numpy(length > 0), torch.from_numpy(valid), boxes)
+        source = self._bound(source)
+        rows, present = view.rows, counted(source, view.rows) > 0
+        read = self._of_rows(source, rows)
+        if self.options.encoder == "statistics":
+            return field_of(np.zeros((len(rows), 0), np.float32), present, None, read)
+        if self.options.encoder in BINNED:
+            value = read.pop("value")
+            return field_of(value, present, np.ones(value.shape[:2], bool), read)
+        value, valid, boxes = boxed(source, rows, self._unit(source))
+        return field_of(value, present, valid, {**read, **boxes})
 
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
-        """The number of events; of each frequent code the count, then last, mean, least and largest value.
+        """The number of events; of each frequent code the count, then of those with values the ten of `OF_VALUES`.
 
-        Values are as measured. All NaN in rows that see no event.
+        Values are as measured, times in days where times are dates. All NaN in rows that see no event.
         """
-        frequent = np.array(self.frequent, np.int64)
-        scale = np.array([0.0] * FIRST_CODE + list(self.scale))
-        slot, value_slot = (np.full(len(scale), -1, np.int64) for _ in range(2))
-        valued = frequent[scale[frequent] > 0]
-        slot[frequent] = np.arange(len(frequent))
-        value_slot[valued] = np.arange(len(valued))
-        ids = self._bound(source).bound["id"]
-        blocks = [np.zeros((0, 1 + len(frequent) + 4 * len(valued)))]
-        for start, where, row in _in_blocks(source, rows):
-            size = len(start)
-            code = ids[source.packed.arrays["code"][where]]
-            value = np.asarray(source.packed.arrays["value"][where])
-            total = np.bincount(row, minlength=size).astype(np.float64)[:, None]
-            of_code = counts(row, slot[code], size, len(frequent))
-            of_value = statistics(row, value_slot[code], value, size, len(valued))
-            block = np.concatenate([total, of_code, of_value], axis=1)
+        source = self._bound(source)
+        valued = np.flatnonzero(self._valued())
+        size = len(self.frequent)
+        blocks = [np.zeros((0, 1 + size + len(OF_VALUES) * len(valued)))]
+        for begin in range(0, len(rows), ROWS_AT_ONCE):
+            found = gather(source, rows[begin : begin + ROWS_AT_ONCE], self._unit(source))
+            seen = found.seen(self.options.lookback, scaled=False)
+            of_value = statistics(seen, size)[:, valued].reshape(len(found.length), -1)
+            total = found.length.astype(np.float64)[:, None]
+            block = np.concatenate([total, counts(seen.row, seen.slot, len(total), size), of_value], axis=1)
             block[total[:, 0] == 0] = np.nan
             blocks.append(block)
         return np.concatenate(blocks)
 
     def encoder(self) -> nn.Module:
-        """A recurrent network over the events; tokens and pooled have `options.width` features."""
-        from medloom.modalities.events.encoder import EventsEncoder
+        """The network that the options name; pooled, and tokens where it has them, have `options.width` features."""
+        from medloom.modalities.events.encoders import encoder
 
-        return EventsEncoder(
-            FIRST_CODE + len(self.codes), self.options.code_width, self.options.width, self.options.rnn
-        )
+        return encoder(self.options, FIRST_CODE + len(self.codes), len(self.frequent), self._numbers())
 
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """Rows most of whose events have codes outside the vocabulary: likely another system of codes.
@@ -280,23 +272,110 @@ class Events(Modality):
         """
         ids = self._bound(source).bound["id"]
         found: list[Problem] = []
-        done = 0
-        for start, where, row in _in_blocks(source, np.arange(len(cohort))):
+        for begin in range(0, len(cohort), ROWS_AT_ONCE):
+            rows = np.arange(begin, min(begin + ROWS_AT_ONCE, len(cohort)))
+            where, row = seen_by(source, rows)
             outside = ids[source.packed.arrays["code"][where]] == RARE
-            of_row, of_all = (np.bincount(part, minlength=len(start)) for part in (row[outside], row))
+            of_row, of_all = (np.bincount(part, minlength=len(rows)) for part in (row[outside], row))
             unfit = 2 * of_row > of_all if self.rare else of_row > 0
             found += [
                 Problem(
-                    done + r,
+                    begin + r,
                     f"{self.options.code}: {of_row[r]} of {of_all[r]} events have codes not among those learnt",
                 )
                 for r in np.flatnonzero(unfit).tolist()
             ]
-            done += len(start)
         return found
+
+    def held(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Held:
+        """Events before the index time of each row, and the share of rows with each frequent code."""
+        source = self._bound(source)
+        size, having = len(self.frequent), np.zeros(len(self.frequent))
+        for begin in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows[begin : begin + ROWS_AT_ONCE]
+            where, row = seen_by(source, part)
+            slot = source.bound["slot"][np.asarray(source.packed.arrays["code"][where])]
+            having += (counts(row, slot, len(part), size) > 0).sum(axis=0)
+        names = [self.codes[number - FIRST_CODE] for number in self.frequent]
+        share = having / max(len(rows), 1)
+        order = np.argsort(-share, kind="stable").tolist()
+        return Held("events", counted(source, rows), tuple((names[place], float(share[place])) for place in order))
+
+    def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
+        """Values of the frequent codes that this row has the most of, by their age."""
+        found = gather(self._bound(source), np.array([row]), self._unit(source))
+        kept = (found.slot >= 0) & ~np.isnan(found.raw) & ~np.isnan(found.age)
+        count = np.bincount(found.slot[kept], minlength=len(self.frequent))
+        most = [slot for slot in np.argsort(-count, kind="stable")[:MOST_TRACES].tolist() if count[slot]]
+        return tuple(
+            Trace(
+                self.codes[self.frequent[slot] - FIRST_CODE],
+                tuple(found.age[kept & (found.slot == slot)].tolist()),
+                tuple(found.raw[kept & (found.slot == slot)].tolist()),
+            )
+            for slot in most
+        )
+
+    def describe(self) -> Mapping[str, str]:
+        """How many codes were learnt, and how many of them have values."""
+        valued = sum(scale > 0 for scale in self.scale)
+        return {"codes": str(len(self.codes)), "of them with values": str(valued), "encoder": self.options.encoder}
 
     def _bound(self, source: Source) -> Source:
         return source if "id" in source.bound else self.bind(source)
+
+    def _made(self, source: Source) -> dict[str, np.ndarray]:
+        """Bins and statistics of all rows, made once where they are small; nothing where they are large."""
+        bins = 3 * self.options.bins * len(self.frequent) if self.options.encoder in BINNED else 0
+        numbers = 2 * self._numbers() if self.options.sees_statistics else 0
+        rows = np.arange(len(source.unit))
+        if not bins + numbers or 4 * len(rows) * (bins + numbers) > KEPT_BYTES:
+            return {}
+        starts = range(0, max(len(rows), 1), ROWS_AT_ONCE)
+        blocks = [self._of_rows(source, rows[begin : begin + ROWS_AT_ONCE]) for begin in starts]
+        return {MADE + name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    def _of_rows(self, source: Source, rows: Int[np.ndarray, " rows"]) -> dict[str, np.ndarray]:
+        """What the encoder reads of rows beside single events: bins, and statistics. Each row's is its own alone."""
+        kept = {name.removeprefix(MADE): values[rows] for name, values in source.along.items() if name.startswith(MADE)}
+        if kept or not (self.options.encoder in BINNED or self.options.sees_statistics):
+            return kept
+        found = gather(source, rows, self._unit(source))
+        read: dict[str, np.ndarray] = {}
+        if self.options.sees_statistics:
+            read |= scaled_statistics(found, self.options.lookback, self._valued(), np.log1p(self._usual()))
+        if self.options.encoder in BINNED:
+            assert self.options.bin is not None
+            value, count, since = grid(
+                found.seen(self.options.lookback), self.options.bins, self.options.bin, self._valued()
+            )
+            read |= {"value": value, "count": np.log1p(count), "since": since / self.options.bins}
+        return {name: values.astype(np.float32) for name, values in read.items()}
+
+    def _numbers(self) -> int:
+        """Summary statistics of a row."""
+        return 1 + len(self.frequent) + len(OF_VALUES) * int(self._valued().sum())
+
+    def _unit(self, source: Source) -> float:
+        return float(_ticks_of_unit(source.packed.meta["kind"]))
+
+    def _valued(self) -> Bool[np.ndarray, " slots"]:
+        """Which of the frequent codes have values that are read."""
+        return np.array(self.scale)[np.array(self.frequent, np.int64) - FIRST_CODE] > 0
+
+    def _usual(self) -> Float[np.ndarray, " slots"]:
+        """Events of each frequent code that patients who have it usually have."""
+        return np.array(self.usual)[np.array(self.frequent, np.int64) - FIRST_CODE]
+
+
+def _knots(
+    options: EventsOptions, summary: EventSummary, kept: Int[np.ndarray, " kept"]
+) -> tuple[tuple[float, ...], ...]:
+    """Quantiles of the codes of enough patients, where the study asks for them."""
+    if options.scale == "robust":
+        return ((),) * len(kept)
+    found, enough = knots(summary), summary.valued >= FEWEST_BENT
+    return tuple(tuple(found[code].tolist()) if enough[code] else () for code in kept.tolist())
 
 
 def _known(options: EventsOptions, cohort: Cohort) -> Any:
@@ -312,26 +391,15 @@ def _known(options: EventsOptions, cohort: Cohort) -> Any:
     return time < cohort.at
 
 
-def _unit_of_time(kind: str | None) -> float:
-    return DAY_SECONDS if kind == "date" else 1.0
+def _ticks_of_unit(kind: str | None) -> int:
+    """Ticks of the unit in which ages are told: a day of dates, 1 of numbers."""
+    return TICKS * (DAY_SECONDS if kind == "date" else 1)
 
 
 def _ranges(
     source: Source, rows: Int[np.ndarray, " rows"]
-) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
+) -> tuple[Int[np.ndarray, " ranges"], Int[np.ndarray, " ranges"]]:
+    """Starts and stops of what these rows see, timed and timeless."""
     assert source.start is not None and source.stop is not None
-    return source.start[rows], source.stop[rows]
-
-
-def _in_blocks(source: Source, rows: Int[np.ndarray, " rows"]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Rows in blocks: their starts, the positions of all events they see, and the row of each within the block."""
-    for begin in range(0, len(rows), ROWS_AT_ONCE):
-        start, stop = _ranges(source, rows[begin : begin + ROWS_AT_ONCE])
-        where, row = flat(start, stop)
-        yield start, where, row
-
-
-def _boxed(numbers: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    box = np.zeros(valid.shape, numbers.dtype)
-    box[valid] = numbers
-    return box
+    fixed_start, fixed_stop = source.along["fixed_start"][rows], source.along["fixed_stop"][rows]
+    return np.concatenate([source.start[rows], fixed_start]), np.concatenate([source.stop[rows], fixed_stop])

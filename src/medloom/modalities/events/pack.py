@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 
+from medloom.cohort.ticks import TIMELESS
 from medloom.errors import DataError
 from medloom.packed import Packed, Packer
 
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
 def pack_events(columns: Iterable[EventColumn], store: Path | None) -> Packed:
     """Blocks of units → `code`, `time`, `value` of all events, and `offset`: unit u holds offset[u]:offset[u + 1].
 
-    `meta["codes"]` names the codes, from code 1 on; events of one time keep the order of the table.
+    Times are ticks, as in a store of events. `meta["codes"]` names the codes, from code 1 on; events of one time keep
+    the order of the table.
     """
     packer = Packer(store)
     packer.add("code", np.zeros(0, np.int32))
-    packer.add("time", np.zeros(0, np.float64))
+    packer.add("time", np.zeros(0, np.int64))
     packer.add("value", np.zeros(0, np.float32))
     packer.add("offset", np.zeros(2, np.int64))
     code_of: dict[str, int] = {}
@@ -44,10 +47,10 @@ def pack_events(columns: Iterable[EventColumn], store: Path | None) -> Packed:
 
 
 def first_at_or_after(
-    time: Float[np.ndarray, " events"],
+    time: Int[np.ndarray, " events"],
     low: Int[np.ndarray, " rows"],
     high: Int[np.ndarray, " rows"],
-    at: Float[np.ndarray, " rows"],
+    at: Int[np.ndarray, " rows"],
 ) -> Int[np.ndarray, " rows"]:
     """For each row, the first position in `low:high` whose time is not before `at`; `high` where all are."""
     low, high = low.copy(), high.copy()
@@ -59,29 +62,45 @@ def first_at_or_after(
     return low
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What each row sees: the timeless events `fixed_start:fixed_stop`, then those of `start:stop`.
+
+    `index_time`, in ticks, is what ages are measured from.
+    """
+
+    fixed_start: Int[np.ndarray, " rows"]
+    fixed_stop: Int[np.ndarray, " rows"]
+    start: Int[np.ndarray, " rows"]
+    stop: Int[np.ndarray, " rows"]
+    index_time: Int[np.ndarray, " rows"]
+
+
 def cut(
     packed: Packed,
     unit: Int[np.ndarray, " rows"],
-    at: Float[np.ndarray, " rows"] | None,
-    lookback: float | None,
+    at: Int[np.ndarray, " rows"] | None,
+    lookback: int | None,
     last: int,
-) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
-    """Start and stop of the events each row sees, and the time that ages are measured from.
+) -> Cut:
+    """The newest `last` events before `at` of each row, and the first `last` of its timeless ones.
 
-    Without index times everything is seen, and ages are measured from the newest event. `lookback` is in the unit of
-    the packed times; an event exactly `lookback` old is seen.
+    Without index times everything is seen, and ages are measured from the newest event. `at` and `lookback` are ticks;
+    an event exactly `lookback` old is seen, and so are timeless ones, however long the record.
     """
     offset, time = np.asarray(packed.arrays["offset"]), packed.arrays["time"]
-    start, stop = offset[unit], offset[unit + 1]
+    begin, stop = offset[unit], offset[unit + 1]
     if at is None:
-        index_time = np.full(len(unit), np.nan)
-        index_time[stop > start] = time[stop[stop > start] - 1]
+        index_time = np.full(len(unit), TIMELESS)
+        index_time[stop > begin] = time[stop[stop > begin] - 1]
     else:
         index_time = at
-        stop = first_at_or_after(time, start, stop, at)
+        stop = first_at_or_after(time, begin, stop, at)
+    start = fixed_stop = first_at_or_after(time, begin, stop, np.full(len(unit), TIMELESS + 1))
     if lookback is not None:
-        start = first_at_or_after(time, start, stop, index_time - lookback)
-    return np.maximum(start, stop - last), stop, index_time
+        oldest = np.where(index_time < TIMELESS + lookback, TIMELESS + 1, index_time - lookback)
+        start = first_at_or_after(time, start, stop, oldest)
+    return Cut(np.maximum(begin, fixed_stop - last), fixed_stop, np.maximum(start, stop - last), stop, index_time)
 
 
 def flat(
@@ -104,12 +123,3 @@ def union(
     start = np.maximum(start, covered)
     kept = start < stop
     return start[kept], stop[kept]
-
-
-def positions(
-    start: Int[np.ndarray, " rows"], stop: Int[np.ndarray, " rows"]
-) -> tuple[Int[np.ndarray, " seen"], Bool[np.ndarray, "rows length"]]:
-    """Positions of all events in the ranges, and where they stand in a box as long as the longest range, from the left."""
-    length = stop - start
-    valid = np.arange(max(int(length.max(initial=0)), 1)) < length[:, None]
-    return flat(start, stop)[0], valid

@@ -13,15 +13,18 @@ from jaxtyping import Bool, Float, Int
 
 from medloom.cohort.files import header, read_blocks
 from medloom.cohort.table import Cohort, canonical
+from medloom.cohort.ticks import ticks
 from medloom.cohort.times import Kind, read_times
 from medloom.errors import DataError, some
 from medloom.find import near
 
 if TYPE_CHECKING:
-    from medloom.modalities.events import EventsOptions
+    from medloom.modalities.events.options import EventsOptions
 
 EVENT_BLOCK = 4_194_304
 """Events read from a file at a time."""
+LATEST = 9e12
+"""Largest magnitude of a time: more does not fit the ticks."""
 LARGEST = 3e38
 """Largest magnitude of a value; more does not fit a float32."""
 DAY_SECONDS = 86_400.0
@@ -31,12 +34,12 @@ DAY_SECONDS = 86_400.0
 class EventColumn:
     """The events of a block of units, in the order of the table. `unit` counts from 0 within the block.
 
-    `code` is a position in `names`; `value` is NaN where the event has none.
+    `time` is in ticks; `code` is a position in `names`; `value` is NaN where the event has none.
     """
 
     units: int
     unit: Int[np.ndarray, " events"]
-    time: Float[np.ndarray, " events"]
+    time: Int[np.ndarray, " events"]
     code: Int[np.ndarray, " events"]
     value: Float[np.ndarray, " events"]
     names: tuple[str, ...]
@@ -67,24 +70,45 @@ def with_events(options: EventsOptions, cohort: Cohort) -> pl.Series:
 
 
 def read_events(options: EventsOptions, cohort: Cohort) -> EventColumn:
-    """The events of these patients, one row of the cohort a patient.
+    """The events of these patients, one row of the cohort a patient; the table is gone through once.
 
     Raises DataError for times, codes and values that cannot be read; names lines and codes, never values.
     """
     wanted = pl.DataFrame({"patient": cohort.patient_id, "unit": np.arange(len(cohort), dtype=np.int64)})
     keys = ("patient", "time", "code", "value") if options.value else ("patient", "time", "code")
-    parts = []
-    for block in _blocks(options, cohort, keys):
-        named = block.with_columns(canonical(block["patient"]).alias("patient"))
-        parts.append(named.join(wanted, on="patient", maintain_order="left"))
-    events = pl.concat(parts)
     label = pl.format(f"{_word(options, cohort)} {{}}", pl.col("line"))
-    events = events.with_columns(label.alias("line"))
-    time, kind = _times(options, events)
-    check_kind(options, kind, cohort)
-    names, code = _codes(options, events)
-    value = _values(options, events)
-    return EventColumn(len(cohort), events["unit"].to_numpy(), time, code, value, names, kind)
+    parts: list[EventColumn] = []
+    for block in _blocks(options, cohort, keys):
+        named = block.with_columns(canonical(block["patient"]).alias("patient"), label.alias("line"))
+        events = named.join(wanted, on="patient", maintain_order="left")
+        time, kind = _times(options, events)
+        check_kind(options, kind, cohort)
+        names, code = _codes(options, events)
+        parts.append(
+            EventColumn(len(cohort), events["unit"].to_numpy(), time, code, _values(options, events), names, kind)
+        )
+    return _joined(options, parts, len(cohort))
+
+
+def _joined(options: EventsOptions, parts: Sequence[EventColumn], units: int) -> EventColumn:
+    """The events of all blocks of the table, their codes in alphabetical order."""
+    kinds = {part.kind for part in parts if part.kind is not None}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{options.table}: {options.time!r} holds dates in some lines and numbers in others; expected one kind"
+        )
+    names = tuple(sorted({name for part in parts for name in part.names}))
+    place = {name: number for number, name in enumerate(names)}
+    codes = [np.array([place[name] for name in part.names], np.int32)[part.code] for part in parts if len(part.code)]
+    return EventColumn(
+        units,
+        np.concatenate([part.unit for part in parts]),
+        np.concatenate([part.time for part in parts]),
+        np.concatenate([np.zeros(0, np.int32), *codes]),
+        np.concatenate([part.value for part in parts]),
+        names,
+        kinds.pop() if kinds else None,
+    )
 
 
 def check_kind(options: EventsOptions, kind: Kind | None, cohort: Cohort) -> None:
@@ -96,7 +120,7 @@ def check_kind(options: EventsOptions, kind: Kind | None, cohort: Cohort) -> Non
         )
 
 
-def _frame(options: EventsOptions, cohort: Cohort) -> pl.DataFrame | None:
+def passed(options: EventsOptions, cohort: Cohort) -> pl.DataFrame | None:
     """The frame passed for the table, under its whole name or its name without folder and suffix."""
     return cohort.tables.get(options.table, cohort.tables.get(Path(options.table).stem))
 
@@ -104,7 +128,7 @@ def _frame(options: EventsOptions, cohort: Cohort) -> pl.DataFrame | None:
 def _word(options: EventsOptions, cohort: Cohort) -> str:
     """What "line" of a block counts: lines of a text file with its header as line 1, or rows from 1."""
     text = Path(options.table).suffix.lower() in {".csv", ".tsv", ".txt"}
-    return "line" if text and _frame(options, cohort) is None else "row"
+    return "line" if text and passed(options, cohort) is None else "row"
 
 
 def _lines(options: EventsOptions, cohort: Cohort, numbers: pl.Series) -> str:
@@ -114,7 +138,7 @@ def _lines(options: EventsOptions, cohort: Cohort, numbers: pl.Series) -> str:
 def _blocks(options: EventsOptions, cohort: Cohort, keys: Sequence[str]) -> Iterator[pl.DataFrame]:
     """The long table in blocks, its columns named by their keys, with "line" saying where each event stands."""
     chosen = [pl.col(getattr(options, key)).alias(key) for key in keys]
-    frame = _frame(options, cohort)
+    frame = passed(options, cohort)
     first = 2 if _word(options, cohort) == "line" else 1
     if frame is not None:
         _columns_exist(options, frame.columns, keys)
@@ -138,25 +162,35 @@ def _columns_exist(options: EventsOptions, found: Sequence[str], keys: Sequence[
         raise DataError("\n".join(lines) + hint)
 
 
-def _times(options: EventsOptions, events: pl.DataFrame) -> tuple[Float[np.ndarray, " events"], Kind | None]:
-    """Times of the events. What is known to the day alone stands at the end of its day: it may have been then."""
+def _times(options: EventsOptions, events: pl.DataFrame) -> tuple[Int[np.ndarray, " events"], Kind | None]:
+    """Ticks of the events. What is known to the day alone stands at the end of its day: it may have been then."""
     what = f"{options.table}: {options.time!r}"
     if not len(events):
-        return np.zeros(0), None
+        return np.zeros(0, np.int64), None
     values = events["time"]
     time, kind = read_times(values, what, events["line"])
-    broken = events["line"].filter(~np.isfinite(time)).to_list()
+    known = np.isfinite(time)
+    empty = np.isnan(time)
+    broken = events["line"].filter(~(known | (empty if options.timeless else False))).to_list()
     if broken:
-        raise DataError(f"{what}: {len(broken)} events have no time ({some(broken)}); remove them or give each a time")
+        raise DataError(
+            f"{what}: {len(broken)} events have no time ({some(broken)}); remove them or give each a time; "
+            "timeless = true keeps those whose time is empty, as known before all others"
+        )
+    far = events["line"].filter(known & (np.abs(time) > LATEST)).to_list()
+    if far:
+        raise DataError(
+            f"{what}: {len(far)} times are beyond {LATEST:.0e} ({some(far)}); expected a smaller unit of time"
+        )
     if kind == "date":
-        end_of_day = np.nextafter(time + DAY_SECONDS, -np.inf)
-        time = np.where(_day_alone(values), end_of_day, time)
-    return time, kind
+        day = _day_alone(values)
+        return np.where(day & known, ticks(time + DAY_SECONDS) - 1, ticks(time)), kind if known.any() else None
+    return ticks(time), kind if known.any() else None
 
 
 def _day_alone(values: pl.Series) -> Bool[np.ndarray, " events"]:
     if values.dtype == pl.String:
-        return (values.str.strip_chars().str.len_chars() == len("2026-01-31")).to_numpy()
+        return (values.str.strip_chars().str.len_chars() == len("2026-01-31")).fill_null(False).to_numpy()
     return np.full(len(values), values.dtype == pl.Date)
 
 

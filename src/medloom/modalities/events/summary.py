@@ -84,6 +84,16 @@ def merge(summaries: Sequence[EventSummary]) -> EventSummary:
     )
 
 
+LEVELS = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
+NORMAL_SCORES = (-2.0537, -1.2816, -0.6745, 0.0, 0.6745, 1.2816, 2.0537)
+"""Quantiles of a standard normal variable at these levels."""
+
+
+def knots(summary: EventSummary) -> Float[np.ndarray, "codes levels"]:
+    """Quantiles of each code's values at `LEVELS`."""
+    return np.stack([_quantile(summary, level) for level in LEVELS], axis=1)
+
+
 def centre_and_scale(summary: EventSummary) -> tuple[Float[np.ndarray, " codes"], Float[np.ndarray, " codes"]]:
     """Median, and a robust standard deviation, of each code's values; centre 0 and scale 1 where it has none.
 

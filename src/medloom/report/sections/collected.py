@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from medloom.evaluation.sample_size import sample_sizes
 from medloom.report.content import Content
-from medloom.report.sections import explanation, learning_curve, sample_size, standards, subgroups, weak_groups
+from medloom.report.sections import course, explanation, learning_curve, sample_size, standards, subgroups, weak_groups
 from medloom.report.standards.computed import computed
 from medloom.report.standards.known import Known
 
@@ -19,6 +19,8 @@ def collected(story: Story, content: Content) -> Content:
     """The content with all its sections. The lists of standards come last: they lead to the others."""
     sizes, options = sample_sizes(story.prepared), story.prepared.study.evaluate
     found = (
+        course.section(story),
+        course.timelines(story),
         sample_size.section(sizes, options.expected_r_squared),
         learning_curve.section(story.curve, content.answers),
         subgroups.section(story),

@@ -1,0 +1,341 @@
+"""Signals: regularly sampled leads of records of any length, seen in windows of time.
+
+Records are packed once at the study's rate and stay on disk; a row of the cohort points at a record, or a part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import numpy as np
+
+from medloom.draw import Draw
+from medloom.errors import DataError, some
+from medloom.modalities.signal import packing, simple
+from medloom.modalities.signal.options import IN_FILE, SignalOptions
+from medloom.modalities.signal.packing import Column
+from medloom.modalities.signal.pointing import point
+from medloom.modalities.signal.quality import complaints, quality
+from medloom.modalities.signal.recording import Refused, open_recording
+from medloom.modalities.signal.summary import SignalSummary, centre_and_scale, merge, nothing, summarise
+from medloom.modalities.signal.windows import alter, covering_view, seen, training_view
+from medloom.modality import Attention, Feature, Modality, Problem, View
+from medloom.packed import Packed, Source
+from medloom.parts import InputPart
+
+if TYPE_CHECKING:
+    import polars as pl
+    from jaxtyping import Bool, Float, Int
+    from torch import nn
+
+    from medloom.batch import Field
+    from medloom.cohort.table import Cohort
+
+MOST_WINDOWS = 8
+"""Windows of a row, evenly spaced, that fits, simple numbers and warnings are made from."""
+VALUES_AT_ONCE = 1 << 22
+EINTHOVEN = 0.2
+"""Share of power by which lead II may differ from I + III."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal(Modality):
+    """Fitted state: centre and scale of each lead, and the random convolutions where simple models see them."""
+
+    Options: ClassVar[type[InputPart]] = SignalOptions
+    Summary: ClassVar[type] = SignalSummary
+    windows: ClassVar[bool] = True
+    read_block: ClassVar[int] = 64
+
+    options: SignalOptions
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    convolutions: Mapping[str, simple.Stored]
+
+    @classmethod
+    def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
+        """Leads and rate of the first record, where the study does not name them."""
+        chosen = cast(SignalOptions, options)
+        keys = cls.keys(chosen, cohort)
+        cls._columns_exist(chosen, cohort)
+        known = keys.is_not_null().arg_true()
+        if not len(known):
+            raise DataError(f"column {chosen.column!r}: no row has a record; expected paths of files")
+        if chosen.leads is None or chosen.rate_hz is None:
+            row = int(known[0])
+            try:
+                first = open_recording(cohort.files / keys[row], chosen)
+            except Refused as error:
+                raise DataError(packing.told(chosen.column, {str(error): [cohort.row[row]]})) from error
+            chosen = chosen.model_copy(
+                update={"leads": chosen.leads or first.names, "rate_hz": chosen.rate_hz or max(first.rate_hz)}
+            )
+        if chosen.samples < 8:
+            raise DataError(f"window_seconds: a window holds {chosen.samples} samples; expected at least 8")
+        return chosen
+
+    @classmethod
+    def _columns_exist(cls, options: SignalOptions, cohort: Cohort) -> None:
+        for name in cls.columns(options):
+            cohort.column(name, "signal")
+
+    @classmethod
+    def columns(cls, options: InputPart) -> tuple[str, ...]:
+        chosen = cast(SignalOptions, options)
+        begins = (chosen.starts,) if chosen.starts not in (None, IN_FILE) else ()
+        return cast("tuple[str, ...]", (chosen.column, *begins, *(chosen.segment or ())))
+
+    @classmethod
+    def keys(cls, options: InputPart, cohort: Cohort) -> pl.Series:
+        from medloom.cohort.table import canonical
+
+        column = cast(SignalOptions, options).column
+        return canonical(cohort.column(column, "column"))
+
+    @classmethod
+    def read(cls, options: InputPart, cohort: Cohort) -> Column:
+        """Opens records; samples are read while they are packed."""
+        paths = [cohort.files / path for path in cls.keys(options, cohort).to_list()]
+        return packing.read_column(paths, cohort.row.to_list(), cast(SignalOptions, options))
+
+    @classmethod
+    def pack(cls, options: InputPart, columns: Iterable[Column], store: Path | None) -> Packed:
+        return packing.pack(columns, cast(SignalOptions, options), store)
+
+    @classmethod
+    def point(cls, options: InputPart, packed: Packed, cohort: Cohort, unit: Int[np.ndarray, " rows"]) -> Source:
+        return point(cast(SignalOptions, options), packed, cohort, unit)
+
+    @classmethod
+    def summarise(cls, options: InputPart, source: Source, rows: Int[np.ndarray, " rows"]) -> SignalSummary:
+        """Values of some windows of each of these rows."""
+        chosen = cast(SignalOptions, options)
+        leads = len(chosen.leads or ())
+        total = nothing(leads, chosen.samples)
+        for view in _some_windows(chosen, source, rows):
+            windows, known = _raw(source, view, chosen.samples)
+            total = merge([total, summarise(windows, known, "convolutions" in chosen.plain)])
+        return total
+
+    @classmethod
+    def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
+        """Centre and scale of each lead. Raises DataError where the training rows have no samples of a lead."""
+        chosen = cast(SignalOptions, options)
+        summary = merge(summaries)
+        empty = [lead for lead, (_, number) in zip(chosen.leads or (), summary.leads, strict=True) if not number.sum()]
+        if empty:
+            raise DataError(
+                f"column {chosen.column!r}: training rows have no samples of lead {some(empty)}; take it out of leads, "
+                "or look at paths, segments and index times"
+            )
+        scaled = [centre_and_scale(*one) for one in summary.leads]
+        centre, scale = tuple(c for c, _ in scaled), tuple(s for _, s in scaled)
+        fitted = cls(chosen, centre, scale, {})
+        if "convolutions" not in chosen.plain:
+            return fitted
+        known = np.isfinite(summary.kept)
+        windows = np.where(known, summary.kept, 0)
+        if chosen.scale == "window":
+            _scale_alone(windows, known)
+        else:
+            windows = np.where(known, (windows - np.array(centre)[:, None]) / np.array(scale)[:, None], 0)
+        return replace(fitted, convolutions=simple.fit_convolutions(windows.astype(np.float32)))
+
+    def bind(self, source: Source) -> Source:
+        """Adds the random convolutions, made from their state once."""
+        return replace(source, bound={**source.bound, "convolutions": simple.convolutions(self.convolutions)})
+
+    def view(
+        self, source: Source, rows: Int[np.ndarray, " rows"], draw: Draw | None, focus: Sequence[Source] = ()
+    ) -> View:
+        """Training: a random window a row, with the numbers of its alterations. Prediction: windows that cover each row.
+
+        `at["first"]` and `at["last"]` bound the samples of the record that stand in a window.
+        """
+        options = self.options
+        start, stop = _ranges(source, rows)
+        if draw is None:
+            return covering_view(start, stop, options.samples, options.stride, rows)
+        return training_view(start, stop, options.samples, len(self.centre), options.augment, rows, draw)
+
+    def batch(self, source: Source, view: View) -> Field:
+        """`value`: windows `[views, leads, samples]`, scaled, 0 where unknown; `valid`: samples of which any lead is known.
+
+        `extra["lead"]` says which leads are there.
+        """
+        import torch
+
+        from medloom.batch import Field
+
+        value, valid, lead = self._windows(source, view)
+        return Field(
+            torch.from_numpy(value),
+            torch.from_numpy(source.unit[view.rows] > 0),
+            torch.from_numpy(valid),
+            {"lead": torch.from_numpy(lead)},
+        )
+
+    def _windows(
+        self, source: Source, view: View
+    ) -> tuple[
+        Float[np.ndarray, "views leads samples"], Bool[np.ndarray, "views samples"], Bool[np.ndarray, "views leads"]
+    ]:
+        unit = source.unit[view.rows]
+        lead = np.asarray(source.packed.arrays["lead"])[unit]
+        value, valid, holey = packing.gather(
+            source.packed, unit, view.at["first"], view.at["last"], self.options.samples
+        )
+        unknown = None
+        if holey.any():
+            unknown = ~np.isfinite(value)
+            value[unknown] = 0.0
+            valid &= ~(unknown | ~lead[:, :, None]).all(axis=1)
+        if self.options.scale == "window":
+            _scale_alone(value, valid[:, None] & (True if unknown is None else ~unknown))
+        else:
+            value -= np.array(self.centre, np.float32)[:, None]
+            value *= (1 / np.array(self.scale)).astype(np.float32)[:, None]
+        alter(value, view, self.options.augment, float(self.options.rate_hz or 0))
+        if "dropped" in view.at:
+            kept = lead & ~view.at["dropped"]
+            # A window whose only leads would go keeps what it has.
+            lead = np.where(kept.any(axis=1, keepdims=True), kept, lead)
+        before = valid
+        valid = seen(valid, view)
+        if not before.all() or not valid.all():
+            value *= valid[:, None]
+        if not lead.all():
+            value *= lead[:, :, None]
+        if unknown is not None:
+            value[unknown] = 0.0
+        return value, valid, lead
+
+    def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
+        """Means over windows of each row of what `options.plain` names; NaN in rows and leads that are not there."""
+        bound = source if "convolutions" in source.bound else self.bind(source)
+        made = bound.bound["convolutions"]
+        kinds, rate = self.options.plain, float(self.options.rate_hz or 0)
+        blocks = []
+        for part in _blocks(self.options, rows):
+            view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
+            value, _, lead = self._windows(source, view)
+            windows, known = _raw(source, view, self.options.samples)
+            numbers = simple.features(kinds, value, np.nan_to_num(windows), known, lead, rate, made)
+            blocks.append(simple.row_means(numbers, view.rows, part, source.unit[part] > 0))
+        return np.concatenate(blocks) if blocks else np.zeros((0, simple.width(kinds, len(self.centre), rate, made)))
+
+    def fingerprint(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
+        """Shares of power in bands of each lead, which neither a shift in time nor another amplitude changes."""
+        from medloom.fingerprint import ranked
+
+        blocks = [np.zeros((0, 0))]
+        for part in _blocks(self.options, rows):
+            view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
+            value, _, _ = self._windows(source, view)
+            blocks.append(simple.row_means(simple.spectrum(value), view.rows, part, source.unit[part] > 0))
+        return ranked(np.concatenate(blocks[1:] or blocks))
+
+    def encoder(self) -> nn.Module:
+        from medloom.modalities.signal.encoders import build
+
+        options = self.options
+        return build(options.encoder, len(self.centre), options.samples, float(options.rate_hz or 0))
+
+    def features(self) -> tuple[Feature, ...]:
+        """The lead of each plain number; nothing where random convolutions mix the leads."""
+        return simple.parts(self.options.plain, self.options.leads or (), float(self.options.rate_hz or 0))
+
+    def exchanged(self, field: Field, other: Field, parts: Collection[str]) -> Field:
+        """The field with these leads of `other`, and with its marks of what is valid where all leads are taken."""
+        import torch
+
+        taken = torch.tensor([lead in parts for lead in self.options.leads or ()], dtype=torch.bool)
+        assert field.valid is not None and other.valid is not None
+        value = torch.where(taken[:, None], other.value, field.value)
+        valid = other.valid if bool(taken.all()) else field.valid
+        lead = torch.where(taken, other.extra["lead"], field.extra["lead"])
+        return replace(field, value=value * valid[:, None], valid=valid, extra={**field.extra, "lead": lead})
+
+    def attention(self, encoder: nn.Module, field: Field) -> Attention | None:
+        options = self.options
+        if options.encoder.pooling != "attention":
+            return None
+        return Attention(encoder.attention(field), 1 / float(options.rate_hz or 1), "s")  # type: ignore[operator]
+
+    def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
+        """Records that are absent though named, leads that are missing or poor, and names of limb leads that do not fit."""
+        found: list[Problem] = []
+        named = self.keys(self.options, cohort).is_not_null().to_numpy()
+        lead = np.asarray(source.packed.arrays["lead"])
+        leads = self.options.leads or ()
+        for part in _blocks(self.options, np.arange(len(cohort))):
+            view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
+            windows, known = _raw(source, view, self.options.samples)
+            clean = np.nan_to_num(windows)
+            measured = simple.row_means(
+                quality(clean, known).reshape(len(clean), -1), view.rows, part, source.unit[part] > 0
+            )
+            off = simple.einthoven(clean, leads, view.rows, part)
+            for place, row in enumerate(part.tolist()):
+                if not source.unit[row]:
+                    text = (
+                        ["the record could not be read, or holds nothing before the index time"] if named[row] else []
+                    )
+                else:
+                    there = lead[source.unit[row]]
+                    gone = [name for name, has in zip(leads, there, strict=True) if not has]
+                    text = [f"leads {', '.join(gone[:12])} are missing"] if gone else []
+                    text += complaints(measured[place].reshape(len(leads), -1), leads, there)
+                    if off is not None and off[place] > EINTHOVEN and there.all():
+                        text.append("lead II is not the sum of I and III; their names may be exchanged")
+                found += [Problem(row, f"{self.options.column}: {words}") for words in text]
+        return found
+
+    def describe(self) -> Mapping[str, str]:
+        options = self.options
+        return {
+            "leads": ", ".join(options.leads or ()),
+            "sampling rate": f"{options.rate_hz:g} Hz",
+            "window": f"{options.window_seconds:g} s",
+        }
+
+
+def _scale_alone(
+    value: Float[np.ndarray, "views leads samples"], known: Bool[np.ndarray, "views #leads samples"]
+) -> None:
+    """Scales each lead of each window by its own mean and standard deviation, in place."""
+    count = np.maximum(known.sum(axis=2, keepdims=True), 1)
+    value -= ((value * known).sum(axis=2, keepdims=True, dtype=np.float64) / count).astype(np.float32)
+    power = (np.square(value, dtype=np.float64) * known).sum(axis=2, keepdims=True) / count
+    value /= np.where(power > 0, np.sqrt(power), 1.0).astype(np.float32)
+
+
+def _ranges(source: Source, rows: Int[np.ndarray, " rows"]) -> tuple[np.ndarray, np.ndarray]:
+    assert source.start is not None and source.stop is not None
+    return source.start[rows], source.stop[rows]
+
+
+def _blocks(options: SignalOptions, rows: Int[np.ndarray, " rows"]) -> Iterator[Int[np.ndarray, " some"]]:
+    """Rows, so many at a time that some windows of each fit into memory."""
+    size = max(1, VALUES_AT_ONCE // (MOST_WINDOWS * options.samples * len(options.leads or ())))
+    for begin in range(0, len(rows), size):
+        yield rows[begin : begin + size]
+
+
+def _some_windows(options: SignalOptions, source: Source, rows: Int[np.ndarray, " rows"]) -> Iterator[View]:
+    """Windows of those rows that have the input, a block of rows at a time."""
+    for part in _blocks(options, rows[source.unit[rows] > 0]):
+        yield covering_view(*_ranges(source, part), options.samples, options.stride, part, MOST_WINDOWS)
+
+
+def _raw(
+    source: Source, view: View, samples: int
+) -> tuple[Float[np.ndarray, "views leads samples"], Bool[np.ndarray, "views leads samples"]]:
+    """Windows as they are packed, NaN where unknown, and which samples of which leads are known."""
+    unit = source.unit[view.rows]
+    windows, valid, _ = packing.gather(source.packed, unit, view.at["first"], view.at["last"], samples)
+    known = np.isfinite(windows) & valid[:, None] & np.asarray(source.packed.arrays["lead"])[unit][:, :, None]
+    return np.where(known, windows, np.nan).astype(np.float32), known

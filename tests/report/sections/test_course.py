@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medloom.modality import Held, Trace
+from medloom.report.section import Paragraph, Table
+from medloom.report.sections.course import section, timelines
+from medloom.task import Plot
+
+
+@dataclass
+class Course:
+    """An input that counts: row r holds r events, and its heart rate falls."""
+
+    counts: bool = True
+    asked: list[int] = field(default_factory=list)
+
+    def held(self, source: Any, rows: np.ndarray) -> Held | None:
+        shares = tuple((f"code {number}", 1 / (number + 1)) for number in range(50))
+        return Held("events", rows, shares) if self.counts else None
+
+    def timeline(self, source: Any, row: int) -> tuple[Trace, ...]:
+        self.asked.append(row)
+        return (Trace("heart rate", (3.0, 2.0, 1.0), (90.0, 80.0, 70.0)), Trace("flat", (2.0,), (5.0,)))
+
+
+def story(course: Course, test: np.ndarray, shown: int = 0) -> Any:
+    study = SimpleNamespace(seed=0, evaluate=SimpleNamespace(timelines=shown))
+    feed = SimpleNamespace(modalities={"course": course}, sources={"course": None})
+    parts = {"train": np.arange(40), "test": test}
+    return SimpleNamespace(prepared=SimpleNamespace(feed=feed, study=study), parts=lambda: parts)
+
+
+def test_quartiles_and_shares_of_the_rows_that_judge():
+    told = section(story(Course(), np.arange(101)))
+    text = " ".join(piece.text for piece in told.pieces if isinstance(piece, Paragraph))
+    assert "Of the 101 rows that judge" in text
+    assert "1.0% of the rows have no events" in text
+    assert "50 events in the middle, half of them between 26 and 75" in text
+    table = next(piece for piece in told.pieces if isinstance(piece, Table))
+    assert table.rows[:2] == (("code 0", "100.0%"), ("code 1", "50.0%"))
+    assert len(table.rows) == 40 and "40 most frequent of 50" in table.caption
+
+
+def test_nothing_to_count_and_few_rows_tell_nothing_of_single_ones():
+    assert section(story(Course(counts=False), np.arange(9))) is None
+    told = section(story(Course(), np.arange(5)))
+    assert "in the middle" not in " ".join(piece.text for piece in told.pieces if isinstance(piece, Paragraph))
+    assert "Of the 40 rows that teach" in section(story(Course(), np.arange(0))).pieces[0].text
+
+
+def test_no_course_is_drawn_unless_it_is_asked_for():
+    course = Course()
+    assert timelines(story(course, np.arange(20))) is None
+    assert course.asked == []
+
+
+@pytest.mark.parametrize(("asked", "drawn"), [(2, 2), (9, 4)])
+def test_courses_of_test_rows_under_numbers(asked: int, drawn: int):
+    course = Course()
+    told = timelines(story(course, np.array([7, 11, 13, 17]), asked))
+    plots = [piece for piece in told.pieces if isinstance(piece, Plot)]
+    assert len(plots) == drawn == len(set(course.asked)) and set(course.asked) <= {7, 11, 13, 17}
+    assert [plot.title for plot in plots][:2] == ["Case 1: course", "Case 2: course"]
+    assert list(plots[0].curves[0].x) == [-3.0, -2.0, -1.0]
+    np.testing.assert_allclose(plots[0].curves[0].y, [1.2247, 0, -1.2247], atol=1e-4)
+    assert list(plots[0].curves[1].y) == [0.0]
+    assert "data of patients" in told.pieces[0].text
