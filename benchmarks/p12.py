@@ -107,7 +107,7 @@ def _lines(target: Mapping[str, Any], saps: float) -> list[Result]:
     """AUROC and AUPRC of the networks alone and stacked, beside the baselines on the same folds."""
     lines = []
     alone = target["members"]["gradient_boosting"]["without"]
-    for figure, label, wants in (("auroc", "AUROC", (0.864, 0.878)), ("auprc", "AUPRC", (None, 0.555))):
+    for figure, label, wants in (("auroc", "AUROC", (0.864, 0.878)), ("average_precision", "AUPRC", (None, 0.555))):
         others = {label: target["baselines"][key][figure] for key, label in _BASELINES.items()}
         beside = ", ".join(f"{name} {_shown(one)}" for name, one in others.items())
         beside += f", SAPS-I alone {saps:.3f}" if figure == "auroc" else ""

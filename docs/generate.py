@@ -1,4 +1,4 @@
-"""Writes docs/reference/study.md from the pydantic models, contracts.md from the two contracts, and estimators.md.
+"""Writes docs/reference/study.md and ingest.md from the pydantic models, contracts.md from the contracts, and estimators.md.
 
 `make docs` runs it; `python docs/generate.py FOLDER` writes into another folder, for the test that compares.
 """
@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from medloom import estimators, find
+from medloom.ingest.mapping import EventPart, LookupPart, Mapping, TablePart, read_mapping, shipped
+from medloom.ingest.source import EventOptions
 from medloom.modality import Modality
 from medloom.study import Study
 from medloom.task import Task
@@ -48,6 +50,26 @@ ESTIMATORS = """\
 
 For notebooks: `from medloom.estimators import MedloomClassifier`. They follow scikit-learn, and what they fitted is an
 ordinary bundle. [From a data frame to a report](../tutorials/notebook.md) goes through them.
+"""
+
+
+INGEST = """\
+# Sources and mappings
+
+`medloom ingest SOURCE --to store/ [key=value …]` reads a source into a store. What kind of source it is, is seen from
+what lies there, or said with `--as`. Any other key is an error that names the nearest one.
+[Ingest events](../how-to/ingest-events.md) and [From a folder of DICOM](../how-to/from-a-folder-of-dicom.md) go through it.
+"""
+LANGUAGE = """\
+## The language of mappings
+
+A mapping is a TOML file that says what the tables of a source mean as events. It names columns and writes codes; it
+computes nothing. Every mistake in it is named at once, and so is every column that is not in the tables. Names of
+tables and columns are the same in upper and lower case. A table is a file, or a folder of parts, CSV, TSV, Parquet or
+Arrow, text also as .gz, anywhere in SOURCE.
+
+A *template* is text with columns in braces, as `icd{icd_version}:{icd_code}`. A template of which a column is empty is
+empty itself. `{lookup.column}` is a column that is looked up.
 """
 
 
@@ -135,7 +157,9 @@ def words(annotation: Any) -> str:
         return f"table of {words(arguments[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "keys below"
-    return {str: "text", int: "whole number", float: "number", bool: "true or false"}.get(annotation, str(annotation))
+    return {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "file"}.get(
+        annotation, str(annotation)
+    )
 
 
 def limit_of(limit: Any) -> str:
@@ -199,6 +223,33 @@ def estimators_page() -> str:
     return "\n".join(parts)
 
 
+def ingest_page() -> str:
+    """The options of every kind of source, the language of mappings, and the mappings that are shipped."""
+    parts = [WRITTEN, INGEST, "## Options of every source of events\n", table(EventOptions)]
+    shared = set(EventOptions.model_fields)
+    for name in find.sources():
+        source = find.source(name)
+        own = set(source.Options.model_fields) - shared
+        options = (
+            [table(source.Options, skip=shared if issubclass(source.Options, EventOptions) else ())] if own else []
+        )
+        parts += [f"## `--as {name}`\n", first_line(source), "", *options]
+    parts.append(LANGUAGE)
+    for title, model in (
+        ("Top level", Mapping),
+        ("`[lookups.<name>]`", LookupPart),
+        ("`[[tables]]`", TablePart),
+        ("`[[tables.events]]`", EventPart),
+    ):
+        parts += [f"### {title}\n", first_line(model), "", table(model)]
+    parts += ["## Shipped mappings\n", "| `--as` | of | tried on real data | tables |", "| --- | --- | --- | --- |"]
+    for name in shipped():
+        one = read_mapping(name)
+        tables = ", ".join(f"`{part.table}`" for part in one.tables)
+        parts.append(f"| `{name}` | {one.title} | {'yes' if one.tried_on_real_data else 'no'} | {tables} |")
+    return "\n".join(parts)
+
+
 def arguments(function: Any) -> str:
     """Names of the arguments, without self and cls."""
     return ", ".join(name for name in inspect.signature(function).parameters if name not in {"self", "cls"})
@@ -206,7 +257,12 @@ def arguments(function: Any) -> str:
 
 def main(folder: Path = HERE / "reference") -> None:
     """Writes the pages, where they changed."""
-    pages = {"study.md": study_page(), "contracts.md": contracts_page(), "estimators.md": estimators_page()}
+    pages = {
+        "study.md": study_page(),
+        "contracts.md": contracts_page(),
+        "estimators.md": estimators_page(),
+        "ingest.md": ingest_page(),
+    }
     for name, text in pages.items():
         path = folder / name
         text = text.rstrip() + "\n"

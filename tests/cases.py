@@ -289,6 +289,31 @@ def image_segment_3d(folder: Path) -> Study:
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
 
 
+def image_dicom_resampled(folder: Path) -> Study:
+    """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
+    import nibabel
+
+    from tests.modalities.dicom_files import series
+
+    frame = _pictures(folder, 20, (12, 10, 9))
+    names = []
+    for row, name in enumerate(frame["image"].to_list()):
+        image = nibabel.load(folder / name)
+        voxels = np.asarray(image.dataobj).astype(np.int16).transpose(2, 1, 0)
+        series(
+            folder / f"series{row}", voxels, name=str(row), origin=(0, 0, 0), orientation=(-1, 0, 0, 0, -1, 0),
+            spacing=(1.0, 1.0), step=(0, 0, 2.0),
+        )  # fmt: skip
+        names.append(f"series{row}")
+    frame.with_columns(pl.Series("image", names)).write_csv(folder / "cohort.csv")
+    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200]}
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    return _study(folder, {"scan": scan}, targets, train={**SMALL, "batch": 4})
+
+
 def _records(folder: Path, rows: int, seed: int) -> list[str]:
     """NumPy records of two leads of 8 to 12 seconds at 50 Hz; in every other one, the first lead beats faster."""
     random = np.random.default_rng(seed)
@@ -432,6 +457,48 @@ def table_folds(folder: Path) -> Study:
     return _study(folder, {"labs": TABLE}, targets, split={"folds": 3, "valid": 0.15, "calibrate": 0.15})
 
 
+def _weekly(series: int, weeks: int, seed: int) -> pl.DataFrame:
+    """Weekly counts of wards with a season, a covariate that leads them by two weeks, and gaps."""
+    random = np.random.default_rng(seed)
+    week = np.arange(weeks)
+    warm = 10 + 8 * np.sin(2 * np.pi * week / 26) + random.normal(0, 2, weeks)
+    day = np.datetime64("2020-01-06") + 7 * week
+    parts = []
+    for place in range(series):
+        rate = np.exp(1.5 + 0.3 * place + 0.08 * np.roll(warm, 2))
+        parts.append(
+            pl.DataFrame(
+                {
+                    "ward": [f"ward {place}"] * weeks,
+                    "week": day.astype(str),
+                    "cases": random.poisson(rate),
+                    "warm": warm.round(2),
+                    "holiday": (week % 13 == 0).astype(int),
+                }
+            )
+        )
+    table = pl.concat(parts)
+    hole = pl.Series(random.random(len(table)) < 0.03)
+    return table.with_columns(pl.when(~hole).then(pl.col("cases")).alias("cases"))
+
+
+def forecast_panel(folder: Path) -> Study:
+    """Rows made of weekly series with a covariate; two horizons, judged by the latest dates."""
+    _weekly(4, 60, 19).write_csv(folder / "cohort.csv")
+    panel = {
+        "series": "ward", "time": "week", "value": "cases", "horizons": 2, "lags": 3, "means": [3], "season": 26,
+        "covariates": ["warm"], "covariate_lags": [1, 2], "end": "2021-02-08", "known_ahead": ["holiday"],
+    }  # fmt: skip
+    cohort = {"table": "cohort.csv", "row": "stay", "panel": panel, "site": "ward"}
+    inputs = {"past": {"modality": "table", "at": "newest", "encoder": "mlp", "hidden": [16, 8]}}
+    asked = {
+        "task": "forecast", "horizons": 2, "season": "last_season_", "day_of_year": "day_of_year", "series": "ward",
+        "quantiles": [0.1, 0.5, 0.9],
+    }  # fmt: skip
+    split = {"by": "time", "valid": 0.2, "calibrate": 0.2}
+    return _study(folder, inputs, {"cases": asked}, cohort=cohort, split=split)
+
+
 def visits(folder: Path, patients: int, seed: int) -> None:
     """A store of visits with a value, an illness that the value foretells, and the end of each record."""
     random = np.random.default_rng(seed)
@@ -499,6 +566,7 @@ _MADE = (
     events_bins,
     image_segment_2d,
     image_segment_3d,
+    image_dicom_resampled,
     signal_windows,
     signal_and_table,
     regress_numbers,
@@ -509,5 +577,6 @@ _MADE = (
     classify_focal_noise,
     table_folds,
     cohort_of_events,
+    forecast_panel,
 )
 CASES: dict[str, Callable[[Path], Study]] = {made.__name__: made for made in _MADE}

@@ -31,7 +31,7 @@ STUDIES = [
 def test_the_reference_is_what_the_source_says(tmp_path: Path) -> None:
     subprocess.run([sys.executable, REPOSITORY / "docs" / "generate.py", tmp_path], check=True, timeout=120)
     written = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
-    assert set(written) == {"study.md", "contracts.md", "estimators.md"}
+    assert set(written) == {"study.md", "contracts.md", "estimators.md", "ingest.md"}
     for name, text in written.items():
         assert (REPOSITORY / "docs" / "reference" / name).read_text(encoding="utf-8") == text, "run: make docs"
 

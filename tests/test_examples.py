@@ -41,6 +41,7 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_data.main(path / "data", 0.15)
     loaded("make_events").main(path / "data", 0.15)
     loaded("make_signals").main(path / "data", 0.1)
+    loaded("make_outbreak").main(path / "data", 0.15)
     return path
 
 

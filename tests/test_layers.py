@@ -16,7 +16,7 @@ STOREYS = (
     ("errors", "cards"),
     ("find", "expression", "window"),
     ("mistakes", "strict"),
-    ("event_parts",),
+    ("event_parts", "panel_part", "subgroup_part"),
     ("parts",),
     ("study",),
     ("study_text",),

@@ -21,6 +21,9 @@ Output = dict[str, Tensor]
 """What a head returns: named tensors, batch first."""
 GROUP = "group"
 """Beside what a head returns: the group of each row, int64, for tasks whose limits differ between groups."""
+BASE = "base"
+"""Beside what a head returns: numbers of each row that its answers are told relative to, float64 [batch, numbers]."""
+BESIDE = (GROUP, BASE)
 
 
 @dataclass(frozen=True, slots=True)

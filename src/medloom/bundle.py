@@ -22,8 +22,8 @@ from torch import Tensor
 
 from medloom import find, fitted
 from medloom.answers import Answers
-from medloom.cohort import event_cohort, history, joins
-from medloom.cohort.files import as_frame, read_blocks
+from medloom.cohort import event_cohort, history, joins, panel
+from medloom.cohort.files import as_frame, read_blocks, read_table
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import BundleError, DataError, StudyError, some
 from medloom.evaluation.drift import Known
@@ -89,7 +89,7 @@ class Bundle:
         if self._is_store(data):
             return pl.concat(self.stream(data, problems=problems, folder=Path(folder)))
         named = {name: as_frame(table) for name, table in (tables or {}).items()}
-        frame, text = as_frame(data), text_columns(self.study)
+        frame, text = panel.with_panel(self.study.cohort, as_frame(data)), text_columns(self.study)
         earlier = history.read_earlier(self.study.cohort, Path(folder), tables or {}, text, needed=False)
         frame = history.with_history(self.study.cohort, frame, earlier, new=False)
         named |= joins.read_tables(self.study.cohort, Path(folder), named, text_columns(self.study), needed=False)
@@ -120,8 +120,12 @@ class Bundle:
 
         store that its rows were made of."""
         part = self.study.cohort
-        ids = {name for name in (part.row, part.patient, part.site) if name}
+        ids = {name for name in (part.row, part.patient, part.site, part.panel and part.panel.series) if name}
         text = frozenset(ids | text_columns(self.study))
+        if part.panel is not None:
+            # Rows of a panel look back over lines of the whole file.
+            yield panel.with_panel(part, read_table(path, text)), {}, folder or path.parent, 1, {}
+            return
         tables = joins.read_tables(part, folder or path.parent, {}, text, needed=False)
         earlier = history.read_earlier(part, folder or path.parent, {}, text, needed=False)
         if self._is_store(path):
@@ -220,7 +224,7 @@ class Bundle:
     def _cohort_part(self, frame: pl.DataFrame) -> CohortPart:
         """The study's cohort, less what new rows need not carry: a site, an id, a patient where no input looks it up."""
         part, have = self.study.cohort, set(frame.columns)
-        update: dict[str, Any] = {"site": None}
+        update: dict[str, Any] = {"site": None, "answered": None}
         if part.row not in have:
             update["row"] = None
         looked_up = any(find.modality(options.modality).needs_patient for options in self.study.inputs.values())

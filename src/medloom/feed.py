@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from medloom import find
-from medloom.batch import GROUP, Batch, Field
+from medloom.batch import BASE, GROUP, Batch, Field
 from medloom.cohort.table import Cohort, canonical
 from medloom.draw import Draw, generator
 from medloom.errors import DataError
@@ -97,24 +97,31 @@ class Feed:
     laid: Mapping[str, tuple[str, Source]] = field(default_factory=dict)
     groups: Mapping[str, Int[np.ndarray, " rows"]] = field(default_factory=dict)
     """Groups of rows, as codes of their names, of those targets whose limits differ between groups."""
+    bases: Mapping[str, Float[np.ndarray, "rows numbers"]] = field(default_factory=dict)
+    """What answers are told relative to, of those targets that ask for it."""
 
     def bound(self) -> Feed:
         """The feed with every source bound to its fitted modality."""
         return replace(self, sources={n: self.modalities[n].bind(s) for n, s in self.sources.items()})
 
     def grouped(self, cohort: Cohort, needed: bool = True) -> Feed:
-        """The feed with the groups that its tasks ask for. A column that is not there raises DataError if `needed`."""
+        """The feed with the groups and bases that its tasks ask for.
+
+        A column of groups that is not there raises DataError if `needed`; one of bases does so always.
+        """
         asked = {name: task.group_column() for name, task in self.tasks.items()}
         held = {
             name: group_codes(cohort.column(column, f"targets.{name}.conformal_by"))
             for name, column in asked.items()
             if column is not None and (needed or column in cohort.frame.columns)
         }
-        return replace(self, groups=held)
+        bases = {name: found for name, task in self.tasks.items() if (found := task.base(cohort)) is not None}
+        return replace(self, groups=held, bases=bases)
 
     def beside(self, target: str, rows: Int[np.ndarray, " rows"]) -> dict[str, torch.Tensor]:
-        """What stands beside the output of these rows: their group, where the task asks for it."""
-        return {GROUP: torch.from_numpy(self.groups[target][rows])} if target in self.groups else {}
+        """What stands beside the output of these rows: their group and their base, where the task asks for it."""
+        held = {GROUP: self.groups, BASE: self.bases}
+        return {key: torch.from_numpy(of[target][rows]) for key, of in held.items() if target in of}
 
     @property
     def windowed(self) -> str | None:
@@ -290,6 +297,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
     times += cohort.history.known_at.values() if cohort.history else []
+    times += [cohort.answered, *(cohort.panel.aside if cohort.panel else ())]
     answers += cohort.events.answers() if cohort.events else []
     return frozenset(name for name in (*named, *answers, *times) if name)
 

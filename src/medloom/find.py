@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 from medloom.errors import StudyError
 
 if TYPE_CHECKING:
+    from medloom.ingest.source import IngestSource
     from medloom.modality import Modality
     from medloom.task import Task
 
 EXTRAS = {
     "nibabel": "image",
     "PIL": "image",
+    "SimpleITK": "image",
+    "pydicom": "image",
     "fastexcel": "excel",
     "pyreadstat": "formats",
     "connectorx": "database",
@@ -59,6 +62,11 @@ def task(name: str) -> type[Task]:
     return _find("tasks", name)
 
 
+def source(name: str) -> type[IngestSource]:
+    """The class of one kind of source: `source("fhir")` is `medloom.ingest.sources.fhir.Fhir`."""
+    return _find("ingest.sources", name)
+
+
 def modalities() -> list[str]:
     """Names of all modalities, ours and those of installed entry points."""
     return _names("modalities")
@@ -67,6 +75,11 @@ def modalities() -> list[str]:
 def tasks() -> list[str]:
     """Names of all tasks, ours and those of installed entry points."""
     return _names("tasks")
+
+
+def sources() -> list[str]:
+    """Names of all kinds of sources that `medloom ingest` reads, ours and those of installed entry points."""
+    return _names("ingest.sources")
 
 
 @cache
@@ -86,7 +99,7 @@ def _names(room: str) -> list[str]:
 
 
 def _find(room: str, name: str) -> Any:
-    kind = {"modalities": "modality", "tasks": "task"}[room]
+    kind = {"modalities": "modality", "tasks": "task", "ingest.sources": "source"}[room]
     if name not in _names(room):
         raise StudyError(f"unknown {kind} {name!r}; {near(name, _names(room))}")
     if name in _points(room):

@@ -176,6 +176,8 @@ class Modality(ABC):
     """Units read at a time while packing: fewer where one unit is large."""
     windows: ClassVar[bool] = False
     """Whether `view` may give several views of a row."""
+    copies_within: ClassVar[float | None] = None
+    """Distance of fingerprints below which one record is a copy of the other; None where only the others can tell."""
 
     @classmethod
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:

@@ -14,9 +14,11 @@ from pydantic_core import PydanticCustomError
 
 from medloom import expression
 from medloom.event_parts import EventCohortPart
+from medloom.panel_part import PanelPart
 from medloom.strict import Name as Name
 from medloom.strict import Strict as Strict
 from medloom.strict import readable
+from medloom.subgroup_part import SubgroupPart as SubgroupPart
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -135,6 +137,14 @@ class CohortPart(Strict):
         None,
         description="rows made of a store of events, in place of table: index times, criteria, columns and outcomes by codes and windows. row, patient and at name their columns; left out: row, patient, at",
     )
+    answered: str | None = Field(
+        None,
+        description="column with the time at which a row's answers are known; in a split by time, rows teach only if that is before the first row that judges",
+    )
+    panel: PanelPart | None = Field(
+        None,
+        description="makes the rows of a forecast from a long table of series; names row, patient (the cluster of forecast dates), at (the forecast date) and answered where they are left out",
+    )
     join: dict[Name, JoinPart] = Field({}, description="other tables joined to this one, each by its name")
     history: HistoryPart | None = Field(None, description="columns made of the same patient's earlier rows")
     include: tuple[CriterionPart, ...] = Field(
@@ -146,10 +156,12 @@ class CohortPart(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _named_by_events(cls, raw: Any) -> Any:
-        """The columns that a cohort of events brings, where the study does not name them."""
-        if not isinstance(raw, Mapping) or raw.get("events") is None:
+    def _named_columns(cls, raw: Any) -> Any:
+        """The columns that a cohort of events, or a panel, brings, where the study does not name them."""
+        if not isinstance(raw, Mapping) or (raw.get("events") is None) == (raw.get("panel") is None):
             return raw
+        if raw.get("panel") is not None:
+            return {"row": "forecast", "patient": "dates", "at": "date", "answered": "answered", **raw}
         return {**raw, **{key: key for key in ("row", "patient", "at") if raw.get(key) is None}}
 
     @model_validator(mode="after")
@@ -185,6 +197,10 @@ class CohortPart(Strict):
             raise PydanticCustomError(
                 "join", "history reads earlier rows of the same patient: give cohort.at and cohort.patient"
             )
+        if self.panel is not None and (wrong := self.panel.clash(self)) is not None:
+            raise PydanticCustomError("join", "{why}", {"why": wrong})
+        if self.answered is not None and self.at is None:
+            raise PydanticCustomError("join", "answered is compared with the index time: give cohort.at")
         timed = [name for name, one in self.join.items() if one.before is not None]
         if timed and self.at is None:
             raise PydanticCustomError(
@@ -239,7 +255,11 @@ class SplitPart(Strict):
     calibrate: Share = Field(0.1, description="share of patients that set temperature and threshold")
     stratify: bool = Field(True, description="keep the classes of the targets equally frequent in all parts")
     folds: int = Field(
-        1, ge=1, le=100, description="above 1: cross-validation, every patient (or site) judges in one of the folds"
+        1,
+        ge=1,
+        le=100,
+        description="above 1: cross-validation, every patient (or site) judges in one of the folds; by time: the latest "
+        "share (test) judges in so many periods, each taught by what came before it",
     )
     repeats: int = Field(1, ge=1, le=100, description="how often the cross-validation is done, each time drawn anew")
     final: Literal["refit", "none"] | None = Field(
@@ -256,11 +276,11 @@ class SplitPart(Strict):
             raise PydanticCustomError("split", 'split.test_sites goes with by = "site" and without folds')
         if self.folds == 1 and (self.repeats > 1 or self.final is not None):
             raise PydanticCustomError("split", "split.repeats and split.final go with folds above 1, such as folds = 5")
-        if self.folds > 1 and self.by in ("time", "column"):
-            raise PydanticCustomError(
-                "split", 'folds go with by = "patient" or by = "site": there is one latest part, and one column'
-            )
-        judging = 1 / self.folds if self.folds > 1 else self.test
+        if self.folds > 1 and self.by == "column":
+            raise PydanticCustomError("split", 'folds do not go with by = "column": there is one column')
+        if self.repeats > 1 and self.by == "time":
+            raise PydanticCustomError("split", 'repeats do not go with by = "time": there is one order')
+        judging = 1 / self.folds if self.folds > 1 and self.by != "time" else self.test
         if judging + self.valid + self.calibrate >= 0.95:
             raise PydanticCustomError("shares", "test, valid and calibrate leave under 5 % of the patients to train on")
         if self.by in ("time", "site") and self.test == 0 and not self.test_sites:
@@ -276,6 +296,8 @@ class SplitPart(Strict):
         """How rows are held out, in a few words."""
         if self.by == "column":
             return f"as column {self.column!r} says"
+        if self.folds > 1 and self.by == "time":
+            return f"the latest {self.test:.0%} judge in {self.folds} periods, each taught by what came before it"
         if self.folds > 1:
             return f"cross-validation in {self.folds} folds by {self.by}"
         return f"{self.test:.0%} judge, by {self.by}" if self.judges else "nobody judges"
@@ -381,24 +403,6 @@ class TrainPart(Strict):
             )
         if self.learning_rate != "auto" and self.learning_rate <= 0:
             raise PydanticCustomError("learning_rate", "train.learning_rate must be above 0")
-        return self
-
-
-class SubgroupPart(Strict):
-    """Bands of a number, such as the age."""
-
-    column: str = Field(description="column of the table that holds the number")
-    cuts: tuple[float, ...] | None = Field(
-        None, min_length=1, max_length=19, description="rising borders of the bands; a value at a border is above it"
-    )
-    quantiles: int | None = Field(None, ge=2, le=20, description="or so many bands with about equal numbers of rows")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.cuts is None) == (self.quantiles is None):
-            raise PydanticCustomError("subgroup", "expected either cuts or quantiles")
-        if self.cuts is not None and any(b <= a for a, b in zip(self.cuts, self.cuts[1:], strict=False)):
-            raise PydanticCustomError("subgroup", "cuts must rise, such as [50, 70]")
         return self
 
 

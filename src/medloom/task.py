@@ -254,6 +254,13 @@ class Task(ABC):
         """The column whose groups have limits of their own: each output then has its rows' `batch.GROUP` beside it."""
         return None
 
+    def base(self, cohort: Cohort) -> Float[np.ndarray, "rows numbers"] | None:
+        """Numbers of each row that its answers are told relative to: each output has them beside it as `batch.BASE`.
+
+        Read from columns that are known at the index time, never from an answer. None where a task needs none.
+        """
+        return None
+
     def recalibrate(self, outputs: Sequence[tuple[Output, Field]]) -> Self:
         """The task set to local rows of another place, on top of its own calibration; the network stays as it is.
 

@@ -151,7 +151,8 @@ def test_the_last_training_has_all_rows_and_nobody_to_judge():
     [
         ({"repeats": 2}, {}, "go with folds above 1"),
         ({"final": "none"}, {}, "go with folds above 1"),
-        ({"folds": 3, "by": "time"}, {"at": "day"}, "there is one latest part"),
+        ({"folds": 3, "repeats": 2, "by": "time"}, {"at": "day"}, "there is one order"),
+        ({"folds": 3, "by": "column", "column": "part"}, {}, "there is one column"),
         ({"by": "time"}, {}, "needs cohort.at"),
         ({"by": "site"}, {}, "needs cohort.site"),
         ({"test_sites": ["a"]}, {"site": "s"}, 'goes with by = "site"'),

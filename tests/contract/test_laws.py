@@ -74,7 +74,7 @@ def test_law_2_no_patient_crosses_and_times_are_proved(case):
     assert sum(map(len, patients)) == len(set().union(*patients))
     for name, part in prepared.study.inputs.items():
         proof = prepared.proof["index_time"][name]
-        if part.proves_time and prepared.cohort.at is not None:
+        if (part.proves_time or part.at) and prepared.cohort.at is not None:
             newest = prepared.feed.sources[name].newest
             known = ~np.isnan(newest)
             assert proof.startswith("proved") and (newest[known] < prepared.cohort.at[known]).all() and known.any()

@@ -16,8 +16,8 @@ from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
-from medloom.modalities.image.files import MOST_VOXELS
 from medloom.modalities.image.packing import Grids
+from medloom.modalities.image.scan import MOST_VOXELS
 from medloom.parts import CohortPart
 from medloom.study import make
 
@@ -202,8 +202,8 @@ def write_bad(folder: Path, kind: str) -> str:
     ("kind", "says"),
     [
         ("missing", "do not exist"),
-        ("folder", "are folders"),
-        ("unknown kind", "unknown kind"),
+        ("folder", "hold no DICOM image"),
+        ("unknown kind", "are text and no images"),
         ("text png", "not whole PNG"),
         ("empty png", "not whole PNG"),
         ("truncated png", "truncated or broken"),

@@ -107,9 +107,14 @@ class Evidence:
 
     @cached_property
     def fingerprint(self) -> Float[np.ndarray, "rows features"]:
-        """Features of every row over all inputs, in which rows that are almost the same lie close together."""
+        """Features of every row, in which rows that are almost the same lie close together.
+
+        Of all inputs but those that can tell a copy by themselves (`copies.py`).
+        """
         rows, feed = np.arange(len(self.cohort)), self.prepared.feed
-        parts = [modality.fingerprint(feed.sources[name], rows) for name, modality in feed.modalities.items()]
+        compared = {name: one for name, one in feed.modalities.items() if one.copies_within is None}
+        parts = [np.zeros((len(rows), 0))]
+        parts += [modality.fingerprint(feed.sources[name], rows) for name, modality in compared.items()]
         return np.nan_to_num(np.concatenate(parts, axis=1).astype(np.float64))
 
 

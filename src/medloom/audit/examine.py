@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from medloom.audit import encoded, joint, oversampling, proxies, scaled, strength, times, twins
+from medloom.audit import copies, encoded, joint, oversampling, proxies, scaled, strength, times, twins
 from medloom.audit.finding import Audit, Finding
 from medloom.audit.gather import gather
 from medloom.audit.sample import sampled
@@ -32,6 +32,7 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
             *strength.pairs(evidence),
             *joint.findings(evidence),
             *twins.findings(evidence),
+            *copies.findings(evidence),
             *oversampling.findings(evidence),
             *encoded.findings(evidence),
             *scaled.findings(evidence),

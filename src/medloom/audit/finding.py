@@ -17,6 +17,7 @@ KINDS: Mapping[str, str] = {
     "same-patient": "one patient under two ids",
     "duplicate-rows": "the same row under two patients",
     "near-duplicates": "almost the same row under two patients",
+    "copied-records": "the same image under two patients",
     "oversampling": "rows made up before the split",
     "too-good": "a column that predicts too well",
     "copy-of-target": "a copy or a function of the answer",

@@ -55,14 +55,15 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
     """Exact copies, then copies of which some cells were changed or jittered, then one person under two ids."""
     exact, near = _same_rows(evidence)
     if len(exact.one):
-        yield _finding("duplicate-rows", "equal in every column", exact, evidence)
+        yield finding_of("duplicate-rows", "equal in every column", exact, evidence)
     near = _joined(near, jittered(evidence))
     if len(near.one) > 1:  # one pair that is nearly alike is found in honest tables, too
-        yield _finding("near-duplicates", "almost equal", near, evidence)
+        yield finding_of("near-duplicates", "almost equal", near, evidence)
     yield from _persons(evidence, _joined(exact, near))
 
 
-def _finding(kind: str, how: str, pairs: Pairs, evidence: Evidence) -> Finding:
+def finding_of(kind: str, how: str, pairs: Pairs, evidence: Evidence) -> Finding:
+    """What is said of such pairs of rows."""
     rows, crossing = pairs.rows, pairs.crossing(evidence.part)
     return Finding(
         kind,

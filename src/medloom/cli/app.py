@@ -114,6 +114,28 @@ def audit(
 
 
 @app.command()
+def ingest(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="file or folder to read")],
+    to: Annotated[Path, typer.Option(help="folder for the store; a stopped ingest there goes on")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[key=value]…", help="options of this kind of source")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--as", help="kind of source or name of a mapping; left out: by what lies there")
+    ] = None,
+    broken: Annotated[
+        str | None, typer.Option(help="what to do with lines that cannot be read: refuse or skip")
+    ] = None,
+) -> None:
+    """Read a source of events into a store that studies read."""
+    from medloom.ingest.door import ingest as read_into
+    from medloom.ingest.door import parse_options
+
+    given = parse_options([*(options or []), *([f"broken={broken}"] if broken is not None else [])])
+    typer.echo("\n".join(read_into(source, to, kind, given).lines))
+
+
+@app.command()
 def fit(
     study: StudyFile,
     overrides: Overrides = None,

@@ -74,7 +74,12 @@ class Fold:
         if by == "time" and len(self.test) and cohort.at is not None:
             if len(teaching) and cohort.at[teaching].max() >= cohort.at[self.test].min():
                 raise DataError("split: a row that teaches is not older than every row that judges")
-            return {"time": "every row that teaches is older than every row that judges"}
+            told = "every row that teaches is older than every row that judges"
+            if cohort.answered is None:
+                return {"time": told}
+            if (cohort.answered[teaching] >= cohort.at[self.test].min()).any():
+                raise DataError("split: a row teaches whose answers were not known before the first row that judges")
+            return {"time": f"{told}, and so are its answers"}
         if by == "site" and len(self.test) and cohort.site is not None:
             if set(cohort.site.gather(teaching)) & set(cohort.site.gather(self.test)):
                 raise DataError("split: a site both teaches and judges")
@@ -101,7 +106,7 @@ def split(part: SplitPart, cohort: Cohort, strata: Sequence[Int[np.ndarray, " ro
     if part.by == "column":
         folds = [_by_column(part, cohort)]
     elif part.by == "time":
-        folds = [_by_time(part, cohort)]
+        folds = _by_time(part, cohort)
     elif part.by == "site":
         folds = _by_site(part, cohort, strata, seed)
     elif part.folds > 1:
@@ -124,26 +129,46 @@ def whole(part: SplitPart, cohort: Cohort, strata: Sequence[Int[np.ndarray, " ro
     return _around(part, cohort, strata if part.stratify else (), np.zeros(0, np.int64), {}, (seed, "whole"))
 
 
-def _by_time(part: SplitPart, cohort: Cohort) -> Fold:
+def _by_time(part: SplitPart, cohort: Cohort) -> list[Fold]:
     """Patients in the order of their first index time, the latest judge; who began at the same time stays together.
 
-    Later rows of patients that teach are left out where they are not older than the first row that judges: at that
-    moment nobody would have had them.
+    With folds the latest share judges in periods, each taught by all that came before it (walk forward). Rows that
+    teach are left out where they, or their answers, are not older than the first row that judges: at that moment
+    nobody would have had them.
     """
     assert cohort.at is not None
     first = np.full(int(cohort.patient.max()) + 1, np.inf)
     np.minimum.at(first, cohort.patient, cohort.at)
     starts = np.sort(first[np.isfinite(first)])
+    ends = np.linspace(1 - part.test, 1, part.folds + 1)
+    return [_period(part, cohort, first, starts, (ends[n], ends[n + 1]), n + 1) for n in range(part.folds)]
+
+
+def _period(
+    part: SplitPart, cohort: Cohort, first: np.ndarray, starts: np.ndarray, judged: tuple[float, float], number: int
+) -> Fold:
+    """The fold whose test rows are those of patients who began in this period, as shares of all patients."""
+    assert cohort.at is not None
+    grown = judged[0] / (1 - part.test)
     shares = (1 - part.valid - part.calibrate - part.test, part.valid, part.calibrate)
     place = np.zeros(len(first), np.int64)
-    for bound in np.cumsum(shares):
+    for bound in [*(np.cumsum(shares) * grown), *([judged[1]] if number < part.folds else [])]:
         position = min(len(starts) - 1, round(bound * len(starts)))
         place += first >= starts[position]
     index = place[cohort.patient]
-    late = (index < 3) & (cohort.at >= first[place == 3].min(initial=np.inf))
-    why = "later rows of patients that teach, not older than the first row that judges"
-    parts = (np.flatnonzero((index == number) & ~late) for number in range(4))
-    return Fold(*parts, left_out={why: np.flatnonzero(late)})
+    begins = first[place == 3].min(initial=np.inf)
+    late = (index < 3) & (cohort.at >= begins)
+    left_out = {"later rows of patients that teach, not older than the first row that judges": np.flatnonzero(late)}
+    if cohort.answered is not None:
+        open_ = (index < 3) & ~late & (cohort.answered >= begins)
+        left_out["rows whose answers were not yet known when the first row that judges was asked"] = np.flatnonzero(
+            open_
+        )
+        late |= open_
+    if part.folds > 1:
+        left_out["rows after the period that judges"] = np.flatnonzero(index > 3)
+    parts = (np.flatnonzero((index == one) & ~late) for one in range(4))
+    return Fold(*parts, left_out=left_out, number=number)
 
 
 def _by_site(part: SplitPart, cohort: Cohort, strata: Sequence[np.ndarray], seed: int) -> list[Fold]:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from medloom.cohort import criteria, event_cohort, history, joins
+from medloom.cohort import criteria, event_cohort, history, joins, panel
 from medloom.cohort.files import as_frame
 from medloom.cohort.files import canonical as canonical
 from medloom.cohort.formats import read_query
@@ -47,6 +47,8 @@ class Cohort:
     flow: tuple[criteria.Step, ...] = ()
     stores: Mapping[str, Path] = field(default_factory=dict)
     codes: Mapping[str, int] = field(default_factory=dict)
+    answered: Float[np.ndarray, " rows"] | None = None
+    """When the answers of each row are known, NaN where that is not told; None where the study does not say."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -79,6 +81,7 @@ class Cohort:
             patient=self.patient[rows],
             at=None if self.at is None else self.at[rows],
             site=None if self.site is None else self.site.gather(rows),
+            answered=None if self.answered is None else self.answered[rows],
         )
 
     def column(self, name: str, what: str) -> pl.Series:
@@ -100,7 +103,8 @@ def read_cohort(
 
     `text` names the columns of a CSV that must stay as they are written (categories, labels).
     """
-    ids = frozenset(name for name in (part.row, part.patient, part.site) if name)
+    series = part.panel.series if part.panel else None
+    ids = frozenset(name for name in (part.row, part.patient, part.site, series) if name)
     made: event_cohort.Made | None = None
     stores: dict[str, Path] = {}
     text = text | ids | criteria.text_columns(part) | {key for one in part.join.values() for key in one.keys}
@@ -119,6 +123,8 @@ def read_cohort(
     else:
         table, files = as_frame(data), folder
     named = {name: as_frame(given) for name, given in (tables or {}).items() if not isinstance(given, (str, Path))}
+    if part.panel is not None:
+        table = panel.with_panel(part, in_memory(table))
     if part.history is not None:
         earlier = history.read_earlier(part, folder, tables or {}, text, data is None)
         table = history.with_history(part, in_memory(table), earlier, data is None)
@@ -168,11 +174,21 @@ def make_cohort(
         folder=folder,
         files=folder,
         tables=tables,
+        answered=_answered(part, frame, row, kind),
     )
 
 
+def _answered(part: CohortPart, frame: Table, row: pl.Series, kind: Kind | None) -> Float[np.ndarray, " rows"] | None:
+    if part.answered is None:
+        return None
+    times, found = read_times(frame[part.answered], f"cohort.answered {part.answered!r}", row)
+    if found != kind and not np.isnan(times).all():
+        raise DataError(f"cohort.answered: holds {found}s, and the index time {kind}s; expected one kind")
+    return times
+
+
 def _columns_exist(part: CohortPart, frame: Table) -> None:
-    wanted = {"row": part.row, "patient": part.patient, "at": part.at, "site": part.site}
+    wanted = {"row": part.row, "patient": part.patient, "at": part.at, "site": part.site, "answered": part.answered}
     missing = {key: name for key, name in wanted.items() if name is not None and name not in frame.columns}
     if missing:
         raise DataError(

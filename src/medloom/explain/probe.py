@@ -84,6 +84,7 @@ class Probe:
             for name in blocks:
                 task = self.feed.tasks[name]
                 output = self.team.together(name, task, answers[name])
+                output = {**output, **self.feed.beside(name, self.rows[place])}
                 blocks[name].append(task.measure(task.decode(output), truths[name]))
         return {
             name: {key: np.concatenate([block[key] for block in each]) for key in each[0]}

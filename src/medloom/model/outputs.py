@@ -65,7 +65,7 @@ def apart(
                 once = len(view_rows) == len(part)
                 answers[name][NETWORK] = raw[name] if once else _average(raw[name], view_rows, part)
         _ask_simple(team, feed, part, answers)
-        for name in feed.groups:
+        for name in {**feed.groups, **feed.bases}:
             beside = feed.beside(name, part)
             answers[name] = {member: {**said, **beside} for member, said in answers[name].items()}  # type: ignore[dict-item]
         yield part, answers, truths

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medloom.batch import GROUP, Field, Output
+from medloom.batch import BESIDE, Field, Output
 from medloom.model.assembly import Network, parameters
 from medloom.task import Member, Task
 
@@ -44,8 +44,8 @@ class Team:
             return next(iter(said.values()))
         held = self.shares.get(target, {})
         shares = torch.tensor([held.get(name, 1.0) for name in said], dtype=torch.float64)
-        beside = {name: value for name, value in next(iter(said.values())).items() if name == GROUP}
-        parts = [{name: value for name, value in output.items() if name != GROUP} for output in said.values()]
+        beside = {name: value for name, value in next(iter(said.values())).items() if name in BESIDE}
+        parts = [{name: value for name, value in output.items() if name not in BESIDE} for output in said.values()]
         return {**task.combine(parts, shares / shares.sum()), **beside}
 
     def sharing(self, target: str, shares: Mapping[str, float]) -> Team:
@@ -66,7 +66,7 @@ def stacked(task: Task, blocks: Sequence[tuple[Said, Field]]) -> dict[str, float
     """
     names = list(blocks[0][0])
     outputs = [
-        ([{k: v.detach().clone().double() for k, v in said[n].items() if k != GROUP} for n in names], t)
+        ([{k: v.detach().clone().double() for k, v in said[n].items() if k not in BESIDE} for n in names], t)
         for said, t in blocks
     ]
     logits = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)

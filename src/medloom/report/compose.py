@@ -321,6 +321,8 @@ def _split(story: Story) -> str:
         return f"Split by {story.prepared.proof['by']}"
     if part.by == "column":
         return f"Split as the column {part.column!r} says, and checked by patient"
+    if part.by == "time" and story.crossed:
+        return f"Split by time: {part.words()}; all but the test rows are those of the first period"
     if part.by == "time":
         return "Split by time: the patients who came last judge"
     at_random = "at random by patient" + (", stratified by the answers" if part.stratify else "")

@@ -1,4 +1,4 @@
-"""Images: PNG and NIfTI, two or three axes, seen in patches on their own grid without resampling."""
+"""Images: DICOM, NIfTI, pictures and more, two or three axes, seen in patches on their own grid or on one that is asked for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from medloom.draw import Draw
-from medloom.modalities.image import dense, packing
-from medloom.modalities.image.files import Scan, write_mask
+from medloom.modalities.image import dense, packing, stored
+from medloom.modalities.image.files import write_mask
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
+from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, training_view
 from medloom.modality import Lifted, Marks, Modality, View
 from medloom.packed import Packed, Source
@@ -36,6 +37,7 @@ class Image(Modality):
     Summary: ClassVar[type[ImageSummary]] = ImageSummary
     windows: ClassVar[bool] = True
     read_block: ClassVar[int] = 32
+    copies_within: ClassVar[float | None] = 0.06
 
     options: ImageOptions
     centre: tuple[float, ...]
@@ -61,8 +63,10 @@ class Image(Modality):
     @classmethod
     def read(cls, options: ImageOptions, cohort: Cohort) -> list[Scan]:  # type: ignore[override]
         """The decoded files of these rows. Raises DataError naming the rows of every file that cannot be used."""
-        paths = [cohort.files / path for path in cls.keys(options, cohort).to_list()]
-        return packing.read_scans(paths, cohort.row.to_list(), options.column, options.dims, options.channels)
+        keys, rows = cls.keys(options, cohort).to_list(), cohort.row.to_list()
+        if options.store is not None:
+            return stored.read_scans(cohort.folder / options.store, keys, rows, options.column, options.wish)
+        return packing.read_scans([cohort.files / path for path in keys], rows, options.column, options.wish)
 
     @classmethod
     def pack(cls, options: ImageOptions, columns: Iterable[list[Scan]], store: Path | None) -> Packed:  # type: ignore[override]
@@ -144,6 +148,10 @@ class Image(Modality):
         centre = np.repeat(bound["centre"][unit][:, :, None], raw.shape[2], axis=2)
         centre[:, :, 0] = 0.0
         return ((raw - centre) / bound["scale"][unit][:, :, None]).reshape(len(rows), -1)
+
+    def fingerprint(self, source: Source, rows: np.ndarray) -> np.ndarray:
+        """The coarse pattern of each image, which stays when it is saved anew, resized, turned, mirrored or brightened."""
+        return np.asarray(source.packed.arrays["signature"][source.unit[rows]], np.float64)
 
     def encoder(self) -> nn.Module:
         from medloom.modalities.image.network import ImageEncoder

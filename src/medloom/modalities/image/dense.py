@@ -11,16 +11,16 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 
 from medloom.errors import some
-from medloom.modalities.image.files import FORMAT_NAMES, Refused, Scan, read_scan
+from medloom.modalities.image import decoding, resample
+from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.packing import GridPacker, Grids, raise_refused
+from medloom.modalities.image.scan import Refused, Wish
 from medloom.modalities.image.views import inside, mirror
 from medloom.modality import Lifted, Marks, View
-from medloom.packed import Packed, Source, open_packed
+from medloom.packed import Packed, Packer, Source, open_packed
 
 MOST_MARKED = 2**16
 """Marked voxels of one mask that training crops may centre on; of more, every n-th."""
-AFFINE_TOLERANCE = 0.05
-"""Distance, in the image's smallest voxel spacing, by which no corner of a mask may be off its image."""
 
 
 def lay(source: Source, marks: Marks, store: Path | None) -> Source:
@@ -61,46 +61,35 @@ def _pack_masks(
 ) -> Packed:
     dims = int(source.packed.meta["dims"])
     names = row_names(source)
-    grids = GridPacker(store, dims)
-    empty = np.zeros((1, *[0] * dims), np.uint8)
-    grids.add(empty)
-    grids.packer.add("marked", np.zeros(0, np.int64))
-    grids.packer.add("marked_end", np.zeros(1, np.int64))
+    packer = Packer(store)
+    grids, raw = GridPacker(packer), GridPacker(packer, "raw_")
+    images = Grids(source.packed)
+    grids.add(np.zeros((1, *[0] * dims), np.uint8))
+    raw.add(np.zeros((1, *[0] * dims), np.uint8))
+    packer.add("marked", np.zeros(0, np.int64))
+    packer.add("marked_end", np.zeros(1, np.int64))
     refused: dict[str, list[str]] = {}
     ended = 0
-    for (path, unit), row in zip(keys, first_row, strict=True):
+    scans = decoding.read_scans([marks.folder / path for path, _ in keys], Wish(dims, 1, "mask"))
+    for (_, unit), row, scan in zip(keys, first_row, scans, strict=True):
         try:
-            scan = read_scan(marks.folder / path, dims, 1, "mask")
-            _check_geometry(scan, Grids(source.packed).scan(unit))
-            ids = _class_ids(scan.values, marks.names)
+            if isinstance(scan, Refused):
+                raise scan
+            ids = _class_ids(on_grid(scan, images.scan(unit), dims), marks.names)
         except Refused as error:
             refused.setdefault(str(error), []).append(names[row])
             continue
-        marked = np.flatnonzero(ids)
+        seen = resample.nearest(ids, images.shapes[unit].tolist())
+        marked = np.flatnonzero(seen)
         marked = marked[:: -(-len(marked) // MOST_MARKED) or 1]
         ended += len(marked)
-        grids.add(ids)
-        grids.packer.add("marked", marked)
-        grids.packer.add("marked_end", np.array([ended]))
+        grids.add(seen)
+        # What was drawn, voxel by voxel: stored apart only where the network sees another grid.
+        raw.add(ids if seen.shape != ids.shape else ids[(slice(None), *[slice(0, 0)] * dims)])
+        packer.add("marked", marked)
+        packer.add("marked_end", np.array([ended]))
     raise_refused("masks", refused)
-    return grids.packer.finish({"kind": "mask", "dims": dims, "channels": 1, "labels": list(marks.names)})
-
-
-def _check_geometry(mask: Scan, image: Scan) -> None:
-    if mask.format != image.format:
-        raise Refused(
-            f"are {FORMAT_NAMES[mask.format]} on images that are {FORMAT_NAMES[image.format]}; give masks in the format of their images"
-        )
-    if mask.file_shape != image.file_shape:
-        raise Refused("have another shape than their images; draw or resample the masks on the grid of the images")
-    shape = np.array(image.file_shape)
-    corners = np.array(np.meshgrid(*([0, size - 1] for size in shape), indexing="ij")).reshape(3, -1)
-    off = (mask.affine - image.affine)[:3, :3] @ corners + (mask.affine - image.affine)[:3, 3:]
-    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
-    if np.linalg.norm(off, axis=0).max() > AFFINE_TOLERANCE * spacing.min():
-        raise Refused(
-            "lie elsewhere in space than their images (the affines differ); resample the masks on the grid of the images"
-        )
+    return packer.finish({"kind": "mask", "dims": dims, "channels": 1, "labels": list(marks.names)})
 
 
 def _class_ids(values: Int[np.ndarray, "1 *spatial"], labels: Sequence[int]) -> Integer[np.ndarray, "1 *spatial"]:
@@ -117,15 +106,16 @@ def _class_ids(values: Int[np.ndarray, "1 *spatial"], labels: Sequence[int]) -> 
 
 
 def truth(laid: Source, rows: Int[np.ndarray, " rows"]) -> Lifted:
-    """Class ids `[1, *shape]` of each row; without voxels where the row has no mask."""
-    grids = Grids(laid.packed)
-    return Lifted(rows, [np.asarray(grids.unit(int(unit))) for unit in laid.unit[rows]])
+    """Class ids `[1, *shape]` of each row as they were drawn; without voxels where the row has no mask."""
+    seen, raw = Grids(laid.packed), Grids(laid.packed, "raw_")
+    apart = raw.shapes.prod(axis=1) > 0
+    return Lifted(rows, [np.asarray((raw if apart[unit] else seen).unit(int(unit))) for unit in laid.unit[rows]])
 
 
 def lift(source: Source, view: View, values: Float[np.ndarray, "views channels *patch"]) -> Lifted:
-    """The weighted mean of all views of a row at each of its voxels; views of a row stand side by side.
+    """The weighted mean of all views of a row at each voxel of its file; views of a row stand side by side.
 
-    The middle of a view weighs more than its border, where the network sees less of the surroundings.
+    Where the network saw another grid than the file's, its values are interpolated between its voxels. The middle of a view weighs more than its border, where the network sees less of the surroundings.
     Source: Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
     Nature Methods 18, 2021 (Gaussian importance weighting, sigma = patch / 8).
     """
@@ -145,7 +135,8 @@ def lift(source: Source, view: View, values: Float[np.ndarray, "views channels *
                 "the views leave voxels uncovered, so nothing can be lifted onto them; lift the views of view(draw=None)"
             )
         rows.append(row)
-        lifted.append(total / weights)
+        raw_shape = source.packed.arrays["raw_shape"][source.unit[row]].tolist()
+        lifted.append(resample.linear(total / weights, raw_shape))
     return Lifted(np.array(rows, np.int64), lifted)
 
 

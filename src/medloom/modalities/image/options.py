@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.modalities.image.scan import Wish
 from medloom.parts import InputPart
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -18,14 +19,43 @@ class ImageOptions(InputPart):
 
     modality: Literal["image"] = "image"
     column: str = Field(
-        description="column with the path of a PNG (.png) or NIfTI (.nii, .nii.gz) file, relative to the table's folder; empty where the row has none"
+        description="column with the path of a file (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, .npy) or of a folder "
+        "that holds one DICOM series, relative to the table's folder; with store: a volume, series, study or patient of it; "
+        "empty where the row has none"
     )
-    dims: Literal[2, 3] = Field(2, description="spatial axes: 2 for PNG and single-slice NIfTI, 3 for NIfTI volumes")
-    channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for colour; nothing is converted")
+    store: str | None = Field(
+        None,
+        description="folder that `medloom ingest` wrote, relative to the study file: column then names what it holds",
+    )
+    dims: Literal[2, 3] = Field(2, description="spatial axes: 2 for pictures and single slices, 3 for volumes")
+    channels: Literal[1, 3] = Field(1, description="1 for grey, 3 for colour")
+    colour: Literal["refuse", "grey"] = Field(
+        "refuse", description="what happens to colour where channels = 1: refused, or its luma (ITU-R BT.601)"
+    )
+    gaps: Literal["refuse", "interpolate"] = Field(
+        "refuse",
+        description="what happens to a DICOM series that misses slices or has them at uneven distances: refused, or filled "
+        "from the neighbours",
+    )
+    window: tuple[float, float] | None = Field(
+        None,
+        description="lowest and highest intensity that is kept, in the file's units: [-160, 240] for soft tissue in CT; what "
+        "lies beyond is set to them",
+    )
+    spacing_mm: tuple[Annotated[float, Field(gt=0, le=1000)], ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=3,
+        description="distance of voxels along each axis that the network sees: images are resampled to it (linear; masks "
+        "nearest), answers come back on the grid of the file; left out: each file's own",
+    )
+    size: tuple[Side, ...] | None = Field(
+        None, min_length=2, max_length=3, description="or the number of voxels along each axis, whatever their distance"
+    )
     patch: tuple[Side, ...] = Field(
         min_length=2,
         max_length=3,
-        description="voxels along each axis that the network sees at a time: [rows, columns] of a PNG, [x, y, z] of a NIfTI",
+        description="voxels along each axis that the network sees at a time: [rows, columns] of a picture, [x, y, z] of a volume",
     )
     overlap: float = Field(
         0.5, ge=0, le=0.75, description="share of a window that its neighbour sees too, in prediction"
@@ -71,7 +101,34 @@ class ImageOptions(InputPart):
                 "flip = {flip} must name different axes from 0 to {last}",
                 {"flip": list(self.flip), "last": self.dims - 1},
             )
+        for name in ("spacing_mm", "size"):
+            given = getattr(self, name)
+            if given is not None and len(given) != self.dims:
+                raise PydanticCustomError(
+                    "part",
+                    "{name} has {found} numbers; expected one for each of the {dims} dims",
+                    {"name": name, "found": len(given), "dims": self.dims},
+                )
+        if self.spacing_mm is not None and self.size is not None:
+            raise PydanticCustomError("part", "spacing_mm and size are two ways to name one grid; give one of them")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise PydanticCustomError("part", "window must rise, such as [-160, 240]")
+        if self.channels == 3 and self.colour == "grey":
+            raise PydanticCustomError("part", 'colour = "grey" goes with channels = 1')
         return self
+
+    @property
+    def wish(self) -> Wish:
+        """How files are to be read."""
+        return Wish(
+            self.dims,
+            self.channels,
+            colour=self.colour,
+            gaps=self.gaps,
+            window=self.window,
+            spacing_mm=self.spacing_mm,
+            size=self.size,
+        )
 
     def _nearest(self, side: int) -> int:
         return max(self.stride, round(side / self.stride) * self.stride)

@@ -14,24 +14,31 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from medloom.errors import DataError, some
-from medloom.modalities.image.files import NO_FILE, Refused, Scan, read_scan
+from medloom.modalities.image import decoding
+from medloom.modalities.image.copies import signature
 from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
+from medloom.modalities.image.scan import NO_FILE, Refused, Scan, Wish
 from medloom.packed import Packed, Packer
 
 STORED = ("uint8", "int16", "uint16", "float32")
 """Storage types of voxels; `stored` of a unit is an index into these."""
 
 
-def read_scans(paths: Sequence[Path], rows: Sequence[str], column: str, dims: int, channels: int) -> list[Scan]:
+def read_scans(paths: Sequence[Path], rows: Sequence[str], column: str, wish: Wish) -> list[Scan]:
     """All files of a block. Raises one DataError that names the rows of every kind of trouble."""
+    return sorted_out(decoding.read_scans(paths, wish), rows, f"column {column!r}")
+
+
+def sorted_out(found: Iterable[Scan | Refused], rows: Sequence[str], what: str) -> list[Scan]:
+    """The scans, where all are. Raises one DataError that names the rows of every kind of trouble."""
     scans: list[Scan] = []
     refused: dict[str, list[str]] = {}
-    for path, row in zip(paths, rows, strict=True):
-        try:
-            scans.append(read_scan(path, dims, channels))
-        except Refused as error:
-            refused.setdefault(str(error), []).append(row)
-    raise_refused(f"column {column!r}", refused)
+    for one, row in zip(found, rows, strict=True):
+        if isinstance(one, Scan):
+            scans.append(one)
+        else:
+            refused.setdefault(str(one), []).append(row)
+    raise_refused(what, refused)
     return scans
 
 
@@ -44,15 +51,21 @@ def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
 
 def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path | None) -> Packed:
     """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers."""
-    grids = GridPacker(store, dims)
-    packer = grids.packer
+    packer = Packer(store)
+    grids = GridPacker(packer)
     nothing = np.zeros((channels, *[0] * dims), np.uint8)
-    for scan in (Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4)), *(scan for block in blocks for scan in block)):
+    for scan in (
+        Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims),
+        *(scan for block in blocks for scan in block),
+    ):
         grids.add(scan.values)
         packer.add("format", np.array([scan.format], np.uint8))
         packer.add("file_shape", np.array([scan.file_shape], np.int64))
         packer.add("affine", scan.affine[None])
         packer.add("codes", np.array([scan.codes], np.int16))
+        packer.add("told", np.array([[scan.placed, scan.sized]], np.uint8))
+        packer.add("raw_shape", np.array([scan.raw_shape], np.int64))
+        packer.add("signature", signature(scan.values)[None])
         own = np.array([centre_and_scale(*counts(plane)) for plane in scan.values])
         packer.add("own_centre", own[None, :, 0])
         packer.add("own_scale", own[None, :, 1])
@@ -63,40 +76,45 @@ def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path
 class GridPacker:
     """Appends grids of any shape to the flat arrays of their storage type."""
 
-    def __init__(self, store: Path | None, dims: int) -> None:
-        self.packer = Packer(store)
-        self._dims = dims
+    def __init__(self, packer: Packer, prefix: str = "") -> None:
+        self.packer = packer
+        self._prefix = prefix
         self._ends = dict.fromkeys(STORED, 0)
         for name in STORED:
-            self.packer.add(f"values_{name}", np.zeros(0, name))
+            self.packer.add(f"{prefix}values_{name}", np.zeros(0, name))
 
     def add(self, values: Shaped[np.ndarray, "channels *spatial"]) -> None:
         """Appends one unit's grid."""
         name = values.dtype.name
-        self.packer.add(f"values_{name}", values.reshape(-1))
-        self.packer.add("stored", np.array([STORED.index(name)], np.uint8))
-        self.packer.add("offset", np.array([self._ends[name]], np.int64))
-        self.packer.add("shape", np.array([values.shape[1:]], np.int64))
+        prefix = self._prefix
+        self.packer.add(f"{prefix}values_{name}", values.reshape(-1))
+        self.packer.add(f"{prefix}stored", np.array([STORED.index(name)], np.uint8))
+        self.packer.add(f"{prefix}offset", np.array([self._ends[name]], np.int64))
+        self.packer.add(f"{prefix}shape", np.array([values.shape[1:]], np.int64))
         self._ends[name] += values.size
 
 
 @dataclass(frozen=True, slots=True)
 class Grids:
-    """The units of a `Packed` as arrays with channels first: views of the stored values, never copies."""
+    """The units of a `Packed` as arrays with channels first: views of the stored values, never copies.
+
+    `prefix` names another set of grids of the same units: what a mask was before it was resampled.
+    """
 
     packed: Packed
+    prefix: str = ""
 
     @property
     def shapes(self) -> Int[np.ndarray, "units dims"]:
-        """Spatial shape of every unit."""
-        return self.packed.arrays["shape"]
+        """Spatial shape of every unit, as the network sees it."""
+        return self.packed.arrays[f"{self.prefix}shape"]
 
     def unit(self, unit: int) -> Shaped[np.ndarray, "channels *spatial"]:
-        """One unit's raw grid."""
-        arrays = self.packed.arrays
-        shape = (int(self.packed.meta["channels"]), *arrays["shape"][unit].tolist())
-        start = int(arrays["offset"][unit])
-        values = arrays[f"values_{STORED[int(arrays['stored'][unit])]}"]
+        """One unit's grid."""
+        arrays, prefix = self.packed.arrays, self.prefix
+        shape = (int(self.packed.meta["channels"]), *arrays[f"{prefix}shape"][unit].tolist())
+        start = int(arrays[f"{prefix}offset"][unit])
+        values = arrays[f"{prefix}values_{STORED[int(arrays[f'{prefix}stored'][unit])]}"]
         return values[start : start + int(np.prod(shape))].reshape(shape)
 
     def scan(self, unit: int) -> Scan:
@@ -104,10 +122,14 @@ class Grids:
         arrays = self.packed.arrays
         depth, rows, columns = arrays["file_shape"][unit].tolist()
         qform, sform, units = arrays["codes"][unit].tolist()
+        placed, sized = arrays["told"][unit].tolist()
         return Scan(
             self.unit(unit),
             int(arrays["format"][unit]),
             (depth, rows, columns),
             np.array(arrays["affine"][unit]),
             (qform, sform, units),
+            bool(placed),
+            bool(sized),
+            tuple(arrays["raw_shape"][unit].tolist()),
         )

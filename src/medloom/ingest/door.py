@@ -1,0 +1,74 @@
+"""What `medloom ingest` calls: finds the kind of a source, reads its options, and has it ingested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from medloom import find
+from medloom.errors import DataError, StudyError
+from medloom.ingest.source import Ingested
+from medloom.mistakes import problems
+
+
+def ingest(
+    source: Path | str, to: Path | str, kind: str | None = None, options: Mapping[str, Any] | None = None
+) -> Ingested:
+    """Reads a source into the folder `to`. `kind` is the name of a kind of source or of a shipped mapping; None guesses.
+
+    Raises StudyError with every mistake of the options, and DataError for what does not fit in the source.
+    """
+    path, given = Path(source), dict(options or {})
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    name = kind or _guessed(path)
+    name, given = _by_mapping(name, given)
+    found = find.source(name)
+    try:
+        parsed = found.Options.model_validate(given)
+    except ValidationError as error:
+        raise StudyError(
+            [f"{'.'.join(map(str, where))}: {text}" for where, text in problems(error, found.Options)]
+        ) from error
+    return found.ingest(path, Path(to), parsed)
+
+
+def parse_options(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words; a comma makes a list of a key that stands for several. Raises StudyError."""
+    given: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise StudyError(f"{word!r}: expected key=value, as time=charttime")
+        if key in given:
+            raise StudyError(f"{key}: stands twice")
+        given[key] = value.split(",") if key in ("missing",) else value
+    return given
+
+
+def _by_mapping(name: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    from medloom.ingest.mapping import shipped
+
+    if name in shipped():
+        return "tables", {"mapping": name, **given}
+    if name not in find.sources():
+        raise StudyError(f"no kind of source {name!r}; {find.near(name, [*find.sources(), *shipped()])}")
+    return name, given
+
+
+def _guessed(path: Path) -> str:
+    from medloom.ingest.mapping import recognised
+
+    found = [name for name in find.sources() if find.source(name).recognises(path)]
+    found += recognised(path)
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(find.sources())
+    if found:
+        raise DataError(f"{path}: may be {' or '.join(found)}; say which with --as")
+    raise DataError(
+        f"{path}: not recognised as any kind of source; say which with --as: {known}, or the name of a mapping"
+    )

@@ -1,0 +1,127 @@
+"""One line for each volume or picture that was found: who, what, where its voxels lie, and what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medloom.modalities.image.stacks import Stack
+
+COLUMNS = {
+    "volume": "name of the volume: its series, with a number where a series holds several; of a picture its object",
+    "patient": "PatientID, with its issuer where there is one; empty where the files tell none",
+    "study": "StudyInstanceUID",
+    "series": "SeriesInstanceUID",
+    "kind": "original, derived, localizer, film (frames without a place) or picture (one image without a place)",
+    "apart": "what tells it from others of its series: an echo, a b-value, a direction",
+    "modality": "MR, CT, …",
+    "series_number": "SeriesNumber",
+    "description": "SeriesDescription, as somebody typed it at the scanner",
+    "acquired": "when it was made, as far as the files tell",
+    "frame_of_reference": "FrameOfReferenceUID: volumes that share one lie in one space",
+    "slices": "how many images it is made of",
+    "rows": "rows of a slice",
+    "columns": "columns of a slice",
+    "spacing_mm": "distance of columns, rows and slices",
+    "plane": "axial, coronal, sagittal or oblique",
+    "tilt_degrees": "tilt of the gantry",
+    "syntax": "TransferSyntaxUID",
+    "problems": "what a reader should know, and why it was not stored",
+    "stored": "whether its voxels are in the store",
+    "shape": "voxels of the stored array, channels first",
+    "dtype": "type of the stored array",
+    "geometry": "grid and affine (RAS, mm) of the stored array, as JSON",
+}
+"""Columns of the inventory, in their order, and what stands in them."""
+
+
+def names_of(series: str, found: Sequence[Stack]) -> list[str]:
+    """A name for each stack of one series, the same whatever its files are called."""
+    placed = [one for one in found if one.kind not in ("picture", "film")]
+    names, number = [], 0
+    for one in found:
+        if one.kind in ("picture", "film"):
+            names.append(one.planes[0].uid)
+        else:
+            number += 1
+            names.append(f"{series}:{number}" if len(placed) > 1 else series)
+    return names
+
+
+def line_of(stack: Stack, name: str) -> dict[str, Any]:
+    """What the headers tell of a stack, before anything is decoded."""
+    header, plane, geometry = stack.header, stack.planes[0], stack.geometry
+    spacing = None if plane.spacing_mm is None else [plane.spacing_mm[1], plane.spacing_mm[0]]
+    if spacing is not None and geometry is not None and len(stack.planes) > 1:
+        spacing.append(float(np.linalg.norm(geometry.step)))
+    return {
+        "volume": name,
+        "patient": header.patient or None,
+        "study": header.study or None,
+        "series": header.series or None,
+        "kind": stack.kind,
+        "apart": stack.apart if stack.kind not in ("picture", "film") else "",
+        "modality": header.modality,
+        "series_number": header.series_number,
+        "description": header.description,
+        "acquired": header.acquired or None,
+        "frame_of_reference": header.frame_of_reference,
+        "slices": len(stack.planes),
+        "rows": plane.rows,
+        "columns": plane.columns,
+        "spacing_mm": " × ".join(f"{one:g}" for one in spacing) if spacing else None,
+        "plane": None if geometry is None else plane_word(geometry.normal),
+        "tilt_degrees": None if geometry is None else round(geometry.tilt_degrees, 2),
+        "syntax": header.syntax,
+        "problems": list(stack.problems),
+        "stored": False,
+        "shape": None,
+        "dtype": None,
+        "geometry": None,
+    }
+
+
+def plane_word(normal: np.ndarray) -> str:
+    """How slices lie in the body, within 15°."""
+    axis = int(np.abs(normal).argmax())
+    if abs(normal[axis]) < np.cos(np.radians(15)):
+        return "oblique"
+    return ("sagittal", "coronal", "axial")[axis]
+
+
+def made_of(stack: Stack, root: Path) -> str:
+    """A digest of the files that a stack is made of: other files give another one."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in sorted({plane.path for plane in stack.planes}):
+        file = Path(path)
+        digest.update(json.dumps([str(file.relative_to(root)), file.stat().st_size]).encode())
+    digest.update(json.dumps([[plane.uid, plane.frame] for plane in stack.planes]).encode())
+    return digest.hexdigest()
+
+
+def write_inventory(lines: Sequence[dict[str, Any]], folder: Path) -> None:
+    """`inventory.parquet` for programs, `inventory.csv` for people: the same lines."""
+    import polars as pl
+
+    kinds = {
+        "slices": pl.Int64,
+        "rows": pl.Int64,
+        "columns": pl.Int64,
+        "tilt_degrees": pl.Float64,
+        "stored": pl.Boolean,
+    }
+    schema = {name: kinds.get(name, pl.String) for name in COLUMNS}
+    joined = [{**{name: line[name] for name in COLUMNS}, "problems": "; ".join(line["problems"])} for line in lines]
+    frame = pl.DataFrame(joined, schema=schema)
+    for name, write in (
+        ("inventory.csv", frame.drop("geometry").write_csv),
+        ("inventory.parquet", frame.write_parquet),
+    ):
+        partial = folder / f"{name}.partial"
+        write(partial)
+        partial.replace(folder / name)

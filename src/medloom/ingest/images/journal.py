@@ -1,0 +1,102 @@
+"""The headers of all files, one line each on disk: a stopped ingest goes on behind the last one, and memory stays flat."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medloom.modalities.image.decoding import Pool
+from medloom.modalities.image.dicom_header import Header, Plane
+from medloom.modalities.image.scan import Refused
+from medloom.modalities.image.worker import part_of
+
+SYNC_EVERY = 500
+
+
+@dataclass(slots=True)
+class Journal:
+    """Where the lines of each series begin in the file, and how many files were set apart for each reason."""
+
+    file: Path
+    series: dict[str, list[int]] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    files: int = 0
+
+    def headers(self, series: str) -> list[Header]:
+        """All headers of one series."""
+        found = []
+        with open(self.file, "rb") as handle:
+            for offset in self.series[series]:
+                handle.seek(offset)
+                found.append(_header(json.loads(handle.readline())["header"]))
+        return found
+
+    def apart(self) -> Iterator[tuple[str, str]]:
+        """(path below the source, reason) of each file that is no image or cannot be read."""
+        with open(self.file, "rb") as handle:
+            for line in handle:
+                told = json.loads(line)
+                if "refused" in told:
+                    yield told["path"], told["refused"]
+
+    def _note(self, told: dict[str, Any], offset: int) -> None:
+        self.files += 1
+        if "refused" in told:
+            self.reasons[told["refused"]] = self.reasons.get(told["refused"], 0) + 1
+        else:
+            self.series.setdefault(told["header"]["series"], []).append(offset)
+
+
+def files_below(source: Path) -> list[str]:
+    """All files below the source, sorted, as paths below it; links are not followed, so nothing leads out of it."""
+    if source.is_file():
+        return [source.name]
+    found = []
+    for above, folders, names in os.walk(source, followlinks=False):
+        folders.sort()
+        found += [str((Path(above) / name).relative_to(source)) for name in names if not (Path(above) / name).is_symlink()]  # fmt: skip
+    return sorted(found)
+
+
+def write_journal(source: Path, names: Sequence[str], file: Path, pool: Pool) -> Journal:
+    """Reads the headers of all files that the journal does not have yet, in order, and appends them."""
+    journal = Journal(file)
+    done = _known(journal)
+    root = source if source.is_dir() else source.parent
+    todo = names[done:]
+    requests = ({"do": "headers", "path": str((root / name).absolute())} for name in todo)
+    with open(file, "ab") as handle:
+        for number, (name, answer) in enumerate(zip(todo, pool.answers(requests), strict=True), start=1):
+            told = (
+                {"path": name, "refused": str(answer)} if isinstance(answer, Refused) else {"path": name, **answer[0]}
+            )
+            offset = handle.tell()
+            handle.write(json.dumps(told).encode() + b"\n")
+            journal._note(told, offset)
+            if number % SYNC_EVERY == 0:
+                handle.flush()
+    return journal
+
+
+def _known(journal: Journal) -> int:
+    """Takes up the whole lines of an earlier call and cuts off one that was being written."""
+    if not journal.file.exists():
+        return 0
+    whole = 0
+    with open(journal.file, "rb") as handle:
+        for line in handle:
+            if not line.endswith(b"\n"):
+                break
+            journal._note(json.loads(line), whole)
+            whole += len(line)
+    os.truncate(journal.file, whole)
+    return journal.files
+
+
+def _header(told: dict[str, Any]) -> Header:
+    planes: tuple[Plane, ...] = tuple(part_of(Plane, one) for one in told["planes"])
+    return Header(**{**told, "planes": planes})

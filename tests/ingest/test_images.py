@@ -1,0 +1,130 @@
+"""A folder of DICOM into a store: what is kept, that it goes on where it was stopped, and that studies read it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from medloom.cohort.table import make_cohort
+from medloom.errors import DataError, StudyError
+from medloom.feed import pack
+from medloom.ingest.door import ingest
+from medloom.modalities.image import Image, ImageOptions
+from medloom.modalities.image.packing import Grids
+from medloom.modalities.image.stored import file_of
+from medloom.parts import CohortPart
+from tests.modalities.dicom_files import image, save, series, uid
+
+RNG = np.random.default_rng(10)
+VOLUMES = {f"P{n}": RNG.integers(0, 900, (6, 5, 7), dtype=np.int16) for n in range(4)}
+
+
+def archive(folder: Path) -> Path:
+    for patient, volume in VOLUMES.items():
+        series(folder / patient, volume, name=patient, PatientID=patient, PatientName="Doe^Jane")
+    series(folder / "gap", VOLUMES["P0"], name="gap", order=[0, 1, 4, 5], PatientID="P0")
+    series(folder / "scout", VOLUMES["P1"][:2], name="scout", PatientID="P1", SeriesDescription="3-plane localizer")
+    save(image(VOLUMES["P2"][0], "picture", ImagePositionPatient=None, PatientID="P9", Modality="DX"), folder / "x")
+    (folder / "notes.txt").write_text("Jane Doe, born on the first of May")
+    return folder
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in sorted(store.rglob("*")) if path.is_file()}
+
+
+def test_the_inventory_has_all_and_the_store_what_is_asked_for(tmp_path: Path) -> None:
+    made = ingest(archive(tmp_path / "in"), tmp_path / "store")
+    assert made.lines[:2] == ("32 files, 7 series, 5 patients", "5 of 7 volumes and pictures stored")
+    lines = {line["volume"]: line for line in pl.read_parquet(tmp_path / "store/inventory.parquet").to_dicts()}
+    assert len(lines) == 7
+    gap, scout = lines[uid("gap")], lines[uid("scout")]
+    assert (gap["stored"], gap["problems"]) == (
+        False,
+        "not stored: the files miss 2 slices between the first and the last",
+    )
+    assert (scout["kind"], scout["stored"]) == ("localizer", False)
+    whole = lines[uid("P3")]
+    assert (whole["patient"], whole["spacing_mm"], whole["plane"], whole["dtype"]) == ("P3", "0.6 × 0.8 × 2.5", "axial", "int16")  # fmt: skip
+    stored = np.fromfile(file_of(tmp_path / "store", uid("P3")), np.int16)
+    np.testing.assert_array_equal(stored.reshape(7, 5, 6), VOLUMES["P3"].transpose(2, 1, 0))
+    assert pl.read_csv(tmp_path / "store/set_apart.csv").to_dicts() == [
+        {"file": "notes.txt", "reason": "are text and no images"}
+    ]
+    # Names of patients are in the files and in nothing that was made of them.
+    assert not [name for name, held in contents(tmp_path / "store").items() if b"Doe" in held]
+
+
+def test_a_study_reads_the_store_by_patient_series_or_volume(tmp_path: Path) -> None:
+    ingest(archive(tmp_path / "in"), tmp_path / "store", "dicom", {"spacing_mm": "1.2,0.8,2.5", "kinds": "original"})
+    options = ImageOptions.model_validate(
+        {"column": "scan", "dims": 3, "patch": [4, 4, 4], "levels": 2, "store": "store", "known_before_index": True}
+    )
+
+    def packed(*keys: str) -> Grids:
+        frame = pl.DataFrame({"id": [f"r{n}" for n in range(len(keys))], "scan": keys})
+        cohort = make_cohort(CohortPart(row="id", patient="id"), frame, tmp_path, {})
+        return Grids(pack(Image, options, cohort).packed)
+
+    grids = packed("P2", uid("P3"))
+    assert grids.shapes[1:].tolist() == [[4, 5, 6], [4, 5, 6]]
+    # Half as many columns over the same 4.2 mm: the spacing follows.
+    np.testing.assert_allclose(grids.scan(1).spacing_mm, [4.2 / 4, 0.8, 2.5], rtol=1e-6)
+    for key, says in (("P7", "are not in the inventory"), (uid("gap"), "were not stored"), (uid("study"), "several")):
+        with pytest.raises(DataError, match=says):
+            packed(key)
+
+
+def test_killed_anywhere_and_called_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    source = archive(tmp_path / "in")
+    ingest(source, tmp_path / "whole", "dicom", {"processes": "1"})
+    code = f"from medloom.ingest.door import ingest; ingest({str(source)!r}, {str(tmp_path / 'killed')!r})"
+    volumes = tmp_path / "killed" / "volumes"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None and not list(volumes.rglob("*.bin")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with open(tmp_path / "killed/work/headers.jsonl", "ab") if (tmp_path / "killed/work").exists() else open(os.devnull, "wb") as handle:  # fmt: skip
+        handle.write(b'{"path": "half a li')
+    ingest(source, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    again = ingest(source, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert again.lines[1] == "5 of 7 volumes and pictures stored"
+
+
+def test_new_files_are_taken_up(tmp_path: Path) -> None:
+    source = archive(tmp_path / "in")
+    ingest(source, tmp_path / "store")
+    series(source / "gap", VOLUMES["P0"], name="gap", order=[2, 3], PatientID="P0")
+    ingest(source, tmp_path / "store")
+    ingest(source, tmp_path / "fresh")
+    assert contents(tmp_path / "store") == contents(tmp_path / "fresh")
+    assert pl.read_parquet(tmp_path / "store/inventory.parquet").filter(pl.col("stored")).height == 6
+
+
+def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
+    source = archive(tmp_path / "in")
+    ingest(source, tmp_path / "store", "dicom", {"kinds": "picture"})
+    with pytest.raises(DataError, match="other options"):
+        ingest(source, tmp_path / "store", "dicom")
+    with pytest.raises(DataError, match="holds other files"):
+        ingest(source, source / "P0", "dicom")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text/a").write_text("nothing but words here")
+    with pytest.raises(DataError, match="none of 1 files is a DICOM image .*text"):
+        ingest(tmp_path / "text", tmp_path / "other", "dicom")
+    with pytest.raises(StudyError, match="two ways"):
+        ingest(source, tmp_path / "other", "dicom", {"size": "8,8,8", "spacing_mm": "1,1,1"})
