@@ -23,6 +23,7 @@ from medloom.evaluation.grouping import MISSING, Grouping, groupings, missing_in
 from medloom.evaluation.result import metrics_json, target_result
 from medloom.evaluation.rowwise import keep as keep_rows
 from medloom.evaluation.sample_size import sample_sizes
+from medloom.explain.best_columns import best_columns
 from medloom.explain.evidence import Evidence, evidence
 from medloom.explain.rows import explained
 from medloom.feed import Feed
@@ -231,6 +232,7 @@ def _story(
         if leads
         else Evidence(),
         rows=judged.rows,
+        single=best_columns(first.prepared.feed, first.simple, splits),
     )
 
 

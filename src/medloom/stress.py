@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from medloom import find
-from medloom.cohort.stored import in_memory
+from medloom.cohort.stored import BLOCK_CELLS, Table, in_memory
 from medloom.draw import generator
 from medloom.errors import DataError
 from medloom.evaluation.grouping import Grouping, by_bands, by_value
@@ -75,9 +75,10 @@ def scenarios(prepared: Prepared) -> Iterator[Scenario]:
     """What the study asks for, spelt out for its inputs and columns. The same for every fold."""
     study, frame = prepared.study, prepared.cohort.frame
     inputs = {name: (find.modality(part.modality), part) for name, part in study.inputs.items()}
-    every = [c for kind, part in inputs.values() for c in kind.columns(part) if c in frame.columns]
+    held = set(frame.columns)
+    every = [c for kind, part in inputs.values() for c in kind.columns(part) if c in held]
     numbers = {
-        c: unit for kind, part in inputs.values() for c, unit in kind.measured_columns(part).items() if c in every
+        c: unit for kind, part in inputs.values() for c, unit in kind.measured_columns(part).items() if c in held
     }
     for part in _asked(study.evaluate.stress):
         if part.kind == "missing_input" and len(inputs) > 1:
@@ -265,8 +266,9 @@ def _altered(prepared: Prepared, scenario: Scenario, frame: pl.DataFrame) -> pl.
     """The columns that inputs read, altered; ids, times and answers stay as they are."""
     study = prepared.study
     inputs = [(find.modality(part.modality), part) for part in study.inputs.values()]
-    every = list(dict.fromkeys(c for kind, part in inputs for c in kind.columns(part) if c in frame.columns))
-    numbers = [c for kind, part in inputs for c in kind.measured_columns(part) if c in every]
+    held = set(frame.columns)
+    every = list(dict.fromkeys(c for kind, part in inputs for c in kind.columns(part) if c in held))
+    numbers = [c for kind, part in inputs for c in kind.measured_columns(part) if c in held]
     if scenario.kind == "missing_column":
         return frame.with_columns(pl.lit(None, frame.schema[str(scenario.column)]).alias(str(scenario.column)))
     if scenario.kind == "units":
@@ -279,13 +281,21 @@ def _altered(prepared: Prepared, scenario: Scenario, frame: pl.DataFrame) -> pl.
         )
     if scenario.kind == "noise":
         train = prepared.fold.train if len(prepared.fold.train) else prepared.fold.test
-        changed = []
-        for name in numbers:
-            spread = _number(pl.DataFrame({name: prepared.cohort.frame[name].gather(train)}), name).std()
-            width = scenario.size * (float(spread) if isinstance(spread, float) else 0.0)
-            changed.append(_noisy(_number(frame, name), random.normal(0, 1, len(frame)) * width))
-        return frame.with_columns(changed)
+        return frame.with_columns(
+            _noisy(_number(frame, name), random.normal(0, 1, len(frame)) * scenario.size * spread)
+            for name, spread in _spreads(prepared.cohort.frame, numbers, train)
+        )
     return frame
+
+
+def _spreads(table: Table, names: Sequence[str], rows: Int[np.ndarray, " some"]) -> Iterator[tuple[str, float]]:
+    """Each column's standard deviation over these rows, 0 where it has none; a block of columns is read at a time."""
+    step = max(1, BLOCK_CELLS // max(1, len(table)))
+    for start in range(0, len(names), step):
+        block = table.select(list(names[start : start + step]))[rows]
+        for name in block.columns:
+            spread = _number(block, name).std()
+            yield name, float(spread) if isinstance(spread, float) else 0.0
 
 
 def _noisy(values: pl.Series, noise: Float[np.ndarray, " rows"]) -> pl.Series:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from medloom.audit.evidence import Evidence, gather
+from medloom.audit.evidence import Evidence
+from medloom.audit.gather import gather
 from medloom.prepare import prepare, read
 from medloom.study import make
 

@@ -36,7 +36,7 @@ def test_the_report_tells_all_of_it(run):
         "strong + copy",
         "In groups of patients",
         "contrasts of each figure",
-        "Who the model gets wrong",
+        "Patients that it gets wrong more often",
         "The ranking by exchange",
     ):
         assert words in text, words

@@ -92,3 +92,9 @@ def test_what_cannot_be_told() -> None:
     assert np.isnan(ranking.auroc_interval(truth, np.array([0, np.nan, 1]), patient, 0.95)).all()
     value, low, high = ranking.auroc_interval(truth, score, patient, 0.95)
     assert value == 1 and np.isnan(low) and np.isnan(high)
+
+
+def test_a_constant_score_has_a_half_by_definition_and_no_width() -> None:
+    truth = np.array([0, 1] * 20)
+    found = ranking.auroc_interval(truth, np.full(40, 0.3), np.arange(40), 0.95)
+    assert found == (0.5, 0.5, 0.5)

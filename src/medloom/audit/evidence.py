@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -13,8 +13,6 @@ from jaxtyping import Bool, Float, Int
 
 from medloom.cohort.table import Cohort, canonical
 from medloom.cohort.times import parse_times
-from medloom.feed import taken_columns
-from medloom.modality import Marks
 from medloom.prepare import Prepared
 
 FEW_CODES = 6
@@ -33,7 +31,7 @@ class Column:
     is_word: bool
     number: Float[np.ndarray, " rows"]
     code: Int[np.ndarray, " rows"]
-    values: tuple[Any, ...]
+    values: Sequence[Any] | Float[np.ndarray, " values"]
 
     @property
     def present(self) -> Bool[np.ndarray, " rows"]:
@@ -79,7 +77,8 @@ class Outcome:
 class Evidence:
     """Everything that the audit looks at. `part` says for each row which part of the split it is in, −1 for none.
 
-    `fold_of` deals patients to five parts for scores out of sample; `sample` are rows for what takes long.
+    `fold_of` deals patients to five parts for scores out of sample; `sample` are rows for what takes long; `passed`
+    counts columns of a very wide table that were passed over.
     """
 
     prepared: Prepared
@@ -89,6 +88,7 @@ class Evidence:
     part: Int[np.ndarray, " rows"]
     fold_of: Int[np.ndarray, " rows"]
     sample: Int[np.ndarray, " some"]
+    passed: int = 0
 
     @property
     def cohort(self) -> Cohort:
@@ -125,45 +125,12 @@ def words_of(name: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
 
 
-def gather(prepared: Prepared, most: int = 20_000) -> Evidence:
-    """The evidence of a prepared study; `most` rows, of whole patients, where a model has to be fitted."""
-    cohort = prepared.cohort
-    owner: dict[str, str] = {}
-    for name, one in prepared.study.inputs.items():
-        owner |= dict.fromkeys(_read_as_values(one), name)
-    hidden = taken_columns(prepared.study)
-    columns, others = [], []
-    for name in cohort.frame.columns:
-        if name in owner:
-            part = prepared.study.inputs[owner[name]]
-            kind = part.columns[name].kind  # type: ignore[attr-defined]
-            column = read_column(name, cohort.frame[name], owner[name], kind == "category", part.markers(name))  # type: ignore[attr-defined]
-            columns.append(column)
-        elif name not in hidden:
-            others.append(read_column(name, cohort.frame[name], None))
-    outcomes = [o for name, marks in prepared.marks.items() for o in _outcomes(name, prepared, marks)]
-    place = np.full(len(cohort), -1)
-    for number, rows in enumerate(prepared.fold.parts().values()):
-        place[rows] = number
-    ids = cohort.patient_id.hash(seed=prepared.study.seed).to_numpy()
-    sample = np.arange(len(cohort))
-    if len(sample) > most:
-        sample = np.flatnonzero((ids >> np.uint64(20)) % np.uint64(10_000) < 10_000 * most / len(sample))
-    return Evidence(
-        prepared, tuple(columns), tuple(others), tuple(outcomes), place, (ids % np.uint64(5)).astype(np.int64), sample
-    )
-
-
-def _read_as_values(part: Any) -> Mapping[str, Any]:
-    """Columns whose values themselves are read: those of tables, and not the paths of files."""
-    columns = getattr(part, "columns", None)
-    return columns if isinstance(columns, Mapping) else {}
-
-
 def read_column(
     name: str, values: pl.Series, owner: str | None, as_words: bool = False, markers: Sequence[Any] = ()
 ) -> Column:
     """A column as numbers where all its values are, dates among them; else as words."""
+    if values.dtype.is_numeric() and not as_words and not markers:
+        return _of_numbers(name, owner, values.cast(pl.Float64).to_numpy())
     text = canonical(values)
     if markers:
         marks = [str(m) for m in markers] + [f"{m:g}" for m in markers if isinstance(m, float)]
@@ -176,9 +143,13 @@ def read_column(
         if len(distinct):
             code = (text.rank("dense").cast(pl.Int64) - 1).fill_null(-1).to_numpy()
         return Column(name, owner, True, np.full(len(values), np.nan), code, tuple(distinct.to_list()))
-    have = np.isfinite(number)
-    numbers, code[have] = np.unique(number[have], return_inverse=True)
-    return Column(name, owner, False, np.where(have, number, np.nan), code, tuple(numbers.tolist()))
+    return _of_numbers(name, owner, number)
+
+
+def _of_numbers(name: str, owner: str | None, number: Float[np.ndarray, " rows"]) -> Column:
+    code, have = np.full(len(number), -1, np.int64), np.isfinite(number)
+    values, code[have] = np.unique(number[have], return_inverse=True)
+    return Column(name, owner, False, np.where(have, number, np.nan), code, values)
 
 
 def _numbers(values: pl.Series, text: pl.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -196,22 +167,3 @@ def _numbers(values: pl.Series, text: pl.Series) -> tuple[np.ndarray, np.ndarray
     else:
         number = np.where(known, number, np.nan)
     return number, known
-
-
-def _outcomes(name: str, prepared: Prepared, marks: Marks) -> list[Outcome]:
-    """What a target's marks could be told as; none for dense ones, which have no value a row."""
-    task = prepared.study.targets[name].task
-    values = np.asarray(marks.values)
-    if task == "classify" and values.ndim == 2:
-        return [Outcome(name, str(label), "binary", values[:, i]) for i, label in enumerate(marks.names)]
-    if task == "classify":
-        counts = np.bincount(values[values >= 0], minlength=len(marks.names))
-        order = np.argsort(counts, kind="stable")
-        several = [c for c in order[:: -1 if len(order) > 2 else 1] if counts[c] >= 5][:10]
-        chosen = several if len(order) > 2 else several[:1]
-        return [Outcome(name, str(marks.names[c]), "binary", np.where(values < 0, np.nan, values == c)) for c in chosen]
-    if task == "regress":
-        return [Outcome(name, "", "number", values.astype(np.float64))]
-    if task == "survive":
-        return [Outcome(name, "", "survival", values[:, 0].astype(np.float64), values[:, 1].astype(np.float64))]
-    return []

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from medloom.audit import copies, encoded, oversampling, proxies, scaled, strength, times, twins
-from medloom.audit.evidence import gather
+from medloom.audit import copies, encoded, joint, oversampling, proxies, scaled, strength, times, twins
 from medloom.audit.finding import Audit, Finding
+from medloom.audit.gather import gather
 from medloom.audit.sample import sampled
 from medloom.prepare import Prepared
 
@@ -30,6 +30,7 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
         found = [
             *strength.findings(evidence, told),
             *strength.pairs(evidence),
+            *joint.findings(evidence),
             *twins.findings(evidence),
             *copies.findings(evidence),
             *oversampling.findings(evidence),
@@ -52,6 +53,11 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
     left_out = list(_left_out(prepared, evidence.outcomes))
     if len(evidence.cohort) < every:
         left_out.append(f"{every - len(evidence.cohort):,} of {every:,} rows: all rows of some patients were searched")
+    if evidence.passed:
+        left_out.append(
+            f"{evidence.passed:,} of {evidence.passed + len(evidence.columns) + len(evidence.others):,} columns: of so "
+            "many, only words, telling names, and those that tell the answer best were searched in every way"
+        )
     return Audit(tuple(_told_once(found, row_ids)), looked, tuple(left_out))
 
 

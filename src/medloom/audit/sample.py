@@ -13,7 +13,7 @@ from medloom.modality import Marks
 from medloom.packed import Source
 from medloom.prepare import Prepared
 
-MOST_CELLS = 2_000_000
+MOST_CELLS = 1_000_000
 """Rows × columns up to which everything is searched."""
 FEWEST_ROWS = 20_000
 

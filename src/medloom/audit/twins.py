@@ -25,6 +25,10 @@ NEIGHBOURS = 12
 MOST_ROWS = 100_000
 MANY = ((1e-3, 7, 4e-3), (1e-4, 5, 5e-4))
 """Where rows lie close with at most this chance, how many of them, and what share, are more than honest tables have."""
+MOST_FEATURES = 1_000
+"""So many features, drawn at random of more, tell close rows from others as well as all do."""
+LATTICE = 20
+"""A feature of at most so many different values is no measured number."""
 CROWD = 40
 """More rows than these with one key are no copies of each other but a common value."""
 
@@ -215,9 +219,12 @@ def jittered(evidence: Evidence) -> Pairs:
     """
     features = evidence.fingerprint[:MOST_ROWS]
     features = features[:, features.std(axis=0) > 1e-9]
+    if features.shape[1] > MOST_FEATURES:
+        features = features[:, generator(0, "features").permutation(features.shape[1])[:MOST_FEATURES]]
     rows, many = features.shape
     none = np.zeros(0, np.int64)
-    if rows < 40 or many < 3:
+    # Where all features are counts and words, rows lie on a lattice, on which a nearest neighbour is no wonder.
+    if rows < 40 or many < 3 or sum(len(np.unique(one)) > LATTICE for one in features.T) < 3:
         return Pairs(none, none)
     found = []
     subsets = 1 if many < 14 else 7 if rows <= 20_000 else 3
@@ -238,9 +245,10 @@ def _close(
         turn = random.normal(size=(many, many if many <= 400 else 6))
         low = features @ (np.linalg.qr(turn)[0] if many <= 400 else turn)[:, :6]
     near = cKDTree(low).query(low, k=min(NEIGHBOURS, rows - 1) + 1)[1][:, 1:]
-    distance = np.sqrt(
-        np.stack([((features - features[near[:, k]]) ** 2).sum(axis=1) for k in range(near.shape[1])], axis=1)
-    )
+    distance = np.empty(near.shape)
+    for start in range(0, rows, 512):
+        some = slice(start, start + 512)
+        distance[some] = np.sqrt(((features[some, None] - features[near[some]]) ** 2).sum(axis=2))
     distance[patient[near] == patient[:, None]] = np.inf
     distance[distance < 1e-9] = np.inf
     order = np.argsort(distance, axis=1)

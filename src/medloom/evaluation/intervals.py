@@ -12,25 +12,28 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtr, ndtri
 
 from medloom.draw import generator
+from medloom.statistics._rows import read_only
 from medloom.task import Bounds, Measured, Metric
 
-CELLS = 1_500_000
-"""Weights (resamples × rows) held at a time: 12 MB, and the estimators hold a few arrays of that size beside them."""
+CELLS = 600_000
+"""Weights (resamples × rows) held at a time: 5 MB, and the estimators hold a few arrays of that size beside them."""
 FEW_PATIENTS = 20
 """Below this many patients an interval is called rough."""
 LEFT_OUT = 100
 """Groups of patients that are left out, one after the other, to learn how skewed a figure is; single patients if fewer."""
 MOST_THREADS = 4
 MODEL = "model"
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +160,19 @@ def resampled(
     """Every figure of every entrant on all rows, in resamples of patients, and with groups of patients left out."""
     if not metrics:
         return {}
-    point = _scores(metrics, entrants, np.ones((1, len(patient))))
-    drawn = _each(metrics, entrants, patient_weights(patient, resamples, seed))
-    without = _each(metrics, entrants, left_out_weights(patient, seed))
+    held = {name: read_only(measured) for name, measured in entrants.items()}
+
+    def scores(weight: Float[np.ndarray, "chunk rows"]) -> dict[tuple[str, str], Float[np.ndarray, " chunk"]]:
+        weight.flags.writeable = False
+        return {
+            (entrant, name): np.asarray(metric.of(measured, weight), np.float64)
+            for entrant, measured in held.items()
+            for name, metric in metrics.items()
+        }
+
+    point = scores(np.ones((1, len(patient))))
+    drawn = of_blocks(scores, patient_weights(patient, resamples, seed))
+    without = of_blocks(scores, left_out_weights(patient, seed))
     return {key: Resampled(float(point[key][0]), drawn[key], without[key]) for key in point}
 
 
@@ -252,7 +265,8 @@ def closed(bounds: Bounds, patients: int) -> Estimate:
     if not (np.isfinite(low) and np.isfinite(high)):
         side = "above" if np.isfinite(low) else "below" if np.isfinite(high) else "on either side"
         return Estimate(value, note=f"no interval: the {_patients(patients)} do not bound the figure {side}")
-    return Estimate(value, low, high, "; ".join(_few(patients)))
+    same = ["the same whichever patients are drawn"] if low == high else []
+    return Estimate(value, low, high, "; ".join([*same, *_few(patients)]))
 
 
 def _acceleration(left_out: Float[np.ndarray, " groups"]) -> float:
@@ -276,29 +290,18 @@ def _patients(count: int) -> str:
     return f"{count} patient" + ("" if count == 1 else "s")
 
 
-def _scores(
-    metrics: Mapping[str, Metric], entrants: Mapping[str, Measured], weight: Float[np.ndarray, "chunk rows"]
-) -> dict[tuple[str, str], Float[np.ndarray, " chunk"]]:
-    return {
-        (entrant, name): np.asarray(metric.of(measured, weight), np.float64)
-        for entrant, measured in entrants.items()
-        for name, metric in metrics.items()
-    }
-
-
-def _each(
-    metrics: Mapping[str, Metric],
-    entrants: Mapping[str, Measured],
+def of_blocks(
+    scores: Callable[[Float[np.ndarray, "chunk rows"]], dict[Key, np.ndarray]],
     weights: Iterator[Float[np.ndarray, "chunk rows"]],
-) -> dict[tuple[str, str], Float[np.ndarray, " values"]]:
+) -> dict[Key, Float[np.ndarray, " values"]]:
     """The scores of all blocks in order, on a few threads; only so many blocks exist at a time."""
     threads = min(MOST_THREADS, os.cpu_count() or 1)
-    blocks: list[dict[tuple[str, str], np.ndarray]] = []
-    waiting: deque[Future[dict[tuple[str, str], np.ndarray]]] = deque()
+    blocks: list[dict[Key, np.ndarray]] = []
+    waiting: deque[Future[dict[Key, np.ndarray]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for weight in weights:
             if len(waiting) == threads:
                 blocks.append(waiting.popleft().result())
-            waiting.append(pool.submit(_scores, metrics, entrants, weight))
+            waiting.append(pool.submit(scores, weight))
         blocks += [each.result() for each in waiting]
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}

@@ -19,7 +19,8 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from medloom.evaluation.grouping import Grouping
-from medloom.evaluation.intervals import Estimate, closed, figures, left_out_weights
+from medloom.evaluation.intervals import Estimate, closed, figures, left_out_weights, of_blocks
+from medloom.statistics._rows import read_only
 from medloom.statistics.clusters import mover
 from medloom.task import Bounds, Measured, Metric
 
@@ -211,19 +212,21 @@ def _left_out(
     every = rows | rest
     ones = np.ones((1, int(every.sum())))
     mine, others = rows[every], rest[every]
+    one, other = read_only(one), read_only(other)
 
     def apart(weight: Float[np.ndarray, "chunk rows"]) -> dict[str, np.ndarray]:
         # Two contiguous parts, so that each figure meets only its own rows.
         parts = weight[:, mine], weight[:, others]
+        for part in parts:
+            part.flags.writeable = False
         return {name: metric.of(one, parts[0]) - metric.of(other, parts[1]) for name, metric in metrics.items()}
 
     value = apart(ones)
-    blocks = [apart(weight) for weight in left_out_weights(patient[every], seed)]
+    left_out = of_blocks(apart, left_out_weights(patient[every], seed))
     patients = len(np.unique(patient[every]))
     found = {}
     for name in metrics:
-        without = np.concatenate([block[name] for block in blocks])
-        found[name] = _of_jackknife(float(value[name][0]), without, level, patients)
+        found[name] = _of_jackknife(float(value[name][0]), left_out[name], level, patients)
     return found
 
 

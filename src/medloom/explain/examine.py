@@ -30,6 +30,8 @@ REPEATS = 5
 RESAMPLES = 400
 OPERATIONS = 2e11
 """Multiplications of the networks, at most: some ten seconds of one core."""
+CELL_OPERATIONS = 500
+"""What it costs to gather one number of a row, about, in multiplications."""
 SIMPLE_OPERATIONS = 3e5
 """What a simple model costs a row, about."""
 GRADIENT_ROWS = 256
@@ -148,19 +150,16 @@ class _Gradients:
 def _gradients(team: Team, feed: Feed, target: str, rows: np.ndarray, first: np.ndarray) -> _Gradients:
     if not can_explain(team, feed, target):
         return _Gradients({})
-    size: dict[Piece, list[np.ndarray]] = {}
-    unit = ""
-    for _, one in contributions(team, feed, target, rows, ROUGH):
-        unit = one.unit
-        for place, piece in enumerate(one.pieces):
-            size.setdefault(piece, []).append(np.abs(one.value[:, :, place]).mean(axis=1))
-    whole = {piece: np.concatenate(parts) for piece, parts in size.items()}
-    apart = {piece: (_mean(v[first]), _mean(v[~first])) for piece, v in whole.items()}
-    return _Gradients({piece: float(v.mean()) for piece, v in whole.items()}, unit, apart)
+    blocks = [one for _, one in contributions(team, feed, target, rows, ROUGH)]
+    pieces, unit = blocks[0].pieces, blocks[0].unit
+    whole = np.concatenate([np.abs(one.value).mean(axis=1) for one in blocks])
+    sides = [_means(whole[side]) for side in (first, ~first)]
+    apart = {piece: (one, other) for piece, one, other in zip(pieces, *sides, strict=True)}
+    return _Gradients(dict(zip(pieces, _means(whole), strict=True)), unit, apart)
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else 0.0
+def _means(values: Float[np.ndarray, "rows pieces"]) -> list[float]:
+    return (values.mean(axis=0) if len(values) else np.zeros(values.shape[1])).tolist()
 
 
 def _affordable(team: Team, feed: Feed, rows: np.ndarray, pieces: int) -> int:
@@ -172,7 +171,8 @@ def _affordable(team: Team, feed: Feed, rows: np.ndarray, pieces: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         said(team, feed, batch, plain)
     simple = SIMPLE_OPERATIONS * sum(map(len, team.simple.values()))
-    a_row = counter.get_total_flops() / 2 / len(probe.rows) + simple + 1
+    gathered = CELL_OPERATIONS * len(probe.features())
+    a_row = counter.get_total_flops() / 2 / len(probe.rows) + simple + gathered
     asked = min(max(2 * min(pieces, MOST_PIECES), MOST_ASKED), REPEATS * min(pieces, MOST_PIECES))
     times = asked + len(steps(max(2, min(pieces, MOST_PIECES)))) * (RANDOM + 8) + EFFECTS * 10
     return int(OPERATIONS / (a_row * times))

@@ -95,8 +95,9 @@ def correlated(
     from scipy.stats import rankdata
 
     place = {piece: number for number, piece in enumerate(pieces)}
-    varied = np.array([len(np.unique(one[~np.isnan(one)])) > 1 for one in plain.T])
-    columns = [column for column, piece in enumerate(owner) if piece in place and varied[column]]
+    asked = [column for column, piece in enumerate(owner) if piece in place]
+    held = {column: plain[~np.isnan(plain[:, column]), column] for column in asked}
+    columns = [column for column, known in held.items() if len(np.unique(known)) > 1]
     if len(columns) < 2:
         return []
     filled = np.where(np.isnan(plain[:, columns]), np.nanmedian(plain[:, columns], axis=0), plain[:, columns])

@@ -54,10 +54,12 @@ def weak_groups(
 ) -> WeakGroups | None:
     """Groups by at most two questions about the inputs; None where errors are unknown or patients too few."""
     known = ~np.isnan(replies.error)
-    usable = [place for place, (_, one) in enumerate(names) if one.part and not np.isnan(plain[known][:, place]).all()]
+    plain = plain[known]
+    empty = np.isnan(plain).all(axis=0)
+    usable = [place for place, (_, one) in enumerate(names) if one.part and not empty[place]]
     if len(np.unique(patient[known])) < FEWEST_PATIENTS or not usable:
         return None
-    error, patient, features = replies.error[known], patient[known], plain[known][:, usable]
+    error, patient, features = replies.error[known], patient[known], plain[:, usable]
     finds = halves(patient, seed)
     code, words = _tree(features, error, finds, [names[place][1] for place in usable])
     if len(words) < 2:

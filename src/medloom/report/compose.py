@@ -75,6 +75,8 @@ class Story:
     """A learning curve, where one was asked for."""
     texts: Texts = field(default_factory=Texts)
     """What the authors wrote."""
+    single: Mapping[str, str] = field(default_factory=dict)
+    """The column that the best single feature is of, by target."""
 
     def rowwise(self) -> dict[str, Rowwise]:
         """What the model measured of each row, to be kept with the run."""
@@ -300,7 +302,7 @@ def _answer(story: Story, name: str) -> Answer:
                 if not entrant.startswith(WITHOUT)
             }
         ),
-        task.describe(),
+        {**task.describe(), **({"best single feature": story.single[name]} if name in story.single else {})},
         labels[MODEL],
         story.team.shares.get(name),
     )

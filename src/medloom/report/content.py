@@ -10,6 +10,7 @@ from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
 from medloom.report.section import Section
+from medloom.report.standards.authors import Texts
 from medloom.report.standards.said import Computed
 from medloom.task import Curve, Metric, Plot
 
@@ -201,6 +202,8 @@ class Content:
     sections: tuple[Section, ...] = ()
     said: Computed | None = None
     """What the run says of reporting standards."""
+    texts: Texts = field(default_factory=Texts)
+    """What its authors had written by then."""
     audit: Audit | None = None
     """What the leakage audit found; None where other data were judged. Its findings hold no row id."""
 

@@ -2,8 +2,46 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+
+T = TypeVar("T")
+
+
+def remembered(of: Callable[..., T]) -> Callable[..., T]:
+    """The function, asked once for the same read-only arrays, for as long as they live.
+
+    A thousand resamples come in blocks, and what depends on the rows alone is the same for each. Arrays that could be
+    written to are never remembered.
+    """
+    held: dict[tuple[int, ...], tuple[tuple[weakref.ref[np.ndarray], ...], T]] = {}
+
+    @wraps(of)
+    def found(*arrays: np.ndarray) -> T:
+        if any(array.flags.writeable for array in arrays):
+            return of(*arrays)
+        key = tuple(map(id, arrays))
+        entry = held.get(key)
+        if entry is None or any(ref() is not array for ref, array in zip(entry[0], arrays, strict=True)):
+            forget = lambda _: held.pop(key, None)  # noqa: E731
+            entry = (tuple(weakref.ref(array, forget) for array in arrays), of(*arrays))
+            held[key] = entry
+        return entry[1]
+
+    return found
+
+
+def read_only(arrays: dict[str, Any] | Any) -> dict[str, np.ndarray]:
+    """Views of these arrays that cannot be written to."""
+    views = {name: np.asarray(array).view() for name, array in arrays.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views
 
 
 def known(truth: Shaped[np.ndarray, rows]) -> Bool[np.ndarray, " rows"]:
@@ -39,6 +77,13 @@ def tied(score: Shaped[np.ndarray, " rows"]) -> tuple[Int[np.ndarray, " rows"], 
     order = np.argsort(score, kind="stable")
     ascending = score[order]
     return order, np.flatnonzero(np.concatenate(([True], ascending[1:] != ascending[:-1])))
+
+
+def sums_by_code(
+    weight: Float[np.ndarray, "resamples rows"], code: Int[np.ndarray, " rows"], codes: int
+) -> Float[np.ndarray, "resamples codes"]:
+    """Sums of weights over the rows of each code, in the order that the rows stand in: nothing is moved to sort them."""
+    return np.stack([np.bincount(code, each, codes) for each in weight]) if len(weight) else np.zeros((0, codes))
 
 
 def grouped(

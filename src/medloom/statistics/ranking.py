@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from scipy.optimize import brentq
 
-from medloom.statistics._rows import divide, grouped, known, take, tied
+from medloom.statistics._rows import divide, grouped, known, remembered, sums_by_code, take, tied
 from medloom.statistics.clusters import NOTHING, Bounds, around, members, on_logit_scale, quantile, variance_by_class
 
 
@@ -48,20 +48,29 @@ def average_precision(
     truth, score, weight = take(known(truth), truth, score, weight)
     if not len(truth) or np.isnan(score).any():
         return np.full(len(weight), np.nan)
-    order, starts = tied(-np.asarray(score, np.float64))
-    positive = truth[order] == 1
-    if not positive.any():
+    stretch, places, ends = _stretches(truth, score)
+    if not len(places):
         return np.full(len(weight), np.nan)
-    # Only groups of tied rows that hold a positive one count, and only all that is named before is needed of the rest.
-    holding = np.unique(np.searchsorted(starts, np.flatnonzero(positive), side="right") - 1)
-    last = np.append(starts[1:], len(order))[holding] - 1
-    ordered = weight[:, order]
-    places = np.flatnonzero(positive)
-    gained = grouped(ordered[:, places], np.searchsorted(places, starts[holding]))
-    named = np.cumsum(ordered, axis=1)[:, last]
+    gained = sums_by_code(weight[:, places], stretch[places], ends)
+    named = np.cumsum(sums_by_code(weight, stretch, ends + 1)[:, :-1], axis=1)
     found = np.cumsum(gained, axis=1)
     precision = np.divide(found, named, out=np.zeros_like(found), where=named > 0)
     return divide(np.einsum("rg,rg->r", gained, precision), found[:, -1])
+
+
+@remembered
+def _stretches(truth: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The stretch of each row, the places of positive rows, and how many stretches end with one.
+
+    By falling score, a stretch ends with a group of tied rows of which one is positive: only there does precision count.
+    """
+    order, starts = tied(-np.asarray(score, np.float64))
+    positive = truth[order] == 1
+    holding = np.unique(np.searchsorted(starts, np.flatnonzero(positive), side="right") - 1)
+    ends = np.append(starts[1:], len(order))[holding]
+    stretch = np.empty(len(order), np.int64)
+    stretch[order] = np.searchsorted(ends, np.arange(len(order)), side="right")
+    return stretch, order[positive], len(ends)
 
 
 def macro_auroc(
@@ -115,13 +124,17 @@ def auroc_interval(
 
     The logit keeps it inside 0 and 1, and Student's quantile with one degree of freedom less than the patients of the
     smaller class is what makes it cover where events are few (docs/adr/0018). An area of 0 or 1 has no variance to
-    estimate; it gets the score interval of Newcombe, method 5, of as many rows as there are patients.
+    estimate; it gets the score interval of Newcombe, method 5, of as many rows as there are patients. A constant score
+    has a half by definition, which is both ends as well.
     """
     rows = known(truth)
     truth, score, patient = truth[rows], score[rows], patient[rows]
     positive = truth == 1
     if not positive.any() or positive.all() or np.isnan(np.asarray(score, np.float64)).any():
         return NOTHING
+    if (score == score[0]).all():
+        # One score for all tells nothing apart, whoever is drawn: a half by definition, and no estimate.
+        return (0.5, 0.5, 0.5)
     area = float(auroc(truth, score, np.ones((1, len(truth))))[0])
     fewest = [members(positive, patient), members(~positive, patient)]
     if min(fewest) < 2:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from medloom.statistics._rows import known, take
+from medloom.statistics._rows import known, remembered, sums_by_code, take
 from medloom.statistics.clusters import patient_sums
 from medloom.statistics.shares import wilson_at
 
@@ -154,16 +154,24 @@ def smoothed(
     return np.where(flat, np.clip(height + slope * (x - middle), 0, 1), 0.0)
 
 
+@remembered
 def _distances(truth: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     truth, probability, weight = take(known(truth), truth, probability, weight)
-    probability = np.asarray(probability, np.float64)
     if not len(truth) or np.isnan(probability).any():
         return None
-    near = neighbours(probability)
-    ordered = weight[:, near.order]
-    total = np.add.reduceat(ordered, near.starts, axis=1)
-    found = np.add.reduceat(ordered * (truth[near.order] == 1), near.starts, axis=1)
+    near, code, positive = _grouped(truth, probability)
+    total = sums_by_code(weight, code, len(near.starts))
+    found = sums_by_code(weight[:, positive], code[positive], len(near.starts))
     return np.abs(smoothed(near, total, found) - near.place), total
+
+
+@remembered
+def _grouped(truth: np.ndarray, probability: np.ndarray) -> tuple[Neighbours, np.ndarray, np.ndarray]:
+    """Neighbours, the group of each row, and the places of positive rows."""
+    near = neighbours(np.asarray(probability, np.float64))
+    code = np.empty(len(truth), np.int64)
+    code[near.order] = np.repeat(np.arange(len(near.starts)), np.diff(np.append(near.starts, len(truth))))
+    return near, code, np.flatnonzero(truth == 1)
 
 
 def _linear_weights(near: Neighbours, total: Float[np.ndarray, " groups"]) -> Float[np.ndarray, "points groups"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -188,11 +189,25 @@ class TableOptions(InputPart):
 
     def named(self, *kinds: str) -> list[str]:
         """Names of the columns of these kinds, in the order of the study."""
+        if len(kinds) == 1:
+            return list(self._by_kind.get(kinds[0], ()))
         return [name for name, column in self.columns.items() if column.kind in kinds]
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[str]]:
+        """Asked for with every batch, so it is sorted once: a table may have tens of thousands of columns."""
+        found: dict[str, list[str]] = {}
+        for name, column in self.columns.items():
+            found.setdefault(column.kind, []).append(name)
+        return found
 
     @property
     def numbers(self) -> list[str]:
         """Names of the columns that are read as numbers: all but categories and codes."""
+        return list(self._numbers)
+
+    @cached_property
+    def _numbers(self) -> list[str]:
         return [name for name, column in self.columns.items() if column.kind not in ("category", "code")]
 
     @property

@@ -29,4 +29,6 @@ def collected(story: Story, content: Content) -> Content:
     )
     told = replace(content, sections=(*content.sections, *(one for one in found if one is not None)))
     said = computed(Known.of(story, told, sizes))
-    return replace(told, sections=(*told.sections, *standards.sections(said, story.texts)), said=said)
+    return replace(
+        told, sections=(*told.sections, *standards.sections(said, story.texts)), said=said, texts=story.texts
+    )

@@ -36,7 +36,7 @@ def section(story: Story) -> Section | None:
             patient, level = story.patient[name][known], story.prepared.study.evaluate.level
             found = furthest_off(name, task.classes[1], truth, measured["probability"][known], patient, level)
             pieces += [found] if found is not None else []
-    return Section("errors", "trust", "Where it is wrong", tuple(pieces)) if pieces else None
+    return Section("errors", "trust", "Wrong decisions and probabilities", tuple(pieces)) if pieces else None
 
 
 def confusion(

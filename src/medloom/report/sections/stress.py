@@ -9,8 +9,9 @@ from medloom.evaluation.stressed import BEFORE, Stressed
 from medloom.report.section import Listing, Paragraph, Piece, Section, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from medloom.evaluation.shifted import Shifted
     from medloom.report.compose import Story
     from medloom.task import Metric
 
@@ -49,11 +50,11 @@ def _pieces(name: str, one: Stressed, metrics: Mapping[str, Metric]) -> list[Pie
         pieces.append(Table(f"{name}: altered inputs", head, tuple(rows), signed=head[2:]))
     if one.prevalences:
         figures = list(one.prevalences[0].figures)
-        head = ("Prevalence", *(metrics[f].label for f in figures), *(f"Change of {metrics[f].label}" for f in figures))
-        moved: tuple[tuple[str | Estimate, ...], ...] = tuple(
-            (at.label, *(at.figures[f] for f in figures), *(at.changes[f] for f in figures)) for at in one.prevalences
-        )
-        pieces.append(Table(f"{name}: another prevalence", head, moved, signed=head[1 + len(figures) :]))
+        # Two tables: one of figures and changes side by side is wider than a phone, and than a printed page.
+        head = ("Prevalence", *(metrics[f].label for f in figures))
+        moved, changed = (_cells(one.prevalences, figures, changes) for changes in (False, True))
+        pieces.append(Table(f"{name}: at another prevalence", head, moved))
+        pieces.append(Table(f"{name}: changes at another prevalence", head, changed, signed=head[1:]))
     if one.groups is not None and any(group.estimates for group in one.groups.groups):
         shown = [group for group in one.groups.groups if group.estimates]
         figures = list(shown[0].estimates)
@@ -67,3 +68,11 @@ def _pieces(name: str, one: Stressed, metrics: Mapping[str, Metric]) -> list[Pie
     small = [f"{g.column}: {g.name}: {g.note}" for g in (one.groups.groups if one.groups else ()) if not g.estimates]
     notes = (*refused, *small, *one.notes)
     return [*pieces, *([Listing(notes)] if notes else [])]
+
+
+def _cells(
+    prevalences: Sequence[Shifted], figures: Sequence[str], changes: bool
+) -> tuple[tuple[str | Estimate, ...], ...]:
+    """The figures at each prevalence, or how they change."""
+    each = [(at.label, at.changes if changes else at.figures) for at in prevalences]
+    return tuple((label, *(held[figure] for figure in figures)) for label, held in each)

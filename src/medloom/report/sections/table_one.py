@@ -98,7 +98,8 @@ def _table(
     """The first columns of one table, and which of all of its columns have the most gaps."""
     columns, meta, arrays = modality.options.columns, source.packed.meta, source.packed.arrays
     names = [*meta["numeric"], *meta["category"]]
-    listed = [column for column in columns if column in names][:MOST_COLUMNS]
+    held = set(names)
+    listed = [column for column in columns if column in held][:MOST_COLUMNS]
     unit = source.unit[rows]
     lines: list[tuple[str, ...]] = [("Rows", *(f"{int(g.rows.sum()):,}" for g in groups))]
     lines.append(("Patients", *(_patients(patient, g.rows) for g in groups)))

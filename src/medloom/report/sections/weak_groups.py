@@ -33,7 +33,7 @@ def section(story: Story) -> Section | None:
             f"value that says so. Groups under {MINIMUM} patients are not shown. What was not found is not excluded."
         )
     )
-    return Section("weak-groups", "trust", "Who the model gets wrong", tuple(pieces), folded=True)
+    return Section("weak-groups", "trust", "Patients that it gets wrong more often", tuple(pieces), folded=True)
 
 
 def _table(target: str, found: WeakGroups) -> Table:

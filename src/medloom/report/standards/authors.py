@@ -42,8 +42,8 @@ def template() -> str:
     lines = [
         "# What only the authors of a study can say. Write between the quotes; what stays empty is told as not written.",
         '# Longer texts stand between three quotes: """…""". Write of the cohort as a whole: no patient belongs in here.',
-        "# `medloom fit` of the same study puts these texts into model-card.xml, tripod.md and probast.md of the run; its report",
-        "# shows those that were there when it was made.",
+        "# `medloom fit` of the same study puts these texts into model-card.xml, tripod.md and probast.md of the run, and",
+        "# `medloom report` into its report.",
     ]
     for standard in get_args(Standard):
         lines += ["", f"# {CITED[standard]}", f"[{standard}]"]
