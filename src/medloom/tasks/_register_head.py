@@ -41,7 +41,7 @@ class FlowBlock(nn.Module):
 
 
 class PairHead(nn.Module):
-    """Two pyramids → {"forward", "inverse": [batch, dims, *grid], "likeness", "roughness", "known": [batch]}.
+    """Two pyramids → {"forward": [batch, dims, *grid], "likeness", "roughness", "inverse_error", "known": [batch]}.
 
     At each resolution but the finest the moving image's maps are carried by what was found before, and a flow is added
     to it. Source: Hu et al., "Dual-stream pyramid registration network", MICCAI 2019 (two pyramids, coarse to fine);
@@ -79,22 +79,29 @@ class PairHead(nn.Module):
             transform = Transform(transform.affine, (*transform.velocities, velocity))
         if self.search.flow_steps and torch.is_inference_mode_enabled():
             transform = deformed(images[0], images[1], transform, self.search)
-        return mapped(transform, images[0], images[1], known, self.kind, self.window)
+        return mapped(transform, images[0], images[1], known, self.kind, self.window, not self.training)
 
 
 def mapped(
-    transform: Transform, moving: Tensor, fixed: Tensor, known: Tensor, kind: Likeness, window: int
+    transform: Transform,
+    moving: Tensor,
+    fixed: Tensor,
+    known: Tensor,
+    kind: Likeness,
+    window: int,
+    judged: bool = True,
 ) -> Output:
-    """What a head says of a map between these images."""
-    forward, inverse = transform.forward(fixed.shape[2:]), transform.inverse(moving.shape[2:])
+    """What a head says of a map between these images; the way back is only looked at where the map is `judged`."""
+    forward = transform.forward(fixed.shape[2:])
+    with torch.no_grad():
+        missed = inverse_error(forward, transform.inverse(moving.shape[2:])) if judged else torch.zeros_like(known)
     seen = sample(torch.ones_like(moving[:, :1]), forward.detach(), border=False) > 0.5
     alike = likeness(kind, sample(moving, forward), fixed, seen.to(fixed.dtype), window)
     rough = [roughness(velocity) for velocity in transform.velocities]
     return {
         "forward": forward,
-        "inverse": inverse,
         "likeness": alike * known,
         "roughness": torch.stack(rough).sum(0) if rough else torch.zeros_like(known),
-        "inverse_error": inverse_error(forward.detach(), inverse.detach()),
+        "inverse_error": missed,
         "known": known,
     }
