@@ -62,7 +62,10 @@ def register(
     `mask` is drawn on `moving` and carried along. Raises DataError for images that cannot be registered, BundleError
     for a bundle without such a task.
     """
-    dims = 2 if moving.name.lower().endswith(PICTURES) else 3
+    flat = [path.name.lower().endswith(PICTURES) for path in (moving, *fixed)]
+    if len(set(flat)) > 1:
+        raise DataError("found a picture and a volume; expected images of the same number of axes")
+    dims = 2 if flat[0] else 3
     one, *others = _read([moving, *fixed], Wish(dims, 1, colour="grey"))
     outline = None if mask is None else _outline(mask, one, dims)
     if bundle is None:
@@ -149,7 +152,7 @@ def _learnt(bundle: Bundle, moving: Path, fixed: Sequence[Path]) -> Iterator[Fou
     """What a bundle's network says of the same files, read by the bundle's own path."""
     targets = [name for name, task in bundle.tasks.items() if isinstance(task, Register)]
     if len(targets) != 1:
-        raise BundleError(f"the bundle has {len(targets)} targets with task = \"register\"; expected one")
+        raise BundleError(f'the bundle has {len(targets)} targets with task = "register"; expected one')
     options = bundle.tasks[targets[0]].options  # type: ignore[attr-defined]
     columns = [str(bundle.study.inputs[name].column) for name in (options.moving, options.fixed)]  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:

@@ -102,7 +102,7 @@ def image_register_2d(folder: Path) -> Study:
     random = np.random.default_rng(5)
     places = np.stack(np.meshgrid(np.arange(16), np.arange(20), indexing="ij"), -1)
     columns: dict[str, list[str | None]] = {"moving": [], "fixed": [], "moving_mask": [], "fixed_mask": []}
-    for row in range(36):
+    for row in range(24):
         centre = np.array([7.5, 9.5]) + random.uniform(-2, 2, 2)
         for which in ("moving", "fixed"):
             away = np.linalg.norm(places - centre - random.uniform(-1.5, 1.5, 2), axis=-1)
@@ -110,7 +110,7 @@ def image_register_2d(folder: Path) -> Study:
             columns[which].append(_save(folder / f"{which}{row}", image.clip(0, 255).astype(np.uint8)))
             columns[f"{which}_mask"].append(_save(folder / f"{which}{row}-mask", (away < 4).astype(np.uint8)))
     columns["moving"][3] = columns["fixed_mask"][4] = None
-    ids = {"stay": [f"s{i:04d}" for i in range(36)], "patient": [f"p{i // 2:04d}" for i in range(36)]}
+    ids = {"stay": [f"s{i:04d}" for i in range(24)], "patient": [f"p{i // 2:04d}" for i in range(24)]}
     pl.DataFrame({**ids, **columns}).write_csv(folder / "cohort.csv")
     scan = {**_image(2), "patch": [16, 20], "size": [16, 20], "flip": []}
     pair = {name: {**scan, "column": name} for name in ("moving", "fixed")}

@@ -57,7 +57,9 @@ class PairHead(nn.Module):
         self.affine = nn.Linear(gives[0].width + gives[1].width, self.dims * (self.dims + 1))
         nn.init.zeros_(self.affine.weight)
         nn.init.zeros_(self.affine.bias)
-        levels = list(zip(gives[0].levels, gives[1].levels, strict=True))[1:] or [(gives[0].levels[0], gives[1].levels[0])]
+        levels = list(zip(gives[0].levels, gives[1].levels, strict=True))[1:] or [
+            (gives[0].levels[0], gives[1].levels[0])
+        ]
         self.first = 1 if len(gives[0].levels) > 1 else 0
         self.blocks = nn.ModuleList(
             FlowBlock(self.dims, there, here, max(8, min(there, 32))) for (there, _), (here, _) in reversed(levels)

@@ -47,11 +47,15 @@ class RegisterOptions(TargetPart):
         if not self.window % 2:
             raise PydanticCustomError("part", "window must be odd, such as 7")
         if len({self.moving_mask is None, self.fixed_mask is None, not self.labels}) > 1:
-            raise PydanticCustomError("part", "moving_mask, fixed_mask and labels go together: give all of them, or none")
+            raise PydanticCustomError(
+                "part", "moving_mask, fixed_mask and labels go together: give all of them, or none"
+            )
         if self.supervise and not self.labels:
             raise PydanticCustomError("part", "supervise needs masks: give moving_mask, fixed_mask and labels")
         if len(set(self.labels.values())) < len(self.labels):
-            raise PydanticCustomError("part", "labels gives one value to two names; expected a different value for each")
+            raise PydanticCustomError(
+                "part", "labels gives one value to two names; expected a different value for each"
+            )
         return self
 
     def text_columns(self) -> tuple[str, ...]:

@@ -74,13 +74,22 @@ class Register(Task):
         """Inputs that are no pair of images on one grid."""
         missing = [key for key in ("moving", "fixed") if getattr(options, key) not in inputs]
         if missing:
-            return [(key, f"no input {getattr(options, key)!r}; expected one of {', '.join(inputs)}") for key in missing]
+            return [
+                (key, f"no input {getattr(options, key)!r}; expected one of {', '.join(inputs)}") for key in missing
+            ]
         pair = [inputs[options.moving], inputs[options.fixed]]
         for key, part in zip(("moving", "fixed"), pair, strict=True):
             if not part.seen_whole:
-                return [(key, f"input {getattr(options, key)!r} is not seen whole; expected an image with size = patch")]
+                return [
+                    (key, f"input {getattr(options, key)!r} is not seen whole; expected an image with size = patch")
+                ]
             if getattr(part, "flip", ()):
-                return [(key, f"input {getattr(options, key)!r} is mirrored in training; take flip out, as both images lie in one space")]
+                return [
+                    (
+                        key,
+                        f"input {getattr(options, key)!r} is mirrored in training; take flip out, as both images lie in one space",
+                    )
+                ]
         for key in ("dims", "patch", "channels", "levels"):
             one, other = (getattr(part, key) for part in pair)
             if one != other:
@@ -185,7 +194,9 @@ class Register(Task):
         if isinstance(output, Lifted):
             raise TypeError("maps are decoded on the grid of the network")
         forward = output["forward"].detach().float().cpu()
-        told = {key: output[key].detach().cpu().numpy().astype(np.float64) for key in ("likeness", "inverse_error", "known")}
+        told = {
+            key: output[key].detach().cpu().numpy().astype(np.float64) for key in ("likeness", "inverse_error", "known")
+        }
         known = told["known"] > 0
         figures = [told["likeness"], folded(forward).numpy().astype(np.float64), told["inverse_error"]]
         return MapPrediction(forward, *(np.where(known, each, np.nan) for each in figures), known)
