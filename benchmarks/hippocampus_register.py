@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def pairs(folder: Path) -> pl.DataFrame:
     order = random.permutation(len(runs))
     ends = np.cumsum([round(len(runs) * share) for share in (TEST_SHARE, VALID_SHARE)])
     parts = dict(zip(("test", "valid", "train"), np.split(order, ends), strict=True))
-    rows = []
+    rows: list[dict[str, str]] = []
     for (part, members), number in zip(parts.items(), (TEST_PAIRS, VALID_PAIRS, TRAIN_PAIRS), strict=True):
         for _ in range(number):
             one, other = (runs[place] for place in random.choice(members, 2, replace=False))
@@ -121,12 +122,13 @@ def judged(bundle: Bundle, table: pl.DataFrame, folder: Path) -> dict[str, np.nd
         images = [_array(folder / pair[key]).astype(np.float32) for key in ("moving", "fixed")]
         masks = [_array(folder / pair[f"{key}_mask"]) for key in ("moving", "fixed")]
         tensors = [standardised(torch.from_numpy(image)[None, None]) for image in images]
+        shape = masks[1].shape
         entrants: dict[str, Callable[[], tuple[Carry, float]]] = {
-            "bundle": lambda row=row, shape=masks[1].shape: _of_bundle(bundle, feed, row, shape),
-            "search": lambda t=tensors: _of_search(t, True),
-            "affine": lambda t=tensors: _of_search(t, False),
-            "identity": lambda t=tensors: _of_map(Transform(same(1, 3)).forward(t[1].shape[2:])),
-            "demons": lambda i=images: _of_demons(*i),
+            "bundle": partial(_of_bundle, bundle, feed, row, shape),
+            "search": partial(_of_search, tensors, True),
+            "affine": partial(_of_search, tensors, False),
+            "identity": partial(_of_map, Transform(same(1, 3)).forward(shape)),
+            "demons": partial(_of_demons, *images),
         }
         for who, answer in entrants.items():
             began = time.perf_counter()
@@ -141,7 +143,8 @@ def judged(bundle: Bundle, table: pl.DataFrame, folder: Path) -> dict[str, np.nd
 def _array(path: Path) -> np.ndarray:
     import nibabel
 
-    return np.asarray(nibabel.load(path).dataobj)
+    image: Any = nibabel.load(path)
+    return np.asarray(image.dataobj)
 
 
 def _of_map(forward: torch.Tensor) -> tuple[Carry, float]:
@@ -159,9 +162,10 @@ def _of_bundle(bundle: Bundle, feed: Feed, row: int, shape: Sequence[int]) -> tu
 
 
 def _of_search(images: Sequence[torch.Tensor], flows: bool) -> tuple[Carry, float]:
-    transform = aligned(*images, same(1, 3), Search())
-    transform = deformed(*images, transform, Search()) if flows else transform
-    return _of_map(transform.forward(images[1].shape[2:]))
+    moving, fixed = images
+    transform = aligned(moving, fixed, same(1, 3), Search())
+    transform = deformed(moving, fixed, transform, Search()) if flows else transform
+    return _of_map(transform.forward(fixed.shape[2:]))
 
 
 def _of_demons(moving: np.ndarray, fixed: np.ndarray) -> tuple[Carry, float]:

@@ -106,9 +106,9 @@ def _searched(moving: Scan, fixed: Scan, similarity: Likeness, start: Start) -> 
     """The best map of this pair: affine from the headers or the centres on, then a flow."""
     if not all(np.ptp(scan.values) > 0 for scan in (moving, fixed)):
         raise DataError("an image has one intensity everywhere; expected images in which something can be seen")
-    images = [_work(scan) for scan in (moving, fixed)]
+    one, other = _work(moving), _work(fixed)
     first = torch.from_numpy(_first(moving, fixed, start)).float()[None]
-    here = images[1].shape[2:]
+    here = other.shape[2:]
     inside = ((centres(here, first) + Transform(first).forward(here)).abs() <= 1).all(1).float().mean()
     if inside < LEAST_OVERLAP:
         raise DataError(
@@ -116,8 +116,8 @@ def _searched(moving: Scan, fixed: Scan, similarity: Likeness, start: Start) -> 
             f"{LEAST_OVERLAP:.0%}; where the headers are wrong, start from the centres (--start centre)"
         )
     how = Search(similarity)
-    transform = deformed(*images, aligned(*images, first, how), how)
-    forward, inverse = transform.forward(here), transform.inverse(images[0].shape[2:])
+    transform = deformed(one, other, aligned(one, other, first, how), how)
+    forward, inverse = transform.forward(here), transform.inverse(one.shape[2:])
     return Found(forward, float(inverse_error(forward, inverse)), "search for this pair")
 
 

@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from medloom.warping.transform import (
-    Transform, centres, composed, flowed, folded, inverse_error, inverted, jacobian, roughness, same, sample,
+    Transform,
+    centres,
+    composed,
+    flowed,
+    folded,
+    inverse_error,
+    inverted,
+    jacobian,
+    roughness,
+    same,
+    sample,
 )  # fmt: skip
 
 

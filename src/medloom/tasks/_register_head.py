@@ -29,7 +29,8 @@ class FlowBlock(nn.Module):
         self.norm_mid = MaskedGroupNorm(width)
         self.velocity = convolution(width, dims, 3, 1, 1)
         nn.init.normal_(self.velocity.weight, std=1e-4)
-        nn.init.zeros_(self.velocity.bias)
+        if self.velocity.bias is not None:
+            nn.init.zeros_(self.velocity.bias)
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
         """Velocity [batch, dims, *spatial], normalised."""

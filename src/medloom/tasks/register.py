@@ -57,7 +57,7 @@ class Register(Task):
     """A fitted registration: `pairs` rows were there to learn from, `judged` of them with both masks."""
 
     Options: ClassVar[type[RegisterOptions]] = RegisterOptions
-    Summary: ClassVar[type[tuple[int, int]]] = tuple  # type: ignore[assignment]
+    Summary: ClassVar[type[tuple[int, int]]] = tuple
     needs: ClassVar[Literal["finer"]] = "finer"
     sees_inputs: ClassVar[bool] = True
 
@@ -199,7 +199,8 @@ class Register(Task):
         }
         known = told["known"] > 0
         figures = [told["likeness"], folded(forward).numpy().astype(np.float64), told["inverse_error"]]
-        return MapPrediction(forward, *(np.where(known, each, np.nan) for each in figures), known)
+        alike, folds, missed = (np.where(known, each, np.nan) for each in figures)
+        return MapPrediction(forward, alike, folds, missed, known)
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
         """Figures of the map; and where both images have masks the Dice of each label, NaN where neither mask has it."""

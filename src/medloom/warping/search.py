@@ -109,7 +109,7 @@ def _step(
     seen = sample(torch.ones_like(moving[:, :1]), moved.detach(), border=False) > 0.5
     alike = likeness(how.kind, sample(moving, moved), fixed, seen.to(fixed.dtype), how.window)
     descend.zero_grad(set_to_none=True)
-    (more - alike.sum()).backward()  # type: ignore[union-attr]
+    (more - alike.sum()).backward()
     descend.step()
 
 
@@ -131,8 +131,10 @@ def _coarser(image: Tensor, factor: int) -> Tensor:
     """Means over cubes of voxels; along axes that are long enough."""
     if factor == 1:
         return image
-    size = [max(min(side, LEAST_SIDE), side // factor) for side in image.shape[2:]]
-    return F.adaptive_avg_pool2d(image, size) if image.ndim == 4 else F.adaptive_avg_pool3d(image, size)
+    size = tuple(max(min(side, LEAST_SIDE), side // factor) for side in image.shape[2:])
+    if image.ndim == 4:
+        return F.adaptive_avg_pool2d(image, (size[0], size[1]))
+    return F.adaptive_avg_pool3d(image, (size[0], size[1], size[2]))
 
 
 def _falling(step: int, steps: int) -> float:
