@@ -56,6 +56,10 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
         modality: Literal["trace"] = "trace"
 
     class OutlineOptions(TargetPart):
+        @staticmethod
+        def mistakes(options, inputs):
+            return []
+
         task: Literal["outline"] = "outline"
         input: str = Field()
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from medloom.parts import InputPart
     from medloom.warping.search import Search
 
+REFINING = 0.4
+"""First step, in voxels of the flow's grid, where a few steps refine what the network said."""
 SOFT = 1.0
 """Voxels added to both halves of the soft Dice, so that a mask without a label has a gradient that is not steep."""
 
@@ -157,7 +159,9 @@ class Register(Task):
     def _search(self, flow_steps: int) -> Search:
         from medloom.warping.search import Search
 
-        return Search(self.options.similarity, self.options.window, self.options.smooth, flow_steps=flow_steps)
+        return Search(
+            self.options.similarity, self.options.window, self.options.smooth, flow_steps=flow_steps, flow_rate=REFINING
+        )
 
     def loss(self, output: Output, target: Field, inputs: Mapping[str, Field]) -> Float[Tensor, " batch"]:
         """1 − likeness + smooth · roughness, and of rows with masks supervise · (1 − Dice); zero without both images."""
