@@ -275,7 +275,7 @@ def test_what_rows_hold_names_poor_and_missing_leads(tmp_path):
     who = cohort(tmp_path, [*(f"{number}.npz" for number in range(8)), "flat.npz", "one.npz", None])
     got = source(chosen, who)
     held = Signal.fit(chosen, [Signal.summarise(chosen, got, np.arange(11))]).held(got, np.arange(1, 11))
-    assert held.what == "seconds" and held.each.tolist() == [10] * 8 + [5, 0]
+    assert held.what == "seconds of signal" and held.each.tolist() == [10] * 8 + [5, 0]
     assert held.shares == (("lead II is missing", 0.1), ("lead II is flat", 0.1))
 
 

@@ -60,16 +60,16 @@ def looked(
     return tuple(one for one in found if one is not None)
 
 
-def looked_once(team: Team, feed: Feed, name: str, row: int) -> Float[np.ndarray, " parts"] | None:
-    """The share of the attention in each of equal parts of the first view of one row: a patient's data, for reports whose
-    study asks for single cases. None where an input weighs no positions, or the row has none.
+def looked_once(team: Team, feed: Feed, name: str, row: int) -> tuple[Float[np.ndarray, " parts"], float] | None:
+    """The share of the attention in each of equal parts of the first view of one row, and how long a view is: a patient's
+    data, for reports whose study asks for single cases. None where an input weighs no positions, or the row has none.
     """
     modality, source = feed.modalities[name], feed.sources[name]
     view = modality.view(source, np.array([row]), None)
     weight = _weights(team, name, modality, modality.batch(source, view)) if team.networks else None
     if weight is None or not weight[0][0].sum():
         return None
-    return _parts(weight[0][:1])[0]
+    return _parts(weight[0][:1])[0], weight[0].shape[1] * weight[1]
 
 
 def _weights(team: Team, name: str, modality: Modality, field: Field) -> tuple[np.ndarray, float, str] | None:

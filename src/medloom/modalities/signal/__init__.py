@@ -318,7 +318,9 @@ class Signal(Modality):
         ]
         found += [("lead II is not the sum of I and III", turned)]
         shares = [(words, float(count) / len(rows)) for words, count in found if count]
-        return Held("seconds", np.where(source.unit[rows] > 0, seconds, 0), tuple(sorted(shares, key=lambda s: -s[1])))
+        return Held(
+            "seconds of signal", np.where(source.unit[rows] > 0, seconds, 0), tuple(sorted(shares, key=lambda s: -s[1]))
+        )
 
     def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
         """The first leads of the first window of a row, as packed, thinned to what a figure can show."""

@@ -83,16 +83,15 @@ def warning(story: Story) -> str:
 
 def _attention(story: Story, name: str, traces: tuple[Trace, ...], row: int) -> Curve | None:
     """Where along a window the networks looked, over the time of its traces; None where they weigh no positions."""
-    window = [trace for trace in traces if trace.window]
-    if not window:
+    if not any(trace.window for trace in traces):
         return None
     from medloom.explain.attention import looked_once
 
-    share = looked_once(story.team, story.prepared.feed, name, row)
-    if share is None:
+    found = looked_once(story.team, story.prepared.feed, name, row)
+    if found is None:
         return None
-    begin = -max(max(trace.age) for trace in window)
-    middle = begin * (1 - (np.arange(len(share)) + 0.5) / len(share))
+    share, length = found
+    middle = length * ((np.arange(len(share)) + 0.5) / len(share) - 1)
     return Curve("attention (1 is an even look)", middle.tolist(), (share * len(share)).tolist())
 
 
@@ -116,6 +115,6 @@ def _figure(title: str, along: str, traces: tuple[Trace, ...], attention: Curve 
     words = ", ".join(f"{trace.name} ({min(trace.value):g} to {max(trace.value):g})" for trace in traces)
     if attention is not None:
         at = attention.x[int(np.argmax(attention.y))]
-        words += f"; the attention is highest at {at:.3g}, {max(attention.y):.2f} times that of an even look"
+        words += f"; the attention is highest at {at:.3g} {traces[0].window}, {max(attention.y):.2f} times that of an even look"
         curves.append(attention)
     return Plot(title, along, "standard deviations from the mean", tuple(curves), words)
