@@ -57,6 +57,17 @@ def test_every_row_sees_its_own_past_of_an_unsorted_table() -> None:
     assert source.unit[0] == source.unit[1] != source.unit[2]
 
 
+def test_values_of_one_code_in_several_units_are_refused() -> None:
+    long = {**LONG, "unit": ["1/min", "mmol/L", "1/min", None, "Hz"]}
+    assert len(pointed(long).unit) == 3  # what has no value has no quantity
+    long["unit"] = ["1/min", "mmol/L", " 1/min ", "Hz", ""]
+    with pytest.raises(DataError, match=r"values of 1 codes stand in several units in 'unit' \(codes 'hr'\).*ingest"):
+        pointed(long)
+    assert seen(pointed(long, unit=""), 2) == [(3.0, "hr", 80.0)]
+    del long["unit"]
+    assert seen(pointed(long), 2) == [(3.0, "hr", 80.0)]
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow"])
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_files_and_frames_give_the_same_pack(tmp_path: Path, suffix: str, in_memory: bool) -> None:

@@ -63,10 +63,36 @@ def with_events(options: EventsOptions, cohort: Cohort) -> pl.Series:
             f"{options.table}: {len(broken)} events have no patient in {options.patient!r} "
             f"({_lines(options, cohort, broken)}); fill in the patient or remove these events"
         )
+    _one_unit_a_code(options, cohort)
     known = pl.concat(found).unique().to_frame().with_columns(known=True)
     asked = cohort.patient_id.rename("patient").to_frame()
     flags = asked.join(known, on="patient", how="left", maintain_order="left")
     return flags.select(pl.when(pl.col("known")).then(pl.col("patient")).alias("patient")).to_series()
+
+
+def _one_unit_a_code(options: EventsOptions, cohort: Cohort) -> None:
+    """Raises DataError where the values of a code stand in several units: they would be read as one quantity."""
+    frame = passed(options, cohort)
+    names = header(cohort.folder / options.table) if frame is None else frame.columns
+    keys = ("code", "value", "unit")
+    if options.unit in ("", *options.table_columns()) or any(getattr(options, key) not in names for key in keys):
+        return
+    found: pl.DataFrame | None = None
+    for block in _blocks(options, cohort, keys):
+        text = block.select(
+            canonical(block["code"]).alias("code"),
+            block["value"].cast(pl.String).str.strip_chars().alias("value"),
+            block["unit"].cast(pl.String).str.strip_chars().alias("unit"),
+        )
+        pairs = text.filter((pl.col("value") != "") & (pl.col("unit") != "")).select("code", "unit").unique()
+        found = pairs if found is None else pl.concat([found, pairs]).unique()
+    assert found is not None
+    mixed = found.group_by("code").len().filter(pl.col("len") > 1)["code"].drop_nulls().sort().to_list()
+    if mixed:
+        raise DataError(
+            f"{options.table}: values of {len(mixed)} codes stand in several units in {options.unit!r} (codes {some(mixed)}); "
+            'bring each to one with `medloom ingest`, or unit = "" to read the numbers as they stand'
+        )
 
 
 def read_events(options: EventsOptions, cohort: Cohort) -> EventColumn:
