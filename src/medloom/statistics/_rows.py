@@ -83,7 +83,9 @@ def sums_by_code(
     weight: Float[np.ndarray, "resamples rows"], code: Int[np.ndarray, " rows"], codes: int
 ) -> Float[np.ndarray, "resamples codes"]:
     """Sums of weights over the rows of each code, in the order that the rows stand in: nothing is moved to sort them."""
-    return np.stack([np.bincount(code, each, codes) for each in weight]) if len(weight) else np.zeros((0, codes))
+    if not weight.size:  # counts of no rows would be whole numbers
+        return np.zeros((len(weight), codes))
+    return np.stack([np.bincount(code, each, codes) for each in weight])
 
 
 def grouped(
