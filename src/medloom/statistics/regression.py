@@ -214,5 +214,7 @@ def binned(
         patients = members(np.ones(len(mine), bool), patient[here])
         error = np.sqrt(variance((mine - middle) / len(mine), patient[here]))
         half = quantile(level, patients - 1) * error if patients > 1 else np.nan
-        points.append((float(x[here].mean()), middle, float(mine.std()), float(len(mine)), middle - half, middle + half))
+        points.append(
+            (float(x[here].mean()), middle, float(mine.std()), float(len(mine)), middle - half, middle + half)
+        )
     return BinnedCurve(*np.array(points).T)
