@@ -40,7 +40,7 @@ def told(tmp_path_factory):
                         "age": {"kind": "numeric", "unit": "year"},
                         "ward": {"kind": "category"},
                         "dx": {"kind": "code", "system": "icd10", "separator": ";", "missing": [""]},
-                    },  # fmt: skip
+                    },
                 }
             },
             "targets": {"death": {"task": "classify", "column": "died"}},
