@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from medloom.cohort.event_store import ticks, write_store
 from medloom.study import Study
 from tests.cases.made import COHORT, TABLE, _cohort, _study
 

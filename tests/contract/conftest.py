@@ -26,7 +26,11 @@ class Case:
     run: Run
 
 
-@pytest.fixture(scope="session", params=CASES, ids=str)
+# The tests of a case run in one process, so that it is fitted once.
+GROUPED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in CASES]
+
+
+@pytest.fixture(scope="session", params=GROUPED, ids=CASES)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp(request.param)
     study = CASES[request.param](folder)

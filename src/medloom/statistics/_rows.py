@@ -83,9 +83,10 @@ def sums_by_code(
     weight: Float[np.ndarray, "resamples rows"], code: Int[np.ndarray, " rows"], codes: int
 ) -> Float[np.ndarray, "resamples codes"]:
     """Sums of weights over the rows of each code, in the order that the rows stand in: nothing is moved to sort them."""
-    if not weight.size:  # counts of no rows would be whole numbers
-        return np.zeros((len(weight), codes))
-    return np.stack([np.bincount(code, each, codes) for each in weight])
+    out = np.zeros((len(weight), codes))
+    for sums, each in zip(out, weight, strict=True):
+        sums[:] = np.bincount(code, each, codes)  # whole numbers where there are no rows
+    return out
 
 
 def grouped(
