@@ -92,7 +92,6 @@ def test_work_files_are_gone_when_a_run_is_finished(run):
         "report.html",
         "run.json",
         "split.parquet",
-        "standards.json",
         "study.toml",
         "tripod.md",
     }

@@ -56,10 +56,6 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
         modality: Literal["trace"] = "trace"
 
     class OutlineOptions(TargetPart):
-        @staticmethod
-        def mistakes(options, inputs):
-            return []
-
         task: Literal["outline"] = "outline"
         input: str = Field()
 
@@ -73,6 +69,10 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
         Options: ClassVar[type] = OutlineOptions
         dense: ClassVar[bool] = True
         joins: ClassVar[tuple[str, ...]] = ()
+
+        @staticmethod
+        def mistakes(options, inputs):
+            return []
 
     points = {
         "medloom.modalities": [SimpleNamespace(name="trace", load=lambda: Trace)],

@@ -115,11 +115,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The course of one part of one row: values at ages before the index time, both as measured, oldest first."""
+    """The course of one part of one row: values at ages before the index time, both as measured, oldest first.
+
+    `window` is the unit of time where the course is that of a window: ages are then those before its end.
+    """
 
     name: str
     age: tuple[float, ...]
     value: tuple[float, ...]
+    window: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,11 @@ class PanelPart(Strict):
     )
 
     @property
+    def together(self) -> str:
+        """What stays together where rows are split and resampled, as reports call it in place of patients."""
+        return "forecast dates" if self.cluster == 1 else f"periods of {self.cluster} forecast dates"
+
+    @property
     def answers(self) -> tuple[str, ...]:
         """Names of the columns with the values to forecast."""
         return tuple(f"ahead_{h}" for h in range(1, self.horizons + 1))

@@ -14,7 +14,7 @@ from medloom.batch import Field, Output
 from medloom.bundle import Bundle, OnProblem, load
 from medloom.draw import generator
 from medloom.elsewhere import Elsewhere, opened
-from medloom.errors import DataError
+from medloom.errors import DataError, StudyError
 from medloom.evaluation.baseline import answered
 from medloom.evaluation.intervals import MODEL, Comparison, compare
 from medloom.model.outputs import outputs
@@ -69,8 +69,11 @@ def recalibrate(
 
     Figures before and after are cross-fitted: each part of the local patients is judged by what the others set, so they
     are of rows that set nothing. The bundle that is saved is set by all rows. Raises DataError where there are too few
-    rows or events, and says how many are needed; StudyError for a task that has nothing to set.
+    rows or events, and says how many are needed; StudyError for a task that has nothing to set, and where `out` is the
+    bundle itself.
     """
+    if not isinstance(bundle, Bundle) and Path(out).resolve() == Path(bundle).resolve():
+        raise StudyError(f"{out} is the bundle that shall be recalibrated; choose another folder for the new one")
     held = bundle if isinstance(bundle, Bundle) else load(bundle)
     there = opened(held, data, problems, tables)
     tasks, comparisons, notes = {}, {}, {}

@@ -37,6 +37,7 @@ from medloom.report.compose import Story, card, compose
 from medloom.report.forms import written
 from medloom.report.kept import NAME as CONTENT
 from medloom.report.kept import as_json
+from medloom.report.kept import opened as kept_content
 from medloom.report.page import write as write_report
 from medloom.report.page import write_whole
 from medloom.report.standards import computed as standards
@@ -382,8 +383,6 @@ def _write_results(story: Story, folder: Path) -> None:
     content = compose(story)
     write_text(folder / CONTENT, as_json(content))
     write_report(content, folder / "report.html")
-    assert content.said is not None
-    write_text(folder / standards.FILE, standards.dump(content.said))
     if not (folder / AUTHORS).exists():
         write_text(folder / AUTHORS, template())
     _rewrite(folder, story.texts)
@@ -408,8 +407,8 @@ def _more(story: Story) -> dict[str, Any]:
 
 def _rewrite(folder: Path, texts: Texts) -> None:
     """The model card and the lists of standards, with what the authors have written by now."""
-    computed = standards.load(folder)
-    for name, text in standards.files(computed, texts).items() if computed else ():
+    said = kept_content(folder).said
+    for name, text in standards.files(said, texts).items() if said else ():
         write_text(folder / name, text)
 
 

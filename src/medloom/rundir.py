@@ -78,6 +78,8 @@ class RunFolder:
         path = self.path / "run.json"
         try:
             record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(record, dict):
+                raise ValueError("no record of a run")
         except FileNotFoundError:
             return None
         except ValueError as error:

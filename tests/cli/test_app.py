@@ -87,6 +87,7 @@ MISTAKES = [
     (("predict", "run/bundle", "cohort.csv", "--out", "x.xlsx"), "ends in .parquet or .csv"),
     (("predict", "run/bundle", "cohort.csv", "--out", "x.csv", "--problems", "ignore"), "expected refuse or column"),
     (("show", "nowhere"), "no such folder"),
+    (("recalibrate", "run/bundle", "cohort.csv", "--out", "run/bundle"), "choose another folder for the new one"),
     (("guess", "cohort.csv", "--target", "dyed"), "died"),
     (("demo", "digit"), "did you mean 'digits'"),
     (("fitt",), "No such command"),
@@ -174,6 +175,8 @@ def test_report_and_compare_read_what_a_run_keeps(folder):
         (("report", "run", "--format", "docx"), "no format 'docx'"),
         (("report", "nowhere"), "no such folder"),
         (("compare", "run"), "expected two or more"),
+        (("compare", "run", "run", "--out", "cohort.csv/x.html"), "cannot read or write"),
+        (("report", "run", "--out", "cohort.csv/x.html"), "cannot read or write"),
         (("compare", "run", "nowhere"), "holds no finished run"),
     ],
 )

@@ -91,3 +91,23 @@ def test_options_are_words_with_an_equals_sign() -> None:
     ):
         with pytest.raises(StudyError, match=why):
             parse_options(words)
+
+
+def test_a_folder_that_is_nearly_of_a_kind_is_told_which_tables_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "omop").mkdir()
+    (tmp_path / "omop" / "person.csv").write_text("person_id\n1\n")
+    with pytest.raises(DataError, match="looks like omop, but lacks the tables observation_period, concept"):
+        ingest(tmp_path / "omop", tmp_path / "store")
+
+
+def test_lines_without_a_time_are_told_of_facts_that_have_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("patient,time,code,value\nann,,sex=f,\nann,2020-01-01,hr,80\n")
+    with pytest.raises(DataError, match="timeless=true"):
+        ingest(tmp_path / "a.csv", tmp_path / "store")
+    assert ingest(tmp_path / "a.csv", tmp_path / "store", options={"timeless": "true"})
+
+
+def test_a_source_of_other_resources_alone_names_them(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_text('{"resourceType": "Slot", "id": "1"}\n')
+    with pytest.raises(DataError, match="Slot: 1"):
+        ingest(tmp_path / "a.ndjson", tmp_path / "store", kind="fhir")

@@ -57,6 +57,36 @@ def test_every_row_sees_its_own_past_of_an_unsorted_table() -> None:
     assert source.unit[0] == source.unit[1] != source.unit[2]
 
 
+def test_values_of_one_code_in_several_units_are_refused() -> None:
+    long = {**LONG, "unit": ["1/min", "mmol/L", "1/min", None, "Hz"]}
+    assert len(pointed(long).unit) == 3  # what has no value has no quantity
+    long["unit"] = ["1/min", "mmol/L", " 1/min ", "Hz", ""]
+    with pytest.raises(DataError, match=r"values of 1 codes stand in several units in 'unit' \(codes 'hr'\).*ingest"):
+        pointed(long)
+    assert seen(pointed(long, unit=""), 2) == [(3.0, "hr", 80.0)]
+    del long["unit"]
+    assert seen(pointed(long), 2) == [(3.0, "hr", 80.0)]
+
+
+def test_a_fitted_state_refuses_values_in_another_unit() -> None:
+    patients = [f"p{number}" for number in range(12)]
+    stays = {"stay": patients, "patient": patients, "at": [5.0] * 12}
+    long = {"patient": patients, "time": [1.0] * 12, "code": ["hr"] * 12, "value": [80.0] * 12, "unit": ["1/min"] * 12}
+    source = pointed(long, stays)
+    options = EventsOptions(table="events.csv")
+    fit = Events.fit(options, [Events.summarise(options, source, np.arange(12))])
+    assert fit.measured_in == {"hr": "1/min"}
+    fit.bind(pointed({**long, "unit": ["1 / MIN"] * 12}, stays))
+    fit.bind(pointed({**long, "unit": [None] * 12}, stays))
+    other = pointed({**long, "unit": ["Hz"] * 12}, stays)
+    with pytest.raises(
+        DataError, match=r"other units than those learnt \('hr'; the first in 'Hz', learnt in '1/min'\)"
+    ):
+        fit.bind(other)
+    with pytest.raises(DataError, match="sites of the study"):
+        Events.fit(options, [Events.summarise(options, one, np.arange(12)) for one in (source, other)])
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".arrow"])
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_files_and_frames_give_the_same_pack(tmp_path: Path, suffix: str, in_memory: bool) -> None:

@@ -147,7 +147,7 @@ def test_a_row_whose_record_is_shorter_than_a_window_is_padded(records):
 
 def altered(one, got, rows, **augment):
     part = one.options.model_copy(update={"augment": AugmentOptions(**augment)})
-    changed = Signal(part, one.centre, one.scale, {})
+    changed = Signal(part, one.centre, one.scale, {}, one.usual)
     epoch = np.zeros(len(rows), int)
     return changed.batch(got, changed.view(got, rows, Draw(3, epoch)))
 
@@ -179,7 +179,7 @@ def test_each_alteration_does_what_it_says_and_depends_on_the_row_alone(records)
 
 def test_prediction_is_never_altered(records):
     one, got = prepared(records, ALL, augment={"noise": 5.0, "mask": 0.9, "drop_leads": 0.9})
-    bare = Signal(options(**SHORT), one.centre, one.scale, {})
+    bare = Signal(options(**SHORT), one.centre, one.scale, {}, one.usual)
     view = one.view(got, np.arange(4), None)
     np.testing.assert_array_equal(one.batch(got, view).value, bare.batch(got, view).value)
 
@@ -197,7 +197,7 @@ def test_nothing_at_or_after_the_index_time_is_seen_even_through_filters(tmp_pat
     who = cohort(tmp_path, ["a.npy", "b.npy"], at="when", **times)
     got = source(chosen, who)
     assert (got.newest < who.at).all() and (got.stop > 0).all() and (got.stop < 15 * 80).all()
-    one = Signal(chosen, (0.0,) * 3, (1.0,) * 3, {})
+    one = Signal(chosen, (0.0,) * 3, (1.0,) * 3, {}, ((0.0,) * 4,) * 3)
     view = one.view(got, np.array([0, 1]), None)
     field = one.batch(got, view)
     half = len(view.rows) // 2
@@ -246,6 +246,37 @@ def test_quality_tells_flat_clipped_noisy_and_unknown_leads():
     assert abs(found[2, 1] - clipped) < 0.02
     assert abs(found[3, 2] - 2 / 3) < 0.05  # a difference of neighbours of white noise has twice its power
     assert abs(found[4, 3] - 0.3) < 1e-9
+
+
+def test_leads_are_named_as_poor_only_where_training_rows_are_better(tmp_path):
+    random = np.random.default_rng(3)
+    wave = trace(1000)[0]
+    for number in range(12):
+        np.save(tmp_path / f"{number}.npy", np.stack([random.normal(size=1000), wave]))
+    np.save(tmp_path / "swapped.npy", np.stack([wave, random.normal(size=1000)]))
+    np.save(tmp_path / "flat.npy", np.stack([np.zeros(1000), wave]))
+    chosen = options(leads=("I", "II"), file_rate_hz=100)
+    who = cohort(tmp_path, [*(f"{number}.npy" for number in range(12)), "swapped.npy", "flat.npy"])
+    got = source(chosen, who)
+    fit = Signal.fit(chosen, [Signal.summarise(chosen, got, np.arange(12))])
+    assert [(one.row, one.text) for one in fit.problems(got, who)] == [
+        (12, "record: leads II are mostly noise"),
+        (13, "record: leads I are flat"),
+    ]
+
+
+def test_what_rows_hold_names_poor_and_missing_leads(tmp_path):
+    wave = trace(1000)[0]
+    for number in range(8):
+        np.savez(tmp_path / f"{number}.npz", signal=np.stack([wave, wave]), leads=["I", "II"], rate_hz=100.0)
+    np.savez(tmp_path / "flat.npz", signal=np.stack([wave, np.zeros(1000)]), leads=["I", "II"], rate_hz=100.0)
+    np.savez(tmp_path / "one.npz", signal=wave[None, :450], leads=["I"], rate_hz=100.0)
+    chosen = options(leads=("I", "II"), missing_leads="absent")
+    who = cohort(tmp_path, [*(f"{number}.npz" for number in range(8)), "flat.npz", "one.npz", None])
+    got = source(chosen, who)
+    held = Signal.fit(chosen, [Signal.summarise(chosen, got, np.arange(11))]).held(got, np.arange(1, 11))
+    assert held.what == "seconds of signal" and held.each.tolist() == [10] * 8 + [5, 0]
+    assert held.shares == (("lead II is missing", 0.1), ("lead II is flat", 0.1))
 
 
 def test_limb_leads_that_do_not_add_up_are_told(tmp_path):

@@ -129,7 +129,7 @@ def test_missing_leads_are_an_error_or_absent(tmp_path):
     who = cohort(tmp_path, ["one"])
     got = source(chosen, who)
     assert got.packed.arrays["lead"][1].tolist() == [True, False, True]
-    fitted = Signal(chosen, (0.0,) * 3, (1.0,) * 3, {})
+    fitted = Signal(chosen, (0.0,) * 3, (1.0,) * 3, {}, ((0.0,) * 4,) * 3)
     field = fitted.batch(got, fitted.view(got, np.array([0]), None))
     assert field.extra["lead"][0].tolist() == [True, False, True] and not field.value[:, 1].any()
     assert [problem.text for problem in fitted.problems(got, who)] == ["record: leads II are missing"]
@@ -207,6 +207,17 @@ def test_a_sampling_rate_of_zero_is_refused(tmp_path):
     assert "sampling rate of zero" in refused(tmp_path, "one.npz")
 
 
+@pytest.mark.parametrize("rate", ["-5", "fast", "nan", "inf", "-5/100(0)"])
+def test_a_sampling_rate_that_is_no_positive_number_is_refused(tmp_path, rate):
+    header = write_wfdb(tmp_path, "one", trace())
+    header.write_text(header.read_text().replace(" 100 1000", f" {rate} 1000", 1))
+    assert "header" in refused(tmp_path, "one")
+    edf = bytearray(write_edf(tmp_path / "one.edf", trace()).read_bytes())
+    edf[244:252] = f"{rate[:8]:<8}".encode()
+    (tmp_path / "one.edf").write_bytes(edf)
+    assert "header" in refused(tmp_path, "one.edf")
+
+
 def test_files_that_do_not_say_their_rate_need_it(tmp_path):
     np.save(tmp_path / "one.npy", trace())
     assert "file_rate_hz" in refused(tmp_path, "one.npy")
@@ -223,7 +234,7 @@ def test_unreadable_records_may_be_absent_and_are_told(tmp_path):
     (tmp_path / "bad.edf").write_bytes(b"x" * 900)
     chosen, who = options(unreadable="absent"), cohort(tmp_path, ["one", "bad.edf", None])
     got = source(chosen, who)
-    fitted = Signal(chosen, (0.0,) * 3, (1.0,) * 3, {})
+    fitted = Signal(chosen, (0.0,) * 3, (1.0,) * 3, {}, ((0.0,) * 4,) * 3)
     assert (got.unit > 0).tolist() == [True, False, False]
     assert fitted.batch(got, fitted.view(got, np.arange(3), None)).present.unique().tolist() == [False, True]
     assert [problem.row for problem in fitted.problems(got, who)] == [1]

@@ -1,7 +1,10 @@
+import contextlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from medloom.errors import DataError, StudyError
@@ -120,6 +123,32 @@ def test_what_is_no_run_is_a_mistake(runs, tmp_path):
     (tmp_path / "study.toml").write_text("")
     with pytest.raises(DataError, match="is damaged"):
         compare.compared([runs[0], tmp_path])
+
+
+@pytest.mark.parametrize("file", ["metrics.json", "measured.json", "measured.parquet", "study.toml"])
+@pytest.mark.parametrize("text", [None, b"", b"{}", b"[1]", b'{"targets": {"death": {"model": 3}}}', b"\xff\x00"])
+def test_a_damaged_run_is_a_sentence(runs, tmp_path, file, text):
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0], folder)
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[: len(whole) // 2] if text is None else text)
+    if (file, text) in {("measured.json", b"{}"), ("study.toml", None)}:
+        # No target is kept, and half of a study file is one where a line ends there: neither is a traceback.
+        with contextlib.suppress(DataError):
+            assert compare.compared([folder, runs[0]])
+        return
+    with pytest.raises(DataError, match="damaged"):
+        compare.compared([folder, runs[0]])
+
+
+def test_answers_that_are_no_numbers_are_told_and_not_compared(runs, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0], folder)
+    table = pl.read_parquet(folder / "measured.parquet")
+    numbers = [name for name in table.columns if ".probability" in name]
+    table.with_columns(pl.lit(float("nan")).alias(name) for name in numbers).write_parquet(folder / "measured.parquet")
+    text = compare.plain(compare.compared([runs[0], folder]))
+    assert "AUROC" in text and "nan" not in text.lower()
 
 
 def test_no_interval_where_one_has_none():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medloom.cohort.criteria import Step
 from medloom.evaluation.intervals import Comparison, Estimate
 from medloom.report import page
 from medloom.report.content import Answer, Content, Entrant, Figure, Input, Part, Training
@@ -273,3 +274,14 @@ def test_writing_leaves_the_old_page_or_the_new_one(
         write(dataclasses.replace(content, title="new"), path)
     assert path.read_text(encoding="utf-8") == first
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_flow_tells_how_many_windows_were_not_observed(content: Content) -> None:
+    steps = (
+        Step("index times", "each discharge", 9, 5),
+        Step("before death", "the index time is at or after death", 9, 5),
+        Step("outcome back", "7 rows with an answer; 2 not observed to the end", 9, 5),
+    )
+    page = render(dataclasses.replace(content, flow=steps))
+    assert "2 not observed to the end" in page and "each discharge" in page
+    assert "at or after death" not in page

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from sklearn import metrics
 
 from medloom.statistics import regression
@@ -66,7 +67,7 @@ def test_binned_means_are_those_of_the_rows_between_the_edges() -> None:
     x = random.integers(0, 40, 200).astype(float)
     y = 2 * x + random.normal(size=200)
     y[:5] = np.nan
-    curve = regression.binned(x, y, 5)
+    curve = regression.binned(x, y, bins=5)
     kept_x, kept_y = x[5:], y[5:]
     place = np.searchsorted(np.quantile(kept_x, [0.2, 0.4, 0.6, 0.8]), kept_x)
     for number in range(5):
@@ -77,3 +78,15 @@ def test_binned_means_are_those_of_the_rows_between_the_edges() -> None:
     one = regression.binned(np.ones(4), np.arange(4.0))
     assert one.x.tolist() == [1] and one.y.tolist() == [1.5]
     assert len(regression.binned(np.zeros(0), np.zeros(0)).x) == 0
+
+
+def test_the_interval_of_a_bin_is_students_and_knows_whose_rows_these_are() -> None:
+    random = np.random.default_rng(3)
+    x, y = np.ones(30), random.normal(size=30)
+    low, high = student.interval(0.95, 29, y.mean(), y.std(ddof=1) / np.sqrt(30))
+    alone = regression.binned(x, y)
+    np.testing.assert_allclose((alone.low[0], alone.high[0]), (low, high), rtol=1e-12)
+    # The same patients thrice tell no more than once.
+    thrice = regression.binned(np.tile(x, 3), np.tile(y, 3), np.tile(np.arange(30), 3))
+    np.testing.assert_allclose((thrice.low[0], thrice.high[0]), (low, high), rtol=1e-12)
+    assert np.isnan(regression.binned(x, y, np.zeros(30, int)).low).all()

@@ -15,6 +15,8 @@ def test_sums_by_code_are_those_of_a_loop() -> None:
     expected = [[sum(row[code == each]) for each in range(7)] for row in weight]
     np.testing.assert_allclose(sums_by_code(weight, code, 7), expected, atol=1e-12)
     assert sums_by_code(np.zeros((0, 50)), code, 7).shape == (0, 7)
+    none = sums_by_code(np.zeros((2, 0)), code[:0], 7)
+    assert none.shape == (2, 7) and none.dtype == np.float64
 
 
 def test_only_read_only_arrays_are_remembered_and_only_while_they_live() -> None:

@@ -52,13 +52,20 @@ def test_f1_lies_where_its_definition_puts_it() -> None:
         assert abs(share - end) / np.sqrt(end * (1 - end) / union) == pytest.approx(Z)
 
 
-def test_the_ratio_of_symmetric_intervals_is_fiellers() -> None:
+def test_the_ratio_of_intervals_that_are_symmetric_in_logarithms_is_that_of_theory() -> None:
     a, sa, b, sb = 0.8, 0.05, 0.3, 0.04
-    value, low, high = shares.ratio((a, a - Z * sa, a + Z * sa), (b, b - Z * sb, b + Z * sb))
-    assert value == a / b
-    for end in (low, high):
-        assert (a - end * b) ** 2 == pytest.approx(Z**2 * (sa**2 + end**2 * sb**2))
-    assert low < value < high
+    log = [(v, v * np.exp(-Z * s), v * np.exp(Z * s)) for v, s in ((a, sa), (b, sb))]
+    spread = np.hypot(sa, sb)
+    np.testing.assert_allclose(shares.ratio(*log), a / b * np.exp(np.array([0, -Z, Z]) * spread), rtol=1e-12)
+    # Where the first share is 0: Fieller's equation.
+    value, low, high = shares.ratio((0.0, 0.0, Z * sa), (b, b - Z * sb, b + Z * sb))
+    assert (value, low) == (0, 0) and high**2 * b**2 == pytest.approx(Z**2 * (sa**2 + high**2 * sb**2))
+
+
+def test_a_ratio_over_one_row_of_many_stays_away_from_zero() -> None:
+    sensitivity = (42 / 43, *shares.wilson_at(42 / 43, 43, 0.95))
+    value, low, high = shares.ratio(sensitivity, (1 / 71, *shares.wilson_at(1 / 71, 71, 0.95)))
+    assert 10 < low < value < high < 500
 
 
 def test_the_difference_of_symmetric_intervals_is_that_of_theory() -> None:

@@ -296,6 +296,9 @@ def test_calibrated_groups_lie_on_the_diagonal() -> None:
     risk = 1 - np.exp(-rate[:, None] * edges)
     measured = {"time": time, "event": event, "score": risk.mean(axis=1) + 1e-9 * random.random(4000), "risk": risk}
     calibration, thirds = task.plots({"model": measured})
+    for curve in (*calibration.curves, *thirds.curves):
+        assert curve.low is not None and curve.high is not None
+        assert (np.array(curve.low) <= curve.y).all() and (np.array(curve.high) >= curve.y).all()
     np.testing.assert_allclose(calibration.curves[0].y, calibration.curves[0].x, atol=0.05)
     assert len(calibration.curves[0].x) == 2
     assert [curve.name for curve in thirds.curves] == ["lowest third", "middle third", "highest third"]

@@ -5,6 +5,14 @@ from __future__ import annotations
 import errno
 import sys
 
+_PLACES = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG),
+    }
+)
+"""Errors of a disk or of a path that the user named: they are told in a line."""
+
 
 def main() -> None:
     """Entry point of the command `medloom`."""
@@ -20,9 +28,9 @@ def main() -> None:
         print("\nstopped", file=sys.stderr)
         sys.exit(130)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in _PLACES:
             raise
-        print(f"cannot write: {error}", file=sys.stderr)
+        print(f"cannot read or write: {error}", file=sys.stderr)
         sys.exit(2)
 
 

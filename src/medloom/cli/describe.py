@@ -25,11 +25,13 @@ def checked_data(study: Study) -> Study:
     fold = splits[0]
     proof = fold.check(cohort, resolved.split.by)
     for name, count in cohort.codes.items():
-        print(f"# set {name}: {count} codes of the store")
+        print(f"# set {name}: {count} {'code' if count == 1 else 'codes'} of the store")
     for step in cohort.flow if cohort.stores else ():
         out = f", {step.left_out} left out" if step.left_out else ""
         print(f"# {step.name}: {step.rows} rows of {step.patients} patients{out}{f' ({step.why})' if step.why else ''}")
-    print(f"# {len(cohort)} rows of {len(np.unique(cohort.patient))} patients")
+    panel = resolved.cohort.panel
+    who = "patients" if panel is None else panel.together
+    print(f"# {len(cohort)} rows of {len(np.unique(cohort.patient))} {who}")
     if len(splits) > 1:
         print(f"# the first of {len(splits)} folds:")
     for name, part in proof["parts"].items():
@@ -38,7 +40,7 @@ def checked_data(study: Study) -> Study:
             f"{target} {' '.join(f'{k}: {v}' for k, v in find.task(resolved.targets[target].task).tally(resolved.targets[target], m, rows).items())}"
             for target, m in marks.items()
         ]
-        print(f"#   {name:<9} {part['rows']:>8} rows {part['patients']:>8} patients   {'; '.join(tallies)}")
+        print(f"#   {name:<9} {part['rows']:>8} rows {part['patients']:>8} {who}   {'; '.join(tallies)}")
     return resolved
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,10 @@ __all__ = ["TICKS", "TIMELESS", "EventStore", "finish_store", "is_store", "open_
 
 @dataclass(frozen=True, slots=True)
 class EventStore:
-    """An opened store. `packed.meta["kind"]` says whether times are dates or numbers, `meta["codes"]` names the codes."""
+    """An opened store. `packed.meta["kind"]` says whether times are dates or numbers, `meta["codes"]` names the codes.
+
+    `meta["units"]` has the unit of each code that has one.
+    """
 
     folder: Path
     packed: Packed
@@ -62,7 +65,9 @@ def open_store(folder: Path) -> EventStore:
             f"{folder}: a store of format {packed.meta.get('format')}; this medloom reads format {FORMAT}: ingest it again"
         )
     patients = pl.read_parquet(folder / "patients.parquet")["patient"]
-    return EventStore(folder, packed, patients, pl.read_parquet(folder / "codes.parquet"))
+    codes = pl.read_parquet(folder / "codes.parquet")
+    units = {code: unit for code, unit in codes.select("code", "measured_in").iter_rows() if unit}
+    return EventStore(folder, replace(packed, meta={**packed.meta, "units": units}), patients, codes)
 
 
 def write_store(

@@ -31,6 +31,8 @@ FEW_PATIENTS = 20
 """Below this many patients an interval is called rough."""
 LEFT_OUT = 100
 """Groups of patients that are left out, one after the other, to learn how skewed a figure is; single patients if fewer."""
+FAILED = 5
+"""No interval where more than one in so many resamples cannot be estimated."""
 MOST_THREADS = 4
 MODEL = "model"
 Key = TypeVar("Key", bound=Hashable)
@@ -216,14 +218,15 @@ def left_out_weights(patient: Int[np.ndarray, " rows"], seed: int) -> Iterator[F
 def interval(found: Resampled, level: float, patients: int) -> Estimate:
     """A point value with the BCa interval of its resamples, and a note where that deserves less trust.
 
-    No interval is given where fewer than half of the resamples can be estimated.
+    No interval is given where more than one in `FAILED` resamples cannot be estimated: those are seldom a matter of
+    chance (a likelihood ratio without a false positive has no end), and what is left would look too sure.
     """
     if not np.isfinite(found.value):
         return _not_estimated(patients)
     usable, drawn = found.drawn[np.isfinite(found.drawn)], found.drawn
     if patients < 2:
         return Estimate(found.value, note=f"no interval: {_patients(patients)} cannot be resampled")
-    if 2 * len(usable) < len(drawn) or not len(usable):
+    if FAILED * (len(drawn) - len(usable)) > len(drawn) or not len(usable):
         return Estimate(found.value, note=f"no interval: only {len(usable)} of {len(drawn)} resamples can be estimated")
     low, high = bca(found.value, usable, found.left_out, level)
     notes = []

@@ -15,6 +15,7 @@ import polars as pl
 from jaxtyping import Int
 
 from medloom import find
+from medloom.errors import DataError, StudyError
 from medloom.fitted import dump, load
 from medloom.task import Measured, Task
 
@@ -46,12 +47,17 @@ def keep(folder: Path, targets: Mapping[str, Rowwise]) -> None:
 
 
 def kept(folder: Path) -> dict[str, Rowwise] | None:
-    """What `keep` wrote; None where the folder holds none."""
+    """What `keep` wrote; None where the folder holds none. Raises DataError where it cannot be read."""
     if not (folder / TABLE).exists() or not (folder / TASKS).exists():
         return None
-    table = pl.read_parquet(folder / TABLE)
-    tasks = json.loads((folder / TASKS).read_text(encoding="utf-8"))
-    return {name: _of(name, table.filter(pl.col("target") == name), held) for name, held in tasks.items()}
+    try:
+        table = pl.read_parquet(folder / TABLE)
+        tasks = json.loads((folder / TASKS).read_text(encoding="utf-8"))
+        return {name: _of(name, table.filter(pl.col("target") == name), held) for name, held in tasks.items()}
+    except (pl.exceptions.PolarsError, ValueError, KeyError, TypeError, AttributeError, StudyError) as error:
+        raise DataError(
+            f"{folder}: {TABLE} or {TASKS} is damaged, or was written by another medloom; run medloom fit again"
+        ) from error
 
 
 def _of(name: str, table: pl.DataFrame, held: Mapping[str, object]) -> Rowwise:

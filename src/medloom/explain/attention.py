@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from medloom.batch import Field
 from medloom.draw import generator
 from medloom.feed import Feed
+from medloom.modality import Modality
 from medloom.model.outputs import threads_set
 from medloom.model.team import Team
 
@@ -58,23 +60,45 @@ def looked(
     return tuple(one for one in found if one is not None)
 
 
+def looked_once(team: Team, feed: Feed, name: str, row: int) -> tuple[Float[np.ndarray, " parts"], float] | None:
+    """The share of the attention in each of equal parts of the first view of one row, and how long a view is: a patient's
+    data, for reports whose study asks for single cases. None where an input weighs no positions, or the row has none.
+    """
+    modality, source = feed.modalities[name], feed.sources[name]
+    view = modality.view(source, np.array([row]), None)
+    weight = _weights(team, name, modality, modality.batch(source, view)) if team.networks else None
+    if weight is None or not weight[0][0].sum():
+        return None
+    return _parts(weight[0][:1])[0], weight[0].shape[1] * weight[1]
+
+
+def _weights(team: Team, name: str, modality: Modality, field: Field) -> tuple[np.ndarray, float, str] | None:
+    """The mean over networks of what they look at in each view, the distance of neighbouring positions and its unit."""
+    total: Any = 0.0
+    step, unit = 1.0, ""
+    for network in team.networks:
+        device = next(network.parameters()).device
+        network.eval()
+        with torch.inference_mode(), threads_set(1):
+            one = modality.attention(network.encoders[f"input_{name}"], field.to(device))
+        if one is None:
+            return None
+        total = total + one.weight.cpu().numpy().astype(np.float64) / len(team.networks)
+        step, unit = one.step, one.unit
+    return total, step, unit
+
+
 def _of_input(name: str, team: Team, feed: Feed, rows: np.ndarray, patient: np.ndarray) -> Looked | None:
     modality, source = feed.modalities[name], feed.sources[name]
     shares, halves, places = [], [], []
     length, unit = 0.0, ""
     for start in range(0, len(rows), BLOCK):
         view = modality.view(source, rows[start : start + BLOCK], None)
-        field = modality.batch(source, view)
-        total: Any = 0.0
-        for network in team.networks:
-            device = next(network.parameters()).device
-            network.eval()
-            with torch.inference_mode(), threads_set(1):
-                one = modality.attention(network.encoders[f"input_{name}"], field.to(device))
-            if one is None:
-                return None
-            total = total + one.weight.cpu().numpy().astype(np.float64) / len(team.networks)
-            length, unit = one.weight.shape[1] * one.step, one.unit
+        weights = _weights(team, name, modality, modality.batch(source, view))
+        if weights is None:
+            return None
+        total, step, unit = weights
+        length = total.shape[1] * step
         there = total.sum(axis=1) > 0
         shares.append(_parts(total[there]))
         halves.append(_half(total[there]))

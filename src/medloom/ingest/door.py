@@ -60,7 +60,7 @@ def _by_mapping(name: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _guessed(path: Path) -> str:
-    from medloom.ingest.mapping import recognised
+    from medloom.ingest.mapping import nearly, recognised
 
     found = [name for name in find.sources() if find.source(name).recognises(path)]
     found += recognised(path)
@@ -69,6 +69,7 @@ def _guessed(path: Path) -> str:
     known = ", ".join(find.sources())
     if found:
         raise DataError(f"{path}: may be {' or '.join(found)}; say which with --as")
+    near = "".join(f"; it looks like {one}" for one in nearly(path))
     raise DataError(
-        f"{path}: not recognised as any kind of source; say which with --as: {known}, or the name of a mapping"
+        f"{path}: not recognised as any kind of source{near}; say which with --as: {known}, or the name of a mapping"
     )

@@ -178,6 +178,19 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 
 
+def nearly(path: Path) -> list[str]:
+    """The shipped mappings of which a folder has some tables that are always there, and the tables that it lacks."""
+    from medloom.ingest.tables import tables_in
+
+    there = tables_in(path) if path.is_dir() else {}
+    found = []
+    for mapping in map(read_mapping, shipped()):
+        lacks = [name for name in mapping.recognise if name.lower() not in there]
+        if lacks and len(lacks) < len(mapping.recognise):
+            found.append(f"{mapping.name}, but lacks the tables {', '.join(lacks)}")
+    return found
+
+
 def recognised(path: Path) -> list[str]:
     """The shipped mappings whose tables lie in a folder."""
     from medloom.ingest.tables import tables_in

@@ -25,7 +25,7 @@ from medloom.ingest.code_units import Plan, plan, read_code_table
 from medloom.ingest.merge import DAY_TICKS, Life, Merged, all_pairs, all_patients, merge
 from medloom.ingest.runs import FILE_BITS, RUN_ROWS, Run, groups, kind_of_run, open_run, write_run
 from medloom.ingest.source import AFTERWARDS, Block, EventOptions, Ingested, OpenedEvents
-from medloom.ingest.times import kind_of, look_like_dates
+from medloom.ingest.times import NO_TIME, kind_of, look_like_dates
 from medloom.packed import Packer
 
 UNFINISHED = ".ingest"
@@ -59,7 +59,7 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
         _list_broken(to, source, reading.runs)
         _refuse_mixed_zones(reading, options)
         if not any(run.events for run in reading.runs):
-            _refuse(_broken_words(reading.broken, reading, to, options) or [_nothing(to, source)])
+            _refuse(_broken_words(reading.broken, reading, to, options) or [_nothing(to, source, reading)])
         pairs, places = all_pairs(reading.runs)
         decided = plan(pairs, table)
         _refuse(_broken_words(reading.broken, reading, to, options) + _unit_words(decided, options))
@@ -71,7 +71,7 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
         _refuse(_broken_words(late, None, to, options))
         broken = reading.broken + late
         if not merged.per_patient.any():
-            raise DataError(_nothing(to, source))
+            raise DataError(_nothing(to, source, reading))
         if not broken:
             (to / LISTED).unlink(missing_ok=True)
         kept = merged.per_patient > 0
@@ -186,9 +186,11 @@ def _refuse(problems: Sequence[str]) -> None:
         raise DataError("\n".join(problems))
 
 
-def _nothing(to: Path, source: OpenedEvents) -> str:
+def _nothing(to: Path, source: OpenedEvents, reading: Reading) -> str:
     what = source.files[0] if len(source.files) == 1 else f"{source.files[0]} and {len(source.files) - 1} other files"
-    return f"no event is left of {what}; {to / LISTED} lists what was left out"
+    counted = "".join(f"; {name}: {number:,}" for name, number in sorted(reading.counts.items())[:5])
+    listed = f"{to / LISTED} lists what was left out" if reading.broken else "no line of it is of a kind that is read"
+    return f"no event is left of {what}; {listed}{counted}"
 
 
 def _broken_words(broken: Counter[str], reading: Reading | None, to: Path, options: EventOptions) -> list[str]:
@@ -196,8 +198,11 @@ def _broken_words(broken: Counter[str], reading: Reading | None, to: Path, optio
         return []
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in sorted(broken.items()))
     what = "lines cannot be read" if reading is not None else "events cannot be"
+    asked = broken[NO_TIME] and "timeless" in type(options).model_fields
+    facts = "; lines that have none because they are facts of the patient, such as sex, are kept with timeless=true"
     return [
-        f"{broken.total():,} {what}: {reasons}. {to / LISTED} lists them all; mend them, or leave them out with broken=skip"
+        f"{broken.total():,} {what}: {reasons}. {to / LISTED} lists them all; mend them, or leave them out with "
+        f"broken=skip{facts if asked else ''}"
     ]
 
 

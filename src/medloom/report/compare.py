@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from jaxtyping import Int
+from pydantic import BaseModel
 
 from medloom.errors import DataError, StudyError
 from medloom.evaluation.intervals import Estimate, closed, figures, interval, resampled
@@ -28,6 +29,26 @@ TRUTHS = ("truth", "time", "event")
 """What a task measures that is no answer of the model."""
 FEWEST = 2
 """Rows in common that a paired difference needs."""
+
+
+class _Figure(BaseModel):
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Answered(BaseModel):
+    model: dict[str, _Figure]
+    headline: str
+    label: str
+    rows: int
+    patients: int
+
+
+class _Figures(BaseModel):
+    """What of `metrics.json` is read here; there may be more."""
+
+    targets: dict[str, _Answered]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +66,16 @@ def read(folder: Path) -> Judgement:
     """A finished run. Raises DataError where the folder holds none."""
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        _Figures.model_validate(metrics)
         study = tomllib.loads((folder / "study.toml").read_text(encoding="utf-8"))
+        if "name" not in study:
+            raise ValueError("a study has a name")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{folder} holds no finished run; expected a folder as `medloom fit` writes it") from error
     except ValueError as error:
-        raise DataError(f"{folder}: metrics.json or study.toml is damaged; run medloom fit again") from error
+        raise DataError(
+            f"{folder}: metrics.json or study.toml is damaged, or was written by another medloom; run medloom fit again"
+        ) from error
     keys = dict(_keys(study))
     return Judgement(str(folder), keys, metrics, kept(folder) or {}, int(keys.get("seed", 0)))
 

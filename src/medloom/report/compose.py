@@ -29,7 +29,7 @@ from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
-from medloom.report.sections import attention, coverage, drift, errors, kept, stress, table_one, thresholds
+from medloom.report.sections import attention, course, coverage, drift, errors, kept, stress, table_one, thresholds
 from medloom.report.sections import audit as audit_section
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
@@ -272,18 +272,26 @@ def _judged(story: Story) -> str:
 
 
 def _people(story: Story, counts: Mapping[str, Any]) -> str:
-    sites = story.prepared.cohort.site
+    sites, panel = story.prepared.cohort.site, story.prepared.study.cohort.panel
+    who = "patients" if panel is None else panel.together
     where = f" at {sites.n_unique()} sites" if sites is not None else ""
     rows = f"{counts['rows']:,} rows of " if counts["rows"] != counts["patients"] else ""
     judged = counts["parts"]["test"]
+    all_of_them = f"{rows}{counts['patients']:,} {who}{where}"
+    meant = (
+        "" if panel is None else f" Where this report says patients, {who} are meant, with all series of each together."
+    )
     if story.crossed:
         return (
-            f"{rows}{counts['patients']:,} patients{where}; each of the {judged['patients']:,} patients "
-            f"({judged['rows']:,} rows) that the figures are of was judged by networks that had not seen this patient."
+            f"{all_of_them}; each of the {judged['patients']:,} {who} ({judged['rows']:,} rows) that the figures are of "
+            f"was judged by networks that had not seen {'this patient' if panel is None else 'it'}.{meant}"
         )
     if not story.prepared.study.split.judges and story.trained:
-        return f"{rows}{counts['patients']:,} patients{where}; nobody was held out, so there are no figures."
-    return f"{rows}{counts['patients']:,} patients{where}; the figures are of the {judged['patients']:,} patients ({judged['rows']:,} rows) that were held out."
+        return f"{all_of_them}; nobody was held out, so there are no figures.{meant}"
+    return (
+        f"{all_of_them}; the figures are of the {judged['patients']:,} {who} ({judged['rows']:,} rows) that were held out."
+        f"{meant}"
+    )
 
 
 def _answer(story: Story, name: str) -> Answer:
@@ -324,7 +332,9 @@ def _split(story: Story) -> str:
     if part.by == "time" and story.crossed:
         return f"Split by time: {part.words()}; all but the test rows are those of the first period"
     if part.by == "time":
-        return "Split by time: the patients who came last judge"
+        panel = story.prepared.study.cohort.panel
+        last = "the patients who came last judge" if panel is None else f"the latest {panel.together} judge"
+        return f"Split by time: {last}"
     at_random = "at random by patient" + (", stratified by the answers" if part.stratify else "")
     if story.crossed:
         how = "whole sites at a time" if part.by == "site" else at_random
@@ -374,10 +384,7 @@ def _warnings(story: Story) -> list[str]:
         for name, one in story.sampled().items()
     ]
     if study.evaluate.timelines:
-        found.append(
-            "Timelines of patients are drawn (evaluate.timelines): this report holds patients' data; keep it where such "
-            "data may be kept."
-        )
+        found.append(course.warning(story))
     if story.problems:
         found.append(
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from medloom.errors import DataError
 from medloom.fitted import load
@@ -44,7 +44,7 @@ def opened(run: Path) -> Content:
         )
     try:
         return read_json(path.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, ValidationError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read by this medloom; run medloom fit again") from error
 
 

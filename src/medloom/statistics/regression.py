@@ -12,17 +12,22 @@ from jaxtyping import Float, Int, Shaped
 from scipy.special import xlogy
 
 from medloom.statistics._rows import divide, known, mean, take
-from medloom.statistics.clusters import NOTHING, Bounds
+from medloom.statistics.clusters import NOTHING, Bounds, members, quantile, variance
 from medloom.statistics.shares import share
 
 
 class BinnedCurve(NamedTuple):
-    """One point a bin of the rows in the order of `x`: mean of x and of y, standard deviation of y, rows in the bin."""
+    """One point a bin of the rows in the order of `x`: mean of x and of y, standard deviation of y, rows in the bin.
+
+    `low` and `high` are the interval of the mean of y over patients; NaN in bins of a single patient.
+    """
 
     x: np.ndarray
     y: np.ndarray
     spread: np.ndarray
     rows: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
 
 def mae(
@@ -183,19 +188,33 @@ def interval_width(
     return mean(high - low, weight)
 
 
-def binned(x: Shaped[np.ndarray, " rows"], y: Shaped[np.ndarray, " rows"], bins: int = 10) -> BinnedCurve:
-    """Means of y in bins of x that hold about equal numbers of rows; equal x share a bin. NaN in either does not count."""
+def binned(
+    x: Shaped[np.ndarray, " rows"],
+    y: Shaped[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"] | None = None,
+    bins: int = 10,
+    level: float = 0.95,
+) -> BinnedCurve:
+    """Means of y in bins of x that hold about equal numbers of rows; equal x share a bin. NaN in either does not count.
+
+    Without `patient` each row is another patient. The interval of a mean has Student's quantile with one degree of
+    freedom less than the bin has patients; its variance is that of sums over patients (clusters.variance).
+    """
     rows = known(x) & known(y)
+    patient = np.arange(int(rows.sum())) if patient is None else np.asarray(patient, np.int64)[rows]
     x, y = np.asarray(x, np.float64)[rows], np.asarray(y, np.float64)[rows]
     if not len(x):
-        return BinnedCurve(*(np.zeros(0) for _ in range(4)))
+        return BinnedCurve(*(np.zeros(0) for _ in range(6)))
     edges = np.unique(np.quantile(x, np.arange(1, bins) / bins))
     place = np.searchsorted(edges, x, side="left")
-    count = np.bincount(place, minlength=len(edges) + 1).astype(np.float64)
-    held = count > 0
-    sums = [np.bincount(place, weights=part, minlength=len(edges) + 1)[held] for part in (x, y)]
-    count = count[held]
-    middle = sums[1] / count
-    index = np.cumsum(held) - 1
-    spread = np.sqrt(np.bincount(index[place], weights=(y - middle[index[place]]) ** 2) / count)
-    return BinnedCurve(sums[0] / count, middle, spread, count)
+    points = []
+    for each in np.unique(place):
+        here = place == each
+        mine, middle = y[here], float(y[here].mean())
+        patients = members(np.ones(len(mine), bool), patient[here])
+        error = np.sqrt(variance((mine - middle) / len(mine), patient[here]))
+        half = quantile(level, patients - 1) * error if patients > 1 else np.nan
+        points.append(
+            (float(x[here].mean()), middle, float(mine.std()), float(len(mine)), middle - half, middle + half)
+        )
+    return BinnedCurve(*np.array(points).T)

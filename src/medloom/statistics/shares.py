@@ -73,24 +73,21 @@ def mean_of_two(one: Bounds, other: Bounds) -> Bounds:
 def ratio(one: Bounds, other: Bounds) -> Bounds:
     """One share over another of different rows, such as a likelihood ratio; NaN where the other is 0.
 
-    Source: Donner & Zou, "Closed-form confidence intervals for functions of the normal mean and standard deviation",
-    Statistical Methods in Medical Research 21, 2012, equation 9 (the interval of Fieller's form from two intervals).
+    The interval is that of the difference of the logarithms, so that it never reaches 0 while the first share does
+    not, however few rows the second one counts; the upper end is infinite where the other share may be 0. Where the first
+    is 0 and has no logarithm, the upper end is of Fieller's form. Source: Zou & Donner, Statistics in Medicine 27, 2008
+    (ratios through logarithms); Donner & Zou, "Closed-form confidence intervals for functions of the normal mean and
+    standard deviation", Statistical Methods in Medical Research 21, 2012, equation 9.
     """
     a, la, ua = one
     b, lb, ub = other
     if not b > 0 or np.isnan(a):
         return NOTHING
-
-    def end(near: float, far: float, sign: float) -> float:
-        """`near` is the end of the numerator, `far` that of the denominator, on the side in question."""
-        top = a * b
-        bottom = far * (2 * b - far)
-        inner = top**2 - near * far * (2 * a - near) * (2 * b - far)
-        if bottom <= 0:
-            return 0.0 if sign < 0 else float("inf")
-        return float((top + sign * np.sqrt(max(0.0, inner))) / bottom)
-
-    return (a / b, max(0.0, end(la, ub, -1.0)), end(ua, lb, 1.0))
+    if a == 0:
+        return (0.0, 0.0, float(ua / np.sqrt(lb * (2 * b - lb))) if lb > 0 else float("inf"))
+    down = np.hypot(np.log(a / la), np.log(ub / b)) if la > 0 else np.inf
+    up = np.hypot(np.log(ua / a), np.log(b / lb)) if lb > 0 else np.inf
+    return (a / b, float(a / b * np.exp(-down)), float(a / b * np.exp(up)))
 
 
 def correlation(

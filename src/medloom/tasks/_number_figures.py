@@ -88,10 +88,13 @@ def plots(column: str, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
     lines = {}
     for name, m in measured.items():
         if len(np.unique(m["value"])) > 1:
-            lines[name] = regression.binned(m["value"], m["truth"])
+            lines[name] = regression.binned(m["value"], m["truth"], _of_patients(m))
     if not lines:
         return ()
-    drawn = tuple(Curve(name, curve.x.tolist(), curve.y.tolist()) for name, curve in lines.items())
+    drawn = tuple(
+        Curve(name, curve.x.tolist(), curve.y.tolist(), *(_band(curve) if name == "model" else ()))
+        for name, curve in lines.items()
+    )
     said = [
         f"{name} furthest off where {c.x[i]:.3g} was predicted and {c.y[i]:.3g} observed"
         for name, c in lines.items()
@@ -99,10 +102,23 @@ def plots(column: str, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         for i in [int(np.abs(c.x - c.y).argmax())]
     ]
     text = f"Mean observed value against mean prediction, in bins of equal size; {'; '.join(said)}."
+    if "model" in lines and _band(lines["model"]):
+        text += " The band is the 95 % interval of each mean over patients."
     observed = Plot(
         "Observed against predicted", f"Predicted {column}", f"Observed {column}", drawn, text, diagonal=True
     )
     return (observed, *_errors(column, measured))
+
+
+def _of_patients(measured: Measured) -> np.ndarray:
+    """The patient of each row, where what was measured says so; otherwise each row is taken for another patient."""
+    given = measured.get("patient")
+    return np.arange(len(measured["truth"])) if given is None else np.asarray(given, np.int64)
+
+
+def _band(curve: regression.BinnedCurve) -> tuple[list[float], ...]:
+    """Both ends of the interval of each mean; none where a bin holds a single patient."""
+    return () if np.isnan(curve.low).any() else (curve.low.tolist(), curve.high.tolist())
 
 
 def _errors(column: str, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:

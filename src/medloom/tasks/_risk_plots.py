@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medloom.statistics.step_bands import step_band
 from medloom.task import Curve, Measured, Plot
 
 GROUPS = 5
+MOST_BANDS = 3
+"""More curves with a band each would hide one another."""
+MOST_STEPS = 300
+"""Times at which a curve is drawn, at most."""
 THIRDS = ("lowest third", "middle third", "highest third")
 
 
@@ -41,48 +46,68 @@ def plots(
         return ()
     drawn, said = [], []
     for name, horizon in horizons.items():
-        predicted, observed = _grouped(happening, model, edges.index(horizon), horizon)
+        predicted, *found = _grouped(happening, model, edges.index(horizon), horizon)
         if len(predicted):
-            drawn.append(Curve(f"by {name}", predicted.tolist(), observed.tolist()))
-            widest = int(np.abs(predicted - observed).argmax())
+            observed, low, high = (each.tolist() for each in found)
+            banded = (low, high) if len(horizons) <= MOST_BANDS else (None, None)
+            drawn.append(Curve(f"by {name}", predicted.tolist(), observed, *banded))
+            widest = int(np.abs(predicted - found[0]).argmax())
             said.append(
                 f"by {name} furthest off where {predicted[widest]:.2f} was predicted and {observed[widest]:.2f} observed"
             )
     text = f"{happening.compared}, in groups of equal size; {'; '.join(said)}."
+    if len(horizons) <= MOST_BANDS:
+        text += " The bands are 95 % intervals over patients, each group for itself."
     calibration = Plot(
         "Calibration", "Predicted risk", "Observed risk", tuple(drawn), text, True, (0.0, 1.0), (0.0, 1.0)
     )
     return (*((calibration,) if drawn else ()), _thirds(happening, unit, model))
 
 
-def _grouped(happening: Happening, model: Measured, at: int, horizon: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean predicted and observed risk in groups of equal size; groups not followed so far are left out."""
+def _of_patients(model: Measured) -> np.ndarray:
+    """The patient of each row, where what was measured says so; otherwise each row is taken for another patient."""
+    given = model.get("patient")
+    return np.arange(len(model["time"])) if given is None else np.asarray(given, np.int64)
+
+
+def _grouped(happening: Happening, model: Measured, at: int, horizon: float) -> np.ndarray:
+    """Mean predicted and observed risk, and its interval, in groups of equal size; those not followed so far are left out."""
     rows = ~np.isnan(model["time"])
     time, event, risk = model["time"][rows], model["event"][rows], model["risk"][rows, at]
+    patient, by = _of_patients(model)[rows], np.array([horizon])
     edges = np.unique(np.quantile(risk, np.arange(1, GROUPS) / GROUPS))
     place = np.searchsorted(edges, risk, side="left")
-    pairs = [
-        (risk[place == g].mean(), happening.observed(time[place == g], event[place == g], np.array([horizon]))[0])
-        for g in np.unique(place)
-    ]
-    both = np.array([pair for pair in pairs if not np.isnan(pair[1])]).reshape(-1, 2)
-    return both[:, 0], both[:, 1]
+    points = []
+    for group in np.unique(place):
+        mine = place == group
+        observed = float(happening.observed(time[mine], event[mine], by)[0])
+        if not np.isnan(observed):
+            band = step_band(happening.curve, happening.start, time[mine], event[mine], patient[mine], by)
+            low, high = sorted(abs(happening.start - end[0]) for end in (band.low, band.high))
+            points.append((float(risk[mine].mean()), observed, low, high))
+    return np.array(points).reshape(-1, 4).T
 
 
 def _thirds(happening: Happening, unit: str, model: Measured) -> Plot:
     rows = ~np.isnan(model["time"])
     time, event, score = model["time"][rows], model["event"][rows], model["score"][rows]
+    patient = _of_patients(model)[rows]
     place = np.searchsorted(np.quantile(score, [1 / 3, 2 / 3]), score, side="left")
     curves, said = [], []
     for third, name in enumerate(THIRDS):
         mine = place == third
         if not mine.any():
             continue
-        times, share = happening.curve(time[mine], event[mine], np.ones((1, int(mine.sum()))))
+        times = np.unique(time[mine]).astype(np.float64)
+        kept = np.unique(np.linspace(0, len(times) - 1, min(len(times), MOST_STEPS)).astype(np.int64))
+        at = np.concatenate([[0.0], times[kept]])
+        band = step_band(happening.curve, happening.start, time[mine], event[mine], patient[mine], at)
         # Steps: the share holds until the next time.
-        x = np.repeat(np.concatenate([[0.0], times]), 2)[1:]
-        y = np.repeat(np.concatenate([[happening.start], share[0]]), 2)[:-1]
-        curves.append(Curve(name, x.tolist(), y.tolist()))
-        said.append(f"{name} {share[0][-1]:.2f} at {times[-1]:g}")
-    text = f"{happening.share} over time, in thirds of the predicted score: {', '.join(said)}."
+        x, steps = np.repeat(at, 2)[1:], [np.repeat(line, 2)[:-1].tolist() for line in band]
+        curves.append(Curve(name, x.tolist(), *steps))
+        said.append(f"{name} {band.share[-1]:.2f} at {times[-1]:g}")
+    text = (
+        f"{happening.share} over time, in thirds of the predicted score: {', '.join(said)}. The bands are 95 % intervals "
+        "over patients, each time for itself."
+    )
     return Plot("Thirds of the score", unit, happening.share, tuple(curves), text, y_range=(0.0, 1.0))

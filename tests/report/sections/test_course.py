@@ -9,7 +9,7 @@ import pytest
 
 from medloom.modality import Held, Trace
 from medloom.report.section import Paragraph, Table
-from medloom.report.sections.course import section, timelines
+from medloom.report.sections.course import section, timelines, warning
 from medloom.task import Plot
 
 
@@ -71,3 +71,20 @@ def test_courses_of_test_rows_under_numbers(asked: int, drawn: int):
     np.testing.assert_allclose(plots[0].curves[0].y, [1.2247, 0, -1.2247], atol=1e-4)
     assert list(plots[0].curves[1].y) == [0.0]
     assert "data of patients" in told.pieces[0].text
+
+
+def test_a_window_is_drawn_lead_by_lead_under_the_attention(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Course, "timeline", lambda *_: (Trace("I", (2.0, 1.5, 1.0), (0.0, 1.0, 2.0), "s"), Trace("II", (2.0,), (1.0,), "s")))  # fmt: skip
+    monkeypatch.setattr("medloom.explain.attention.looked_once", lambda *_: (np.array([0.25, 0.75]), 4.0))
+    asked = story(Course(), np.array([3]), 1)
+    asked.team = None
+    plots = [piece for piece in timelines(asked).pieces if isinstance(piece, Plot)]
+    assert [plot.title for plot in plots] == ["Case 1: course, I", "Case 1: course, II"]
+    look = plots[0].curves[1]
+    assert (list(look.x), list(look.y)) == ([-3.0, -1.0], [0.5, 1.5])
+    assert "highest at -1 s, 1.50 times" in plots[0].text and "patients' data" in warning(asked)
+
+
+def test_a_study_that_asks_for_cases_of_what_has_no_course_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Course, "timeline", lambda *_: ())
+    assert "no input of this study" in warning(story(Course(), np.array([3]), 1))

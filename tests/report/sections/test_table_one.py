@@ -21,6 +21,7 @@ def cohort(rows: int = 300) -> pl.DataFrame:
             "age": age,
             "ward": ["heart"] * 150 + ["lung"] * 142 + ["rare"] * 5 + [None] * 3,
             "died": random.random(rows) < 0.4,
+            "dx": [*["I50.1;I50.9;E11.9"] * 100, *["E11.2"] * 100, *["C34.1"] * 4, *[""] * 96],
         }
     ).with_columns(pl.col("age").fill_nan(None))
 
@@ -35,7 +36,11 @@ def told(tmp_path_factory):
                 "labs": {
                     "modality": "table",
                     "known_before_index": True,
-                    "columns": {"age": {"kind": "numeric", "unit": "year"}, "ward": {"kind": "category"}},
+                    "columns": {
+                        "age": {"kind": "numeric", "unit": "year"},
+                        "ward": {"kind": "category"},
+                        "dx": {"kind": "code", "system": "icd10", "separator": ";", "missing": [""]},
+                    },
                 }
             },
             "targets": {"death": {"task": "classify", "column": "died"}},
@@ -92,6 +97,15 @@ def test_words_of_few_patients_are_pooled_and_hidden_and_never_one_alone(told):
             for cell in found
             if cell not in ("<10", "hidden")
         )
+
+
+def test_codes_are_told_in_groups_that_enough_patients_have(told):
+    _, table, _ = told
+    coded = [row[0] for row in table.rows if row[0].startswith("dx")]
+    assert coded == ["dx, codes a row", "dx: E11", "dx: I50"]
+    assert line(table, "dx: E11")["All"] == "200 (66.7)" and line(table, "dx: I50")["All"] == "100 (33.3)"
+    assert line(table, "dx, codes a row")["All"] == "1 [0,\xa03]"
+    assert "C34" not in " ".join(row[0] for row in table.rows)
 
 
 def test_gaps_are_told(told):

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from medloom import fitted
-from medloom.report.standards.computed import FILE, dump, load
+from medloom.report.kept import NAME, opened
 from medloom.report.standards.said import Computed
 from medloom.run import evaluate, fit
 from tests.cases.answers import classify_focal_noise, survive_table
@@ -68,17 +68,18 @@ def test_every_kind_of_run_makes_whole_files(name, request):
 @pytest.mark.parametrize("name", ALL)
 def test_no_row_and_no_patient_is_named(name, request):
     one = request.getfixturevalue(name)
-    for file in ("tripod.md", "probast.md", "model-card.xml", FILE, "authors.toml"):
+    for file in ("tripod.md", "probast.md", "model-card.xml", NAME, "authors.toml"):
         assert not re.search(r"\b[sp]\d{4}\b", (one.folder / file).read_text()), file
 
 
 def test_what_is_kept_comes_back_as_it_was(run):
-    kept = load(run.folder)
-    assert isinstance(kept, Computed) and fitted.same(kept, fitted.load(Computed, json.loads(dump(kept))))
+    kept = opened(run.folder).said
+    assert isinstance(kept, Computed)
+    assert fitted.same(kept, fitted.load(Computed, json.loads(json.dumps(fitted.dump(kept)))))
 
 
 def test_counts_and_figures_are_those_of_the_run(run):
-    kept, metrics = load(run.folder), run.metrics
+    kept, metrics = opened(run.folder).said, run.metrics
     train = metrics["counts"]["parts"]["train"]
     assert f"{train['rows']} rows of {train['patients']} patients (train)" in kept.tripod["21"].text
     auroc = metrics["targets"]["death"]["model"]["auroc"]
@@ -97,14 +98,14 @@ def test_counts_and_figures_are_those_of_the_run(run):
 
 
 def test_what_was_declared_is_not_told_as_proved(run):
-    kept = load(run.folder)
+    kept = opened(run.folder).said
     assert kept.probast["dev-2-4"].verdict == "no information"
     assert kept.probast["eval-4-5"].verdict == "probably yes"
     assert "declared" in kept.tripod["9b"].text
 
 
 def test_a_bundle_on_other_data_claims_no_development(elsewhere):
-    kept = load(elsewhere.folder)
+    kept = opened(elsewhere.folder).said
     for key in ("9a", "12a", "12b", "12c", "15", "22"):
         assert not kept.tripod[key].applies and "another run" in kept.tripod[key].text
     assert all(not said.applies for key, said in kept.probast.items() if key.startswith("dev"))
@@ -113,20 +114,20 @@ def test_a_bundle_on_other_data_claims_no_development(elsewhere):
 
 
 def test_cross_validation_says_that_every_step_was_repeated(crossed, run):
-    assert load(crossed.folder).probast["eval-4-6"].verdict == "yes"
-    assert load(run.folder).probast["eval-4-6"].verdict == "not applicable"
-    assert "Cross-validation in 3 folds" in load(crossed.folder).tripod["12a"].text
+    assert opened(crossed.folder).said.probast["eval-4-6"].verdict == "yes"
+    assert opened(run.folder).said.probast["eval-4-6"].verdict == "not applicable"
+    assert "Cross-validation in 3 folds" in opened(crossed.folder).said.tripod["12a"].text
 
 
 def test_methods_against_imbalance_are_named_where_they_were_used(weighted, run):
-    kept = load(weighted.folder)
+    kept = opened(weighted.folder).said
     assert "death: class weights and focal loss" in kept.tripod["13"].text
     assert kept.probast["dev-4-4"].verdict == "yes" and kept.probast["eval-4-4"].verdict == "yes"
-    assert not load(run.folder).tripod["13"].applies
+    assert not opened(run.folder).said.tripod["13"].applies
 
 
 def test_times_to_an_event_have_theirs(followed):
-    kept = load(followed.folder)
+    kept = opened(followed.folder).said
     assert "Riley" in kept.tripod["10"].text
     assert "event" in kept.tripod["21"].text
 

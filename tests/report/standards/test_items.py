@@ -58,3 +58,10 @@ def test_no_item_is_told_twice():
     for standard in ("tripod", "card"):
         texts = [item.text for item in items(standard).values()]
         assert all(one != other for one, other in pairwise(sorted(texts)))
+
+
+def test_every_item_says_where_its_standard_has_it():
+    assert items("tripod")["12g"].place == "12g"
+    assert items("probast")["dev-4-5"].place == "development 4.5"
+    assert items("probast")["eval-1-3"].place == "evaluation 1.3"
+    assert all(item.place == key for key, item in items("card").items())

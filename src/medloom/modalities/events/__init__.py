@@ -7,7 +7,7 @@ strictly before its index time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
@@ -22,6 +22,7 @@ from medloom.modalities.events.options import BINNED, EventsOptions
 from medloom.modalities.events.pack import cut, flat, pack_events, union
 from medloom.modalities.events.plain import OF_VALUES, counts, statistics
 from medloom.modalities.events.summary import EventSummary, centre_and_scale, count_events, knots, merge
+from medloom.modalities.events.units import of_names, refuse_others
 from medloom.modality import Held, Lengths, Modality, Problem, Stored, Trace, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
@@ -61,7 +62,7 @@ class Events(Modality):
     `FEWEST_PATIENTS` training patients. `scale` is 0 where fewer patients than that have a value of the code: its
     values are not read. `knots` are quantiles of the values at `summary.LEVELS`, none where values are scaled by centre
     and scale alone. `usual` counts the events of a patient who has the code. `frequent` are ids of the codes of the most patients; `rare` says whether training rows saw
-    codes that pool as rare, so that the network has learnt what a rare code means.
+    codes that pool as rare, so that the network has learnt what a rare code means. `measured_in` are units, where known.
     """
 
     Options: ClassVar[type[InputPart]] = EventsOptions
@@ -79,6 +80,7 @@ class Events(Modality):
     usual: tuple[float, ...]
     frequent: tuple[int, ...]
     rare: bool
+    measured_in: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
@@ -155,7 +157,8 @@ class Events(Modality):
         unit = np.searchsorted(np.asarray(arrays["offset"]), where, "right")
         code, names = np.asarray(arrays["code"][where]), source.bound.get("names", meta["codes"])
         code = source.bound["first"][code] if "first" in source.bound else code
-        return count_events(meta["kind"], names, unit, code, np.asarray(arrays["value"][where]))
+        counted = count_events(meta["kind"], names, unit, code, np.asarray(arrays["value"][where]))
+        return replace(counted, units=of_names(names, meta["codes"], meta.get("units", {})))
 
     @classmethod
     def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
@@ -171,16 +174,18 @@ class Events(Modality):
         scale = np.where(summary.valued >= FEWEST_PATIENTS, scale, 0.0)
         kept = np.flatnonzero(summary.patients >= FEWEST_PATIENTS)
         most = np.argsort(-summary.patients[kept], kind="stable")[:PLAIN_CODES]
+        kept_codes = tuple(summary.codes[number] for number in kept.tolist())
         return cls(
             options=chosen,
             kind=cast(Any, summary.kind),
-            codes=tuple(summary.codes[number] for number in kept.tolist()),
+            codes=kept_codes,
             centre=tuple(np.where(scale > 0, centre, 0.0)[kept].tolist()),
             scale=tuple(scale[kept].tolist()),
             knots=_knots(chosen, summary, kept),
             usual=tuple((summary.events[kept] / summary.patients[kept]).tolist()),
             frequent=tuple((np.sort(most) + FIRST_CODE).tolist()),
             rare=bool((summary.patients < FEWEST_PATIENTS).any()),
+            measured_in={code: summary.units[code] for code in kept_codes if code in summary.units},
         )
 
     def bind(self, source: Source) -> Source:
@@ -191,7 +196,9 @@ class Events(Modality):
                 f"{self.options.table}: {self.options.time!r} holds {kind}s; the model was trained on {self.kind}s"
             )
         vocabulary = {code: number for number, code in enumerate(self.codes, FIRST_CODE)}
-        names = source.bound.get("names", source.packed.meta["codes"])
+        meta = source.packed.meta
+        names = source.bound.get("names", meta["codes"])
+        refuse_others(self.options.table, of_names(names, meta["codes"], meta.get("units", {})), self.measured_in)
         ids = np.array([0, *(vocabulary.get(name, RARE) for name in names)], np.int64)
         centre, scale = (np.array([0.0] * FIRST_CODE + list(numbers))[ids] for numbers in (self.centre, self.scale))
         slot = np.full(FIRST_CODE + len(self.codes), -1, np.int64)

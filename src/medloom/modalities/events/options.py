@@ -48,6 +48,10 @@ class EventsOptions(InputPart):
         "value",
         description='column with the number that was measured, empty where there is none; "": events have codes alone',
     )
+    unit: str = Field(
+        "unit",
+        description='column with the unit of the value, where the table has one: a code whose values stand in several units is refused; "": numbers are read as they stand',
+    )
     timeless: bool = Field(
         False,
         description="keep events of the long table that have no time, as known before all others (sex, date of birth); else they are refused",
@@ -117,7 +121,7 @@ class EventsOptions(InputPart):
         if len(set(names)) < len(names):
             raise PydanticCustomError("column", "patient, time, code and value must be different columns")
         if self.is_store:
-            own = ("patient", "time", "code", "value", "timeless")
+            own = ("patient", "time", "code", "value", "unit", "timeless")
             given = [key for key in own if getattr(self, key) != type(self).model_fields[key].default]
             if given:
                 raise _wrong(f"{given[0]} goes with a long table; a store knows its own columns")

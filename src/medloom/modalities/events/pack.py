@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def pack_events(columns: Iterable[EventColumn], store: Path | None) -> Packed:
     """Blocks of units → `code`, `time`, `value` of all events, and `offset`: unit u holds offset[u]:offset[u + 1].
 
-    Times are ticks, as in a store of events. `meta["codes"]` names the codes, from code 1 on; events of one time keep
+    Times are ticks, as in a store of events. `meta["codes"]` names the codes, from code 1 on, `meta["units"]` their units where known; events of one time keep
     the order of the table.
     """
     packer = Packer(store)
@@ -32,7 +32,9 @@ def pack_events(columns: Iterable[EventColumn], store: Path | None) -> Packed:
     code_of: dict[str, int] = {}
     kind = None
     total = 0
+    units: dict[str, str] = {}
     for column in columns:
+        units |= column.measured_in
         if kind is not None and column.kind is not None and column.kind != kind:
             raise DataError("the times of some events are dates and of others numbers; expected one kind")
         kind = kind or column.kind
@@ -43,7 +45,7 @@ def pack_events(columns: Iterable[EventColumn], store: Path | None) -> Packed:
         packer.add("value", column.value[order])
         packer.add("offset", total + np.cumsum(np.bincount(column.unit, minlength=column.units)).astype(np.int64))
         total += len(order)
-    return packer.finish({"kind": kind, "codes": list(code_of)})
+    return packer.finish({"kind": kind, "codes": list(code_of), "units": units})
 
 
 def first_at_or_after(

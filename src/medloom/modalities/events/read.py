@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -34,7 +34,7 @@ DAY_SECONDS = 86_400.0
 class EventColumn:
     """The events of a block of units, in the order of the table. `unit` counts from 0 within the block.
 
-    `time` is in ticks; `code` is a position in `names`; `value` is NaN where the event has none.
+    `time` is in ticks; `code` is a position in `names`; `value` is NaN where the event has none. `measured_in` are the units of codes, where known.
     """
 
     units: int
@@ -44,6 +44,7 @@ class EventColumn:
     value: Float[np.ndarray, " events"]
     names: tuple[str, ...]
     kind: Kind | None
+    measured_in: Mapping[str, str] = field(default_factory=dict)
 
 
 def with_events(options: EventsOptions, cohort: Cohort) -> pl.Series:
@@ -63,10 +64,40 @@ def with_events(options: EventsOptions, cohort: Cohort) -> pl.Series:
             f"{options.table}: {len(broken)} events have no patient in {options.patient!r} "
             f"({_lines(options, cohort, broken)}); fill in the patient or remove these events"
         )
+    _units(options, cohort)
     known = pl.concat(found).unique().to_frame().with_columns(known=True)
     asked = cohort.patient_id.rename("patient").to_frame()
     flags = asked.join(known, on="patient", how="left", maintain_order="left")
     return flags.select(pl.when(pl.col("known")).then(pl.col("patient")).alias("patient")).to_series()
+
+
+def _units(options: EventsOptions, cohort: Cohort) -> dict[str, str]:
+    """The unit of each code whose values have one.
+
+    Raises DataError where the values of a code stand in several: they would be read as one quantity.
+    """
+    frame = passed(options, cohort)
+    names = header(cohort.folder / options.table) if frame is None else frame.columns
+    keys = ("code", "value", "unit")
+    if options.unit in ("", *options.table_columns()) or any(getattr(options, key) not in names for key in keys):
+        return {}
+    found: pl.DataFrame | None = None
+    for block in _blocks(options, cohort, keys):
+        text = block.select(
+            canonical(block["code"]).alias("code"),
+            block["value"].cast(pl.String).str.strip_chars().alias("value"),
+            block["unit"].cast(pl.String).str.strip_chars().alias("unit"),
+        )
+        pairs = text.filter((pl.col("value") != "") & (pl.col("unit") != "")).select("code", "unit").unique()
+        found = pairs if found is None else pl.concat([found, pairs]).unique()
+    assert found is not None
+    mixed = found.group_by("code").len().filter(pl.col("len") > 1)["code"].drop_nulls().sort().to_list()
+    if mixed:
+        raise DataError(
+            f"{options.table}: values of {len(mixed)} codes stand in several units in {options.unit!r} (codes {some(mixed)}); "
+            'bring each to one with `medloom ingest`, or unit = "" to read the numbers as they stand'
+        )
+    return dict(found.drop_nulls().sort("code").iter_rows())
 
 
 def read_events(options: EventsOptions, cohort: Cohort) -> EventColumn:
@@ -87,7 +118,7 @@ def read_events(options: EventsOptions, cohort: Cohort) -> EventColumn:
         parts.append(
             EventColumn(len(cohort), events["unit"].to_numpy(), time, code, _values(options, events), names, kind)
         )
-    return _joined(options, parts, len(cohort))
+    return replace(_joined(options, parts, len(cohort)), measured_in=_units(options, cohort))
 
 
 def _joined(options: EventsOptions, parts: Sequence[EventColumn], units: int) -> EventColumn:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from medloom.errors import DataError
+from medloom.modalities.events.units import together
 from medloom.tally import rounded
 
 IQR_OF_NORMAL = 1.349
@@ -24,7 +25,8 @@ class EventSummary:
 
     `patients`, `valued` and `events` count, for each code, the distinct patients with an event, those with a value,
     and the events. `value_code` (a position in `codes`), `value` (rounded to 16 mantissa bits) and `count` are the
-    distribution of values, in the order of code and value. Additive over any groups of whole patients.
+    distribution of values, in the order of code and value. `units` are those that codes are known to stand in. Additive
+    over any groups of whole patients.
     """
 
     kind: str | None
@@ -35,6 +37,7 @@ class EventSummary:
     value_code: Int[np.ndarray, " values"]
     value: Float32[np.ndarray, " values"]
     count: Int[np.ndarray, " values"]
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def count_events(
@@ -80,7 +83,13 @@ def merge(summaries: Sequence[EventSummary]) -> EventSummary:
         np.concatenate([np.zeros(0, np.int64), *(summary.count for summary in summaries)]),
     )
     return EventSummary(
-        kinds.pop() if kinds else None, codes, totals["patients"], totals["valued"], totals["events"], *tally
+        kinds.pop() if kinds else None,
+        codes,
+        totals["patients"],
+        totals["valued"],
+        totals["events"],
+        *tally,
+        together(summary.units for summary in summaries),
     )
 
 

@@ -18,11 +18,18 @@ from medloom.modalities.signal import packing, simple
 from medloom.modalities.signal.options import IN_FILE, SignalOptions
 from medloom.modalities.signal.packing import Column
 from medloom.modalities.signal.pointing import point
-from medloom.modalities.signal.quality import complaints, quality
+from medloom.modalities.signal.quality import QUALITY, WORDS, complaints, poor, quality
 from medloom.modalities.signal.recording import Refused, open_recording
-from medloom.modalities.signal.summary import SignalSummary, centre_and_scale, merge, nothing, summarise
+from medloom.modalities.signal.summary import (
+    SignalSummary,
+    centre_and_scale,
+    merge,
+    nothing,
+    summarise,
+    usual_quality,
+)
 from medloom.modalities.signal.windows import alter, covering_view, seen, training_view
-from medloom.modality import Attention, Feature, Modality, Problem, View
+from medloom.modality import Attention, Feature, Held, Modality, Problem, Trace, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
 
@@ -36,14 +43,19 @@ if TYPE_CHECKING:
 
 MOST_WINDOWS = 8
 """Windows of a row, evenly spaced, that fits, simple numbers and warnings are made from."""
+MOST_TRACES, MOST_POINTS = 3, 500
+"""Leads of a single case that a report draws, and points of each."""
 VALUES_AT_ONCE = 1 << 22
+_ONE = dict(zip(WORDS, ("is flat", "is clipped", "is mostly noise", "has gaps"), strict=True))
 EINTHOVEN = 0.2
 """Share of power by which lead II may differ from I + III."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal(Modality):
-    """Fitted state: centre and scale of each lead, and the random convolutions where simple models see them."""
+    """Fitted state: centre and scale of each lead, the quality that is usual of it, and the random convolutions where simple
+    models see them.
+    """
 
     Options: ClassVar[type[InputPart]] = SignalOptions
     Summary: ClassVar[type] = SignalSummary
@@ -54,6 +66,7 @@ class Signal(Modality):
     centre: tuple[float, ...]
     scale: tuple[float, ...]
     convolutions: Mapping[str, simple.Stored]
+    usual: tuple[tuple[float, ...], ...]
 
     @classmethod
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
@@ -117,7 +130,8 @@ class Signal(Modality):
         total = nothing(leads, chosen.samples)
         for view in _some_windows(chosen, source, rows):
             windows, known = _raw(source, view, chosen.samples)
-            total = merge([total, summarise(windows, known, "convolutions" in chosen.plain)])
+            lead = np.asarray(source.packed.arrays["lead"])[source.unit[view.rows]]
+            total = merge([total, summarise(windows, known, lead, "convolutions" in chosen.plain)])
         return total
 
     @classmethod
@@ -133,7 +147,7 @@ class Signal(Modality):
             )
         scaled = [centre_and_scale(*one) for one in summary.leads]
         centre, scale = tuple(c for c, _ in scaled), tuple(s for _, s in scaled)
-        fitted = cls(chosen, centre, scale, {})
+        fitted = cls(chosen, centre, scale, {}, usual_quality(summary))
         if "convolutions" not in chosen.plain:
             return fitted
         known = np.isfinite(summary.kept)
@@ -269,30 +283,76 @@ class Signal(Modality):
         """Records that are absent though named, leads that are missing or poor, and names of limb leads that do not fit."""
         found: list[Problem] = []
         named = self.keys(self.options, cohort).is_not_null().to_numpy()
-        lead = np.asarray(source.packed.arrays["lead"])
         leads = self.options.leads or ()
-        for part in _blocks(self.options, np.arange(len(cohort))):
-            view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
-            windows, known = _raw(source, view, self.options.samples)
-            clean = np.nan_to_num(windows)
-            measured = simple.row_means(
-                quality(clean, known).reshape(len(clean), -1), view.rows, part, source.unit[part] > 0
-            )
-            off = simple.einthoven(clean, leads, view.rows, part)
+        for part, lead, measured, off in self._qualities(source, np.arange(len(cohort))):
             for place, row in enumerate(part.tolist()):
                 if not source.unit[row]:
                     text = (
                         ["the record could not be read, or holds nothing before the index time"] if named[row] else []
                     )
                 else:
-                    there = lead[source.unit[row]]
+                    there = lead[place]
                     gone = [name for name, has in zip(leads, there, strict=True) if not has]
                     text = [f"leads {', '.join(gone[:12])} are missing"] if gone else []
-                    text += complaints(measured[place].reshape(len(leads), -1), leads, there)
+                    text += complaints(measured[place], leads, there, self.usual)
                     if off is not None and off[place] > EINTHOVEN and there.all():
                         text.append("lead II is not the sum of I and III; their names may be exchanged")
                 found += [Problem(row, f"{self.options.column}: {words}") for words in text]
         return found
+
+    def held(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Held:
+        """Whole seconds that each row sees, and the share of rows with each lead that is missing or poor."""
+        leads, start, stop = self.options.leads or (), *_ranges(source, rows)
+        seconds = np.ceil((stop - start) / float(self.options.rate_hz or 1)).astype(np.int64)
+        gone, bad, turned = np.zeros(len(leads)), np.zeros((len(leads), len(QUALITY))), 0
+        for part, lead, measured, off in self._qualities(source, rows):
+            has = source.unit[part] > 0
+            gone += (has[:, None] & ~lead).sum(axis=0)
+            bad += poor(measured, lead & has[:, None]).sum(axis=0)
+            turned += 0 if off is None else int((has & lead.all(axis=1) & (off > EINTHOVEN)).sum())
+        found = [(f"lead {name} is missing", gone[place]) for place, name in enumerate(leads)]
+        found += [
+            (f"lead {name} {_ONE[word]}", bad[place, kind])
+            for place, name in enumerate(leads)
+            for kind, word in enumerate(WORDS)
+        ]
+        found += [("lead II is not the sum of I and III", turned)]
+        shares = [(words, float(count) / len(rows)) for words, count in found if count]
+        return Held(
+            "seconds of signal", np.where(source.unit[rows] > 0, seconds, 0), tuple(sorted(shares, key=lambda s: -s[1]))
+        )
+
+    def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
+        """The first leads of the first window of a row, as packed, thinned to what a figure can show."""
+        if not source.unit[row]:
+            return ()
+        rows = np.array([row])
+        view = covering_view(*_ranges(source, rows), self.options.samples, self.options.stride, rows)
+        windows, known = _raw(source, view, self.options.samples)
+        step = max(1, self.options.samples // MOST_POINTS)
+        drawn = []
+        for place, name in enumerate((self.options.leads or ())[:MOST_TRACES]):
+            at = np.flatnonzero(known[0, place])
+            at = at[at % step == 0]
+            age = (self.options.samples - at) / float(self.options.rate_hz or 1)
+            drawn += [Trace(name, tuple(age.tolist()), tuple(windows[0, place, at].tolist()), "s")] if len(at) else []
+        return tuple(drawn)
+
+    def _qualities(
+        self, source: Source, rows: Int[np.ndarray, " rows"]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Blocks of rows, with the leads each has, the quality of each lead, and how far lead II is from I + III."""
+        leads = self.options.leads or ()
+        for part in _blocks(self.options, rows):
+            view = covering_view(*_ranges(source, part), self.options.samples, self.options.stride, part, MOST_WINDOWS)
+            windows, known = _raw(source, view, self.options.samples)
+            clean = np.nan_to_num(windows)
+            measured = simple.row_means(
+                quality(clean, known).reshape(len(clean), -1), view.rows, part, source.unit[part] > 0
+            )
+            lead = np.asarray(source.packed.arrays["lead"])[source.unit[part]]
+            off = simple.einthoven(clean, leads, view.rows, part)
+            yield part, lead, measured.reshape(len(part), len(leads), len(QUALITY)), off
 
     def describe(self) -> Mapping[str, str]:
         options = self.options

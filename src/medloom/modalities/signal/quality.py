@@ -12,7 +12,9 @@ from jaxtyping import Bool, Float
 QUALITY = ("flat", "clipped", "noise", "unknown")
 STATISTICS = ("mean", "log deviation", "log line length", "skewness", "low", "high")
 FLAT, CLIPPED, NOISE, GAPS = 0.5, 0.05, 0.4, 0.2
+LIMITS = (FLAT, CLIPPED, NOISE, GAPS)
 """Shares of a window from which a lead is named as flat, clipped, noisy or unknown."""
+WORDS = ("are flat", "are clipped", "are mostly noise", "have gaps")
 LEAST = 1e-9
 
 
@@ -62,13 +64,25 @@ def statistics(
     return np.stack(parts, axis=2)
 
 
+def poor(
+    found: Float[np.ndarray, "rows leads 4"], there: Bool[np.ndarray, "rows leads"]
+) -> Bool[np.ndarray, "rows leads 4"]:
+    """Which leads that are there are flat, clipped, mostly noise or full of gaps."""
+    return (found > np.array(LIMITS)) & there[:, :, None]
+
+
 def complaints(
-    found: Float[np.ndarray, "leads 4"], leads: tuple[str, ...], there: Bool[np.ndarray, " leads"]
+    found: Float[np.ndarray, "leads 4"],
+    leads: tuple[str, ...],
+    there: Bool[np.ndarray, " leads"],
+    usual: tuple[tuple[float, ...], ...],
 ) -> list[str]:
-    """What is wrong with the leads of a row, in words; nothing where all are good."""
-    words = ("are flat", "are clipped", "are mostly noise", "have gaps")
+    """What is wrong with the leads of a row, in words; nothing where all are good, or as poor as training rows `usual`ly
+    are: what a network was taught on is no reason to refuse a row.
+    """
+    unusual = poor(found[None], there[None])[0] & (found > np.array(usual, np.float64).reshape(found.shape))
     said = []
-    for place, (limit, word) in enumerate(zip((FLAT, CLIPPED, NOISE, GAPS), words, strict=True)):
-        poor = [lead for number, lead in enumerate(leads) if there[number] and found[number, place] > limit]
-        said += [f"leads {', '.join(poor[:12])} {word}"] if poor else []
+    for place, word in enumerate(WORDS):
+        named = [lead for number, lead in enumerate(leads) if unusual[number, place]]
+        said += [f"leads {', '.join(named[:12])} {word}"] if named else []
     return said

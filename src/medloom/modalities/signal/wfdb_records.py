@@ -5,6 +5,7 @@ Source: Moody, "WFDB Applications Guide" and header(5), https://physionet.org/ph
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from datetime import UTC
@@ -30,6 +31,8 @@ SAMPLE_BYTES = {
     "311": 4 / 3,
 }
 """Bytes of a sample in each format; compressed ones (508, 516, 524) have no fixed size."""
+RATE_WORD = 2
+"""Place of the rate in the first line of a header, after the record's name and the number of its signals."""
 _BROKEN = (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError, OverflowError)
 
 
@@ -57,10 +60,9 @@ def open_record(path: Path) -> Recording:
         header = wfdb.rdheader(str(record), rd_segments=True)
     except (*_BROKEN, wfdb.io.header.HeaderSyntaxError) as error:
         raise Refused("have a broken WFDB header, or segments that are missing; copy them again") from error
+    _check_rate(record.with_name(record.name + ".hea"))
     if not header.n_sig:
         return Recording((), (), (), (), lambda channels, first, last: np.zeros((0, 0)))
-    if not header.fs:
-        raise Refused("have a sampling rate of zero; correct their headers")
     segments = getattr(header, "segments", None)
     parts = [header] if segments is None else [part for part in segments if part is not None]
     for part in parts:
@@ -77,6 +79,23 @@ def open_record(path: Path) -> Recording:
         _reader(wfdb, record, frames, segments is not None),
         None if at is None else at.replace(tzinfo=UTC).timestamp(),
     )
+
+
+def _check_rate(path: Path) -> None:
+    """Refuses a rate that is no positive number, for which the library would take 250 Hz."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    line = next((one for one in lines if one.strip() and not one.lstrip().startswith("#")), "")
+    words = line.split()
+    if len(words) <= RATE_WORD:
+        return  # 250 Hz, as the format says
+    try:
+        rate = float(words[RATE_WORD].partition("/")[0].partition("(")[0])
+    except ValueError:
+        rate = math.nan
+    if rate == 0:
+        raise Refused("have a sampling rate of zero; correct their headers")
+    if not (math.isfinite(rate) and rate > 0):
+        raise Refused("have a sampling rate that is no positive number; correct their headers")
 
 
 def _widest(parts: Sequence[Any], count: int) -> Any:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 MOST_PARTS = 40
 """Parts whose shares are shown."""
+SINGLE_CASES = (
+    "These are data of patients, which the study asked for (evaluate.timelines). Each line is one measure, as its distance from "
+    "its own mean in this row; of signals, the first window."
+)
 FEWEST_ROWS = 10
 """Rows that quartiles need."""
 
@@ -48,7 +52,7 @@ def _of_input(name: str, held: Held) -> list[Piece]:
     caption = f"{name}: share of rows with each" + (
         f", the {len(shown)} most frequent of {len(held.shares)}" if rest else ""
     )
-    table = Table(caption, ("code", "rows with it"), tuple((code, f"{share:.1%}") for code, share in shown))
+    table = Table(caption, ("what", "rows with it"), tuple((code, f"{share:.1%}") for code, share in shown))
     return [Paragraph(text), *([table] if shown else [])]
 
 
@@ -59,18 +63,49 @@ def timelines(story: Story) -> Section | None:
     if not asked or not len(rows):
         return None
     order = generator(story.prepared.study.seed, "timelines").permutation(len(rows))
-    pieces: list[Piece] = [
-        Paragraph("These are data of patients, which the study asked for (evaluate.timelines). Each line is one measure, as its distance from its own mean in this row.")
-    ]  # fmt: skip
+    pieces: list[Piece] = [Paragraph(SINGLE_CASES)]
     for number, row in enumerate(rows[order[:asked]].tolist(), 1):
         for name, modality in feed.modalities.items():
             traces = modality.timeline(feed.sources[name], row)
-            if traces:
-                pieces.append(_drawn(f"Case {number}: {name}", traces))
+            pieces += _drawn(f"Case {number}: {name}", traces, _attention(story, name, traces, row))
     return Section("timelines", "explanation", "The course of single cases", tuple(pieces)) if len(pieces) > 1 else None
 
 
-def _drawn(title: str, traces: tuple[Trace, ...]) -> Plot:
+def warning(story: Story) -> str:
+    """What a study that asks for single cases is told at the head of its report."""
+    if timelines(story) is None:
+        return "evaluate.timelines asks for the course of single cases, and no input of this study has one that can be drawn."
+    return (
+        "Timelines of patients are drawn (evaluate.timelines): this report holds patients' data; keep it where such "
+        "data may be kept."
+    )
+
+
+def _attention(story: Story, name: str, traces: tuple[Trace, ...], row: int) -> Curve | None:
+    """Where along a window the networks looked, over the time of its traces; None where they weigh no positions."""
+    if not any(trace.window for trace in traces):
+        return None
+    from medloom.explain.attention import looked_once
+
+    found = looked_once(story.team, story.prepared.feed, name, row)
+    if found is None:
+        return None
+    share, length = found
+    middle = length * ((np.arange(len(share)) + 0.5) / len(share) - 1)
+    return Curve("attention (1 is an even look)", middle.tolist(), (share * len(share)).tolist())
+
+
+def _drawn(title: str, traces: tuple[Trace, ...], attention: Curve | None) -> list[Piece]:
+    """All traces in one figure; those of a window, which are dense, each in its own and with the attention over it."""
+    if not traces:
+        return []
+    if not traces[0].window:
+        return [_figure(title, "time before the index time", traces, None)]
+    along = f"before the end of the window ({traces[0].window})"
+    return [_figure(f"{title}, {trace.name}", along, (trace,), attention) for trace in traces]
+
+
+def _figure(title: str, along: str, traces: tuple[Trace, ...], attention: Curve | None) -> Plot:
     curves = []
     for trace in traces:
         value = np.array(trace.value)
@@ -78,4 +113,8 @@ def _drawn(title: str, traces: tuple[Trace, ...]) -> Plot:
         off = (value - value.mean()) / spread if spread > 0 else np.zeros(len(value))
         curves.append(Curve(trace.name, [-age for age in trace.age], off.tolist()))
     words = ", ".join(f"{trace.name} ({min(trace.value):g} to {max(trace.value):g})" for trace in traces)
-    return Plot(title, "time before the index time", "standard deviations from the mean", tuple(curves), words)
+    if attention is not None:
+        at = attention.x[int(np.argmax(attention.y))]
+        words += f"; the attention is highest at {at:.3g} {traces[0].window}, {max(attention.y):.2f} times that of an even look"
+        curves.append(attention)
+    return Plot(title, along, "standard deviations from the mean", tuple(curves), words)

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
 from medloom.modalities.table import Table as TableInput
+from medloom.modalities.table.bags import Bag, bags, level_words
 from medloom.packed import Source
 from medloom.report.section import Paragraph, Piece, Section, Table
 from medloom.tasks.classify import Classify
@@ -98,7 +99,8 @@ def _table(
     """The first columns of one table, and which of all of its columns have the most gaps."""
     columns, meta, arrays = modality.options.columns, source.packed.meta, source.packed.arrays
     names = [*meta["numeric"], *meta["category"]]
-    held = set(names)
+    several = {bag.name: bag for bag in bags(source)}
+    held = {*names, *several}
     listed = [column for column in columns if column in held][:MOST_COLUMNS]
     unit = source.unit[rows]
     lines: list[tuple[str, ...]] = [("Rows", *(f"{int(g.rows.sum()):,}" for g in groups))]
@@ -107,6 +109,9 @@ def _table(
         if column in meta["category"]:
             place = meta["category"].index(column)
             lines += _words(column, arrays["code"][unit, place], meta["words"][place], patient, groups)
+            continue
+        if column in several:
+            lines += _codes(columns[column].system or "none", several[column], unit, patient, groups)
             continue
         values = np.asarray(arrays["number"][unit, meta["numeric"].index(column)], np.float64)
         part = columns[column]
@@ -118,13 +123,14 @@ def _table(
             label = f"{column}, {part.unit}" if part.unit else column
             lines += _numbers(label, values, patient, groups)
     more = (
-        f" The first {len(listed)} of {len(names)} columns, in the order of the study."
-        if len(listed) < len(names)
+        f" The first {len(listed)} of {len(held)} columns, in the order of the study."
+        if len(listed) < len(held)
         else ""
     )
+    coded = f" Codes as rows with one of the group (%), the {MOST_WORDS} groups of most rows." if several else ""
     some = f" Of {len(rows):,} rows drawn at random from {of:,}." if len(rows) < of else ""
     caption = (
-        f"{name}: numbers as median [quartiles], words as rows (%); missing as rows (%).{more}{some} Counts of fewer than "
+        f"{name}: numbers as median [quartiles], words as rows (%); missing as rows (%).{coded}{more}{some} Counts of fewer than "
         f"{FEW} patients are hidden, and where that is one alone, the next smallest too."
     )
     first = Table(caption, ("Characteristic", *(group.name for group in groups)), tuple(lines))
@@ -168,6 +174,32 @@ def _words(
         _hidden({label: mask & group.rows for label, mask in masks.items()}, group.rows, patient) for group in groups
     ]
     return [(label, *(cell[label] for cell in cells)) for label in masks]
+
+
+def _codes(
+    system: str,
+    bag: Bag,
+    unit: Int[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
+    groups: list[Group],
+) -> list[tuple[str, ...]]:
+    """How many codes a row has, and a line for each of the most frequent groups of codes that enough patients have.
+
+    Groups are those of the second level, so that no single rare code is told. A row may have codes of several.
+    """
+    known, table = level_words(system, bag.words)
+    level = min(1, len(known) - 1)
+    row, code = bag.of(unit)
+    pairs = np.unique(row * (len(known[level]) + 1) + table[code, level])
+    row, group = pairs // (len(known[level]) + 1), pairs % (len(known[level]) + 1)
+    lines = _numbers(f"{bag.name}, codes a row", bag.count[unit].astype(np.float64), patient, groups)
+    often = np.bincount(group, minlength=len(known[level]) + 1)
+    for one in sorted(range(1, len(often)), key=lambda place: (-often[place], known[level][place - 1]))[:MOST_WORDS]:
+        held = np.zeros(len(unit), bool)
+        held[row[group == one]] = True
+        if _count(patient, held) >= FEW:
+            lines.append((f"{bag.name}: {known[level][one - 1]}", *(_share(held, g.rows, patient) for g in groups)))
+    return lines
 
 
 def _hidden(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from medloom import fitted
 from medloom.report.standards import card, probast, tripod
 from medloom.report.standards.authors import Texts
-from medloom.report.standards.items import CITED, Standard, items
+from medloom.report.standards.items import CITED, Item, Standard, items
 from medloom.report.standards.known import Answers, Known
 from medloom.report.standards.said import Answered, Computed, Said, counted
 
-FILE = "standards.json"
 NOTES = {
     "tripod": "What the run did is answered by the run; what only its authors know is theirs to write (authors.toml).",
     "probast": "Answers rest on what the run did. Whether a domain is of concern, and whether the model fits a question, is "
@@ -45,17 +40,6 @@ def files(of: Computed, texts: Texts) -> dict[str, str]:
     }
 
 
-def dump(of: Computed) -> str:
-    """What is kept with the run, as JSON."""
-    return json.dumps(fitted.dump(of), indent=1) + "\n"
-
-
-def load(folder: Path) -> Computed | None:
-    """What was kept with a run; None where it keeps nothing."""
-    path = folder / FILE
-    return fitted.load(Computed, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
-
-
 def markdown(title: str, standard: str, answers: tuple[Answered, ...]) -> str:
     """A list as a table of Markdown."""
     verdicts = standard == "probast"
@@ -67,8 +51,13 @@ def markdown(title: str, standard: str, answers: tuple[Answered, ...]) -> str:
         said = f"*{one.text}*" if one.state == "for the authors" else one.text
         where = f" See: {', '.join(title for _, title in one.links)} (report.html)." if one.links else ""
         verdict = ((one.verdict or "–"),) if verdicts else ()
-        lines.append(_row((one.item.key, one.item.text, *verdict, one.state, said + where)))
+        lines.append(_row((_place(one.item), one.item.text, *verdict, one.state, said + where)))
     return "\n".join(lines) + "\n"
+
+
+def _place(item: Item) -> str:
+    """The number that the standard gives, and the key of `authors.toml` where that is another."""
+    return item.place if item.place == item.key else f"{item.place} (`{item.key}`)"
 
 
 def _row(cells: tuple[str, ...]) -> str:

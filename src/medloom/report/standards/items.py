@@ -35,6 +35,13 @@ class Item:
     optional: bool = False
 
     @property
+    def place(self) -> str:
+        """Where the standard has it: an item of the checklist, or a signalling question of a domain."""
+        part, _, number = self.key.partition("-")
+        parts = {"dev": "development", "eval": "evaluation"}
+        return f"{parts[part]} {number.replace('-', '.')}" if part in parts and number else self.key
+
+    @property
     def asked(self) -> bool:
         """Whether authors may write something here."""
         return self.who != "run"
