@@ -20,7 +20,7 @@ STOREYS = (
     ("parts",),
     ("study",),
     ("study_text",),
-    ("batch", "packed", "tally", "draw", "fitted", "masked"),
+    ("batch", "packed", "tally", "draw", "fitted", "masked", "warping"),
     ("fingerprint",),
     ("modality",),
     ("task",),
@@ -35,7 +35,7 @@ STOREYS = (
     ("rundir",),
     ("judging",),
     ("elsewhere", "learning", "stress", "trust"),
-    ("recalibrating", "run"),
+    ("recalibrating", "registering", "run"),
     ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),
 )

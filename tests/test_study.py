@@ -70,6 +70,10 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
         dense: ClassVar[bool] = True
         joins: ClassVar[tuple[str, ...]] = ()
 
+        @staticmethod
+        def mistakes(options, inputs):
+            return []
+
     points = {
         "medloom.modalities": [SimpleNamespace(name="trace", load=lambda: Trace)],
         "medloom.tasks": [SimpleNamespace(name="outline", load=lambda: Outline)],

@@ -95,6 +95,8 @@ class Feed:
     tasks: Mapping[str, Task]
     marks: Mapping[str, Marks] = field(default_factory=dict)
     laid: Mapping[str, tuple[str, Source]] = field(default_factory=dict)
+    beneath: Mapping[str, Mapping[str, Source]] = field(default_factory=dict)
+    """Masks that stand beside a target, by the input that they lie on (see `Task.beneath`)."""
     groups: Mapping[str, Int[np.ndarray, " rows"]] = field(default_factory=dict)
     """Groups of rows, as codes of their names, of those targets whose limits differ between groups."""
     bases: Mapping[str, Float[np.ndarray, "rows numbers"]] = field(default_factory=dict)
@@ -125,8 +127,10 @@ class Feed:
 
     @property
     def windowed(self) -> str | None:
-        """The one input that may be seen in several views a row."""
-        return next((name for name, modality in self.modalities.items() if modality.windows), None)
+        """The one input that may be seen in several views a row; of inputs that are all seen whole, the first."""
+        windows = [name for name, modality in self.modalities.items() if modality.windows]
+        several = [name for name in windows if not self.modalities[name].options.seen_whole]  # type: ignore[attr-defined]
+        return next(iter([*several, *windows]), None)
 
     def batch(self, rows: Int[np.ndarray, " rows"], draw: Draw) -> Batch:
         """A training batch: one view a row, its randomness a function of the draw and the row."""
@@ -171,7 +175,7 @@ class Feed:
                 part = rows[start : start + step]
                 yield part, iter((self._viewed(part, {}),))
             return
-        dense = any(task.dense for task in self.tasks.values()) or bool(self.laid)
+        dense = any(task.dense or task.sees_inputs for task in self.tasks.values()) or bool(self.laid)
         step = block or (1 if dense else WINDOWED_BLOCK)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
@@ -214,6 +218,11 @@ class Feed:
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])
+        for name, sources in self.beneath.items():
+            laid = {ground: self.modalities[ground].batch(one, views[ground]) for ground, one in sources.items()}
+            extra = {ground: one.value for ground, one in laid.items()}
+            extra |= {f"{ground}.present": one.present for ground, one in laid.items()}
+            targets[name] = replace(targets[name], extra={**targets[name].extra, **extra})
         for name, source in self.sources.items():
             if self.modalities[name].windows:
                 source.packed.release(max(inputs[name].value.nbytes, VIEW_BYTES * len(views[name].rows)))

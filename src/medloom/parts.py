@@ -224,6 +224,11 @@ class InputPart(Strict):
         description="column with the time at which this input was known; rows where it is not before the index time lose the input",
     )
 
+    @property
+    def seen_whole(self) -> bool:
+        """Whether every row has exactly one view, of all there is, on a grid of one size."""
+        return False
+
 
 class TargetPart(Strict):
     """What is asked: options that every task shares. Each task adds its own."""

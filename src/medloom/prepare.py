@@ -161,7 +161,17 @@ def with_answers(
     for name, one in rowwise.items():
         with naming(f"targets.{name}"):
             feed.tasks[name].target(one, rows)
-    return replace(feed, marks=rowwise, laid=laid)
+    beneath = {}
+    for name, one in rowwise.items():
+        with naming(f"targets.{name}"):
+            under = find.task(study.targets[name].task).beneath(study.targets[name], one)
+            beneath[name] = {
+                ground: feed.modalities[ground].lay(
+                    feed.sources[ground], masks, store / f"{name}-{ground}-marks" if store else None
+                )
+                for ground, masks in under.items()
+            }
+    return replace(feed, marks=rowwise, laid=laid, beneath={name: one for name, one in beneath.items() if one})
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def recalibrate(
 
 def _local(held: Bundle, there: Elsewhere, name: str) -> Local:
     task = held.tasks[name]
-    if task.dense:
+    if task.dense or task.sees_inputs:
         task.recalibrate([])
     rows = answered(there.feed, name, np.arange(len(there.cohort)))
     if not len(rows):

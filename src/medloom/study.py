@@ -108,13 +108,16 @@ class Study(Strict):
             yield ("evaluate", "learning_curve"), "goes with split.folds = 1, so that all are judged on the same rows"
 
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
-        windowed = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
+        windows = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
+        windowed = [name for name in windows if not self.inputs[name].seen_whole]
         if len(windowed) > 1:
             yield ("inputs", windowed[1]), f"only one input may be seen in windows, and {windowed[0]!r} is one already"
         for name, part in self.targets.items():
             ground = getattr(part, "input", None)
             if ground is not None and ground not in self.inputs:
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
+            for key, why in find.task(part.task).mistakes(part, self.inputs):
+                yield ("targets", name, key), why
 
     def _strangers(self) -> Iterable[tuple[tuple[str, ...], str]]:
         joins = {name: find.task(part.task).joins for name, part in self.targets.items()}

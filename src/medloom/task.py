@@ -15,7 +15,7 @@ import numpy as np
 
 from medloom.errors import StudyError
 from medloom.modality import Lifted, Marks
-from medloom.parts import TargetPart
+from medloom.parts import InputPart, TargetPart
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
@@ -181,6 +181,8 @@ class Task(ABC):
     """Whether the loss of a row depends on that row alone."""
     dense: ClassVar[bool] = False
     """Whether the target is laid on an input (`options.input`) and answers are lifted back by it."""
+    sees_inputs: ClassVar[bool] = False
+    """Whether answers are as large as the inputs, which baselines need too: rows are then answered one at a time."""
     joins: ClassVar[tuple[str, ...]] = ()
     """Names of those of its baselines that are a `Member`."""
 
@@ -190,9 +192,22 @@ class Task(ABC):
         """Columns that hold answers: kept out of every input."""
 
     @classmethod
+    def mistakes(cls, options: TargetPart, inputs: Mapping[str, InputPart]) -> Sequence[tuple[str, str]]:
+        """What of a study's inputs does not fit this target: (key of the target, what is wrong with it)."""
+        return []
+
+    @classmethod
     @abstractmethod
     def read(cls, options: TargetPart, cohort: Cohort) -> Marks:
         """The answers of all rows: the only reader of target columns."""
+
+    @classmethod
+    def beneath(cls, options: TargetPart, marks: Marks) -> Mapping[str, Marks]:
+        """Masks that are laid on several inputs, by input: each becomes `extra[input]` of the target, class ids.
+
+        `extra["<input>.present"]` says which rows have one. Answers are not lifted back, as those of a dense target are.
+        """
+        return {}
 
     @classmethod
     def strata(cls, options: TargetPart, marks: Marks) -> Shaped[np.ndarray, " rows"] | None:

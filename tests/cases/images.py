@@ -95,3 +95,27 @@ def image_dicom_resampled(folder: Path) -> Study:
         "ill": {"task": "classify", "column": "blob"},
     }
     return _study(folder, {"scan": scan}, targets, train={**SMALL, "batch": 4})
+
+
+def image_register_2d(folder: Path) -> Study:
+    """Pairs of pictures of one blob, moved between them, with masks that judge; some pairs lack a picture or a mask."""
+    random = np.random.default_rng(5)
+    places = np.stack(np.meshgrid(np.arange(16), np.arange(20), indexing="ij"), -1)
+    columns: dict[str, list[str | None]] = {"moving": [], "fixed": [], "moving_mask": [], "fixed_mask": []}
+    for row in range(24):
+        centre = np.array([7.5, 9.5]) + random.uniform(-2, 2, 2)
+        for which in ("moving", "fixed"):
+            away = np.linalg.norm(places - centre - random.uniform(-1.5, 1.5, 2), axis=-1)
+            image = 40 + 160 * np.exp(-((away / 4) ** 2)) + random.normal(0, 4, away.shape)
+            columns[which].append(_save(folder / f"{which}{row}", image.clip(0, 255).astype(np.uint8)))
+            columns[f"{which}_mask"].append(_save(folder / f"{which}{row}-mask", (away < 4).astype(np.uint8)))
+    columns["moving"][3] = columns["fixed_mask"][4] = None
+    ids = {"stay": [f"s{i:04d}" for i in range(24)], "patient": [f"p{i // 2:04d}" for i in range(24)]}
+    pl.DataFrame({**ids, **columns}).write_csv(folder / "cohort.csv")
+    scan = {**_image(2), "patch": [16, 20], "size": [16, 20], "flip": []}
+    pair = {name: {**scan, "column": name} for name in ("moving", "fixed")}
+    target = {
+        "task": "register", "moving": "moving", "fixed": "fixed", "moving_mask": "moving_mask",
+        "fixed_mask": "fixed_mask", "labels": {"blob": 1}, "supervise": 0.5,
+    }  # fmt: skip
+    return _study(folder, pair, {"map": target}, train={**SMALL, "batch": 8})

@@ -42,6 +42,10 @@ def sampled(prepared: Prepared) -> Prepared:
             sources={name: _source(one, rows, patient) for name, one in feed.sources.items()},
             marks=_marks(feed.marks, rows),
             laid={name: (ground, _source(one, rows, patient)) for name, (ground, one) in feed.laid.items()},
+            beneath={
+                name: {ground: _source(one, rows, patient) for ground, one in under.items()}
+                for name, under in feed.beneath.items()
+            },
         ),
     )
 

@@ -31,13 +31,18 @@ def answered(feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Int[np.
     return rows[np.asarray(feed.marks[target].present)[rows]]
 
 
+def _seen(feed: Feed, target: str) -> bool:
+    """Whether its baselines look at the inputs themselves."""
+    return target in feed.laid or feed.tasks[target].sees_inputs
+
+
 def taught(feed: Feed, target: str, rows: Int[np.ndarray, " rows"], seed: int) -> Int[np.ndarray, " some"]:
     """Those of the rows that baselines learn from: all whose answer is known, or a seeded sample of very many.
 
     A dense target is gone through in blocks and has all of them.
     """
     rows = answered(feed, target, rows)
-    if target in feed.laid or len(rows) <= LEAST_ROWS:
+    if _seen(feed, target) or len(rows) <= LEAST_ROWS:
         return rows
     most = min(MOST_ROWS, max(LEAST_ROWS, CELLS // feed.plain(rows[:1]).shape[1]))
     if len(rows) <= most:
@@ -63,7 +68,7 @@ class Blocks:
     def of(cls, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Blocks:
         """The blocks of those rows whose answer is known; held where they are few."""
         found = cls(feed, target, answered(feed, target, rows))
-        if target in feed.laid or not len(found.rows) or len(found.rows) > found._step():
+        if _seen(feed, target) or not len(found.rows) or len(found.rows) > found._step():
             return found
         return cls.learnt(feed, target, found.rows)
 
@@ -71,12 +76,12 @@ class Blocks:
     def learnt(cls, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Blocks:
         """The rows that `taught` gives, as one block that is held."""
         found = cls(feed, target, rows)
-        return found if target in feed.laid or not len(rows) else cls(feed, target, rows, (found._block(rows),))
+        return found if _seen(feed, target) or not len(rows) else cls(feed, target, rows, (found._block(rows),))
 
     def __iter__(self) -> Iterator[Block]:
         if self.held:
             yield from self.held
-        elif self.target in self.feed.laid:
+        elif _seen(self.feed, self.target):
             for _, _, batch in self.feed.cover(self.rows):
                 yield Block(self.feed.plain(batch.rows.numpy()), batch, batch.targets[self.target])
         elif len(self.rows):

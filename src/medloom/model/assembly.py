@@ -81,7 +81,7 @@ class Network(nn.Module):
     def _check_needs(self, tasks: Mapping[str, Task]) -> None:
         for name, task in tasks.items():
             ground = str(getattr(task.options, "input", ""))  # type: ignore[attr-defined]
-            if task.needs == "finer" and not self.gives[ground].levels:
+            if task.needs == "finer" and not task.sees_inputs and not self.gives[ground].levels:
                 raise StudyError(
                     f"targets.{name}: input {ground!r} has no finer maps to lay an answer on; it needs an image"
                 )

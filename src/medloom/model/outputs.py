@@ -45,15 +45,19 @@ def apart(
     threads = torch.get_num_threads() if any(network.on_grids for network in team.networks) else 1
     for part, pieces in feed.covering(rows):
         parts, seen = [], []
+        beneath: list[Mapping[str, Field]] = []
         views: dict[str, View] = {}
         for now, batch in pieces:
             views = now
             with torch.inference_mode(), threads_set(threads):
                 parts.append(_forward(team.networks, feed, batch))
             seen.append(batch.rows.numpy())
+            beneath.append({name: batch.targets[name] for name in feed.beneath})
         raw, view_rows = _joined(parts), np.concatenate(seen)
         answers: dict[str, dict[str, Output | Lifted]] = {name: {} for name in feed.tasks}
         truths: dict[str, Field | Lifted] = dict(feed.targets(part))
+        if len(beneath) == 1:
+            truths |= beneath[0]
         for name in feed.tasks:
             ground = _ground(feed, name)
             if ground is not None:

@@ -118,6 +118,11 @@ class ImageOptions(InputPart):
         return self
 
     @property
+    def seen_whole(self) -> bool:
+        """Whether the network sees each image at once: all of it, resampled to the size of a view."""
+        return self.size == self.patch
+
+    @property
     def wish(self) -> Wish:
         """How files are to be read."""
         return Wish(
