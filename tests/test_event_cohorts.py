@@ -116,7 +116,7 @@ def test_the_commands_take_a_store(run: Run, tmp_path: Path) -> None:
     study.write_text(dump_toml(cohort_of_events(tmp_path)))
     done = CliRunner().invoke(app, ["check", str(study), "--data"])
     assert done.exit_code == 0, done.output
-    assert "# set ill: 1 codes of the store" in done.output and "# outcome soon" in done.output
+    assert "# set ill: 1 code of the store" in done.output and "# outcome soon" in done.output
 
 
 def test_outcomes_are_never_inputs(tmp_path: Path) -> None:

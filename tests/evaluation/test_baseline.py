@@ -11,6 +11,7 @@ from medloom.evaluation.baseline import Blocks, answered, fit_baselines, judge_b
 from medloom.feed import Feed
 from medloom.modality import Lifted, Marks, Modality, View
 from medloom.packed import Packed, Source
+from medloom.parts import InputPart
 from medloom.task import Baseline, Block, Task
 
 ROWS = 40
@@ -26,6 +27,7 @@ class Numbers(Modality):
 
     def __init__(self, windows: bool) -> None:
         self.windows = windows  # type: ignore[misc]
+        self.options = InputPart(modality="numbers")
         self.gathered = 0
 
     def view(self, source: Source, rows: np.ndarray, draw: Any, focus: Any = ()) -> View:
