@@ -11,10 +11,12 @@ import pytest
 from medloom.bundle import load
 from medloom.errors import DataError
 from medloom.evaluation.stressed import Scenario
+from medloom.parts import EvaluatePart
 from medloom.recalibrating import recalibrate
 from medloom.run import evaluate, fit
 from medloom.stress import _noisy, pooled
 from medloom.study import Study, make
+from tests.cases import CASES
 
 ALL = ["missing_input", "missing_column", "missing_values", "noise", "units", "prevalence", "period", "site"]
 
@@ -246,3 +248,11 @@ def test_baseline_hazards_of_another_place(tmp_path) -> None:
     with pytest.raises(DataError, match=r"died: found \d+ events among the local rows; expected at least 20"):
         recalibrate(trained.folder / "bundle", there.head(12), tmp_path / "bundle3")
     assert done.comparisons["death"] is not None
+
+
+def test_forecasts_are_put_under_stress_beside_what_they_are_told_relative_to(tmp_path) -> None:
+    made = CASES["forecast_panel"](tmp_path)
+    stressed = {**made.evaluate.model_dump(), "stress": ("missing_values",)}
+    run = fit(made.model_copy(update={"evaluate": EvaluatePart(**stressed)}), tmp_path / "run")
+    found = scenarios(run, next(iter(made.targets)))["20% of all cells missing"]["change"]
+    assert found and all(np.isfinite(one["value"]) for one in found.values())

@@ -259,7 +259,8 @@ def _feed(prepared: Prepared, tasks: Mapping[str, Task], scenario: Scenario) -> 
         for name, one in prepared.feed.marks.items()
     }
     groups = {name: codes[test] for name, codes in prepared.feed.groups.items()}
-    return Feed(prepared.feed.modalities, sources, tasks, marks, {}, groups)
+    bases = {name: base[test] for name, base in prepared.feed.bases.items()}
+    return Feed(prepared.feed.modalities, sources, tasks, marks, groups=groups, bases=bases)
 
 
 def _altered(prepared: Prepared, scenario: Scenario, frame: pl.DataFrame) -> pl.DataFrame:
