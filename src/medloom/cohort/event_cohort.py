@@ -18,7 +18,7 @@ from medloom.cohort.code_groups import CodeSets, mistake, read_groups, unfolded
 from medloom.cohort.criteria import Step
 from medloom.cohort.event_store import TICKS, EventStore, is_store, open_store
 from medloom.cohort.files import canonical
-from medloom.cohort.index_times import Asked, asked, observed_until
+from medloom.cohort.index_times import IndexTimes, asked, observed_until
 from medloom.cohort.outcomes import Answered, Rows, answers, column
 from medloom.cohort.windows import Occurrences, Seen, Spans, occurrences
 from medloom.errors import DataError
@@ -142,8 +142,8 @@ def _made(
 
 
 def _observed(
-    part: EventCohortPart, found: Asked, sets: Mapping[str, Occurrences], end: np.ndarray
-) -> tuple[Asked, list[Step]]:
+    part: EventCohortPart, found: IndexTimes, sets: Mapping[str, Occurrences], end: np.ndarray
+) -> tuple[IndexTimes, list[Step]]:
     """The rows at whose index time the patient is still there and observed, with the steps on the way."""
     index = part.index
     steps = [_step(f"index times at {index.at!r}", _rule(part), found, 0)]
@@ -233,7 +233,7 @@ def _told(each: Answered, one: OutcomePart, frame: pl.DataFrame, part: CohortPar
     return Step(f"outcome {names}", "; ".join(words), len(frame), frame[str(part.patient)].n_unique())
 
 
-def _step(name: str, why: str, rows: Asked, left_out: int) -> Step:
+def _step(name: str, why: str, rows: IndexTimes, left_out: int) -> Step:
     return Step(name, why, len(rows.unit), _patients(rows.unit), left_out)
 
 

@@ -21,16 +21,16 @@ MOST_ROWS = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class IndexTimes:
     """Rows before anybody is left out: patient and index time of each, and the event that takes each off, or NEVER."""
 
     unit: Int[np.ndarray, " rows"]
     index: Int[np.ndarray, " rows"]
     until: Int[np.ndarray, " rows"]
 
-    def take(self, held: np.ndarray) -> Asked:
+    def take(self, held: np.ndarray) -> IndexTimes:
         """Some of the rows."""
-        return Asked(self.unit[held], self.index[held], self.until[held])
+        return IndexTimes(self.unit[held], self.index[held], self.until[held])
 
 
 def observed_until(
@@ -79,7 +79,7 @@ def _declared(rule: str | float, store: EventStore, sets: Mapping[str, Occurrenc
 
 def asked(
     part: IndexPart, kind: str, sets: Mapping[str, Occurrences], end: Int[np.ndarray, " patients_and_one"]
-) -> Asked:
+) -> IndexTimes:
     """Every index time of the rule, each once a patient, in order. Those repeated by `every` stop with observation."""
     events = sets[part.at]
     timed = events.time != TIMELESS
@@ -102,7 +102,7 @@ def asked(
     fresh = np.ones(len(unit), bool)
     fresh[1:] = (np.diff(unit) != 0) | (np.diff(index) != 0)
     latest = np.maximum.reduceat(until, np.flatnonzero(fresh)) if len(until) else until
-    return Asked(unit[fresh], index[fresh], latest)
+    return IndexTimes(unit[fresh], index[fresh], latest)
 
 
 def _repeated(

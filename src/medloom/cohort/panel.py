@@ -26,16 +26,16 @@ Columns = dict[str, np.ndarray | pl.Series]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ForecastDates:
     """The rows: series, place of the forecast date on the grid, and its time."""
 
     series: Int[np.ndarray, " rows"]
     place: Int[np.ndarray, " rows"]
     date: Float[np.ndarray, " rows"]
 
-    def take(self, kept: np.ndarray) -> Asked:
+    def take(self, kept: np.ndarray) -> ForecastDates:
         """Some of the rows."""
-        return Asked(self.series[kept], self.place[kept], self.date[kept])
+        return ForecastDates(self.series[kept], self.place[kept], self.date[kept])
 
 
 def with_panel(part: CohortPart, frame: pl.DataFrame) -> pl.DataFrame:
@@ -76,7 +76,7 @@ def with_panel(part: CohortPart, frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _asked(panel: PanelPart, lines: Lines, values: Float[np.ndarray, " lines"]) -> Asked:
+def _asked(panel: PanelPart, lines: Lines, values: Float[np.ndarray, " lines"]) -> ForecastDates:
     """All forecast dates of all series: from `lags` steps after its first value to the step after its last one."""
     held = ~np.isnan(values)
     count = len(lines.names)
@@ -97,7 +97,7 @@ def _asked(panel: PanelPart, lines: Lines, values: Float[np.ndarray, " lines"]) 
     each = np.maximum(stop - first + 1, 0)
     series = np.repeat(np.arange(count), each)
     place = first[series] + np.arange(len(series)) - np.repeat(np.cumsum(each) - each, each)
-    return Asked(series, place, lines.time(place))
+    return ForecastDates(series, place, lines.time(place))
 
 
 def _bound(lines: Lines, panel: PanelPart, name: str) -> float | None:
@@ -135,7 +135,7 @@ class _Past:
     panel: PanelPart
     lines: Lines
     known: Known
-    asked: Asked
+    asked: ForecastDates
     per: Float[np.ndarray, " rows"]
     seen: Float[np.ndarray, "rows lags"]
     when: Float[np.ndarray, "rows lags"]
@@ -193,7 +193,7 @@ class _Past:
         return np.fmax.reduce(np.where(np.isnan(self.seen), np.nan, np.fmax(places, self.when)), axis=1)
 
 
-def _covariates(panel: PanelPart, lines: Lines, asked: Asked) -> tuple[Columns, Float[np.ndarray, " rows"]]:
+def _covariates(panel: PanelPart, lines: Lines, asked: ForecastDates) -> tuple[Columns, Float[np.ndarray, " rows"]]:
     """Columns of what goes with the series: as known before the date, and ahead where that is declared known."""
     made: Columns = {}
     newest = np.full(len(asked.series), np.nan)
@@ -222,7 +222,9 @@ def _covariates(panel: PanelPart, lines: Lines, asked: Asked) -> tuple[Columns, 
     return made, newest
 
 
-def _answers(panel: PanelPart, lines: Lines, known: Known, asked: Asked) -> tuple[Columns, Float[np.ndarray, " rows"]]:
+def _answers(
+    panel: PanelPart, lines: Lines, known: Known, asked: ForecastDates
+) -> tuple[Columns, Float[np.ndarray, " rows"]]:
     """The values at the horizons as they stand now, null where not yet observed; and when the last of them was known."""
     places = asked.place[:, None] + np.arange(panel.horizons)
     value, when = known.newest(asked.series, places)
@@ -230,7 +232,7 @@ def _answers(panel: PanelPart, lines: Lines, known: Known, asked: Asked) -> tupl
     return dict(zip(panel.answers, value.T, strict=True)), np.fmax.reduce(times, axis=1)
 
 
-def _names(part: CohortPart, panel: PanelPart, lines: Lines, asked: Asked) -> Columns:
+def _names(part: CohortPart, panel: PanelPart, lines: Lines, asked: ForecastDates) -> Columns:
     """Row ids, clusters of forecast dates, forecast dates and series."""
     dates = _moments(lines, asked.date)
     names = pl.Series(lines.names).gather(asked.series)
@@ -250,7 +252,7 @@ def _ids(names: pl.Series, dates: pl.Series) -> pl.Series:
     return names + " " + text
 
 
-def _id(lines: Lines, asked: Asked, row: int) -> str:
+def _id(lines: Lines, asked: ForecastDates, row: int) -> str:
     one = asked.take(np.array([row]))
     return str(_ids(pl.Series([lines.names[int(one.series[0])]]), _moments(lines, one.date))[0])
 
@@ -263,7 +265,7 @@ def _moments(lines: Lines, times: Float[np.ndarray, " rows"]) -> pl.Series:
     return micro.cast(pl.Int64).cast(pl.Datetime("us"))
 
 
-def _calendar(panel: PanelPart, lines: Lines, asked: Asked) -> Columns:
+def _calendar(panel: PanelPart, lines: Lines, asked: ForecastDates) -> Columns:
     """The day of the year of the forecast date, from 0 to 1, and its first two waves."""
     if lines.kind == "number" or not panel.calendar:
         return {}

@@ -123,13 +123,11 @@ def explain(
     top = {name: tuple(one.pieces[0] for one in ranked[name][:EFFECTS]) for name in targets}
     drawn = effects(probe, top, patient)
     results = {
-        name: Explained(
-            headlines[name][0],
-            headlines[name][1].label,
-            tuple(ranked[name]),
-            tuple(each[name][len(pieces) :]),
-            gradients[name].mean,
-            gradients[name].unit,
+        name: _explained(
+            headlines[name],
+            ranked[name],
+            each[name][len(pieces) :],
+            gradients[name],
             tried.get(name, {}),
             drawn.get(name, ()),
         )
@@ -237,6 +235,21 @@ def _rankings(
     if gradients.halves is not None:
         rankings[GRADIENTS] = np.array([gradients.halves.get(piece, (0.0, 0.0)) for piece in pieces]).T
     return rankings
+
+
+def _explained(
+    headline: tuple[str, Any],
+    ranked: Sequence[Importance],
+    together: Sequence[Importance],
+    gradients: _Gradients,
+    tried: Mapping[str, Deletion],
+    drawn: Sequence[Effect],
+) -> Explained:
+    """What was found of one target, under the name and label of its headline."""
+    name, metric = headline
+    return Explained(
+        name, metric.label, tuple(ranked), tuple(together), gradients.mean, gradients.unit, tried, tuple(drawn)
+    )
 
 
 def _nothing(why: str) -> Explanation:
