@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 from benchmarks.by_hand import ratio_with_interval
 from benchmarks.result import Result
 from benchmarks.simulated import study, table
-from medloom.parts import CohortPart, EvaluatePart
+from medloom.cohort_part import CohortPart
+from medloom.parts import EvaluatePart
 from medloom.study_text import dump_toml
 
 ID = "ddp"

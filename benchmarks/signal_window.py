@@ -31,7 +31,7 @@ from medloom.feed import Feed
 from medloom.modalities.signal import Signal
 from medloom.modalities.signal.options import SignalOptions
 from medloom.cohort.table import make_cohort
-from medloom.parts import CohortPart
+from medloom.cohort_part import CohortPart
 from medloom.feed import pack
 import polars as pl, torch
 folder, seconds, batch, batches, pairs = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])

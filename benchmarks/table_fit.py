@@ -20,11 +20,11 @@ ROWS, COLUMNS, HIDDEN = 100_000, 50, (128, 64)
 PAIRS = 5
 MEMORY = """
 import json, resource, sys, tempfile
-import medloom.run, medloom.parts, torch.optim, sklearn.ensemble, sklearn.linear_model, sklearn.pipeline, scipy.stats, torch._dynamo, matplotlib.pyplot
+import medloom.run, medloom.cohort_part, torch.optim, sklearn.ensemble, sklearn.linear_model, sklearn.pipeline, scipy.stats, torch._dynamo, matplotlib.pyplot
 from benchmarks.simulated import study
 torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-part = study((128, 64), epochs=2).model_copy(update={"cohort": medloom.parts.CohortPart(table=sys.argv[1], patient="patient")})
+part = study((128, 64), epochs=2).model_copy(update={"cohort": medloom.cohort_part.CohortPart(table=sys.argv[1], patient="patient")})
 part = part.model_copy(update={"evaluate": medloom.parts.EvaluatePart(baselines=False)})
 with tempfile.TemporaryDirectory() as folder:
     medloom.run.fit(part, folder + "/run")

@@ -17,7 +17,7 @@ STOREYS = (
     ("find", "expression", "window"),
     ("mistakes", "strict"),
     ("event_parts", "panel_part", "subgroup_part"),
-    ("parts",),
+    ("cohort_part", "parts"),
     ("study",),
     ("study_text",),
     ("batch", "packed", "tally", "draw", "fitted", "masked", "warping"),

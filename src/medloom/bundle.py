@@ -25,6 +25,7 @@ from medloom.answers import Answers
 from medloom.cohort import event_cohort, history, joins, panel
 from medloom.cohort.files import as_frame, read_blocks, read_table
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import BundleError, DataError, StudyError, some
 from medloom.evaluation.drift import Known
 from medloom.feed import Feed, pack, text_columns
@@ -32,7 +33,6 @@ from medloom.modality import Modality, Problem
 from medloom.model.assembly import Network, assemble
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
-from medloom.parts import CohortPart
 from medloom.study import Study, make
 from medloom.study_text import dump_json, without_folders
 from medloom.task import Member, Task

@@ -23,9 +23,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from medloom import expression, find
+from medloom.cohort_part import CohortPart
 from medloom.errors import StudyError
 from medloom.mistakes import BETWEEN_KEYS, is_branch, problems
-from medloom.parts import CohortPart, EvaluatePart, InputPart, ModelPart, Name, SplitPart, Strict, TargetPart, TrainPart
+from medloom.parts import EvaluatePart, InputPart, ModelPart, Name, SplitPart, Strict, TargetPart, TrainPart
 
 
 def _part(room: Literal["modality", "task"]) -> Any:

@@ -11,8 +11,8 @@ import pytest
 
 from medloom.cohort.criteria import flow
 from medloom.cohort.table import read_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
-from medloom.parts import CohortPart
 from medloom.run import fit
 from medloom.study import make
 from medloom.study_text import dump_toml

@@ -17,9 +17,9 @@ from medloom.cohort.event_cohort import Made, from_store, of_store
 from medloom.cohort.event_store import TICKS, TIMELESS, EventStore, write_store
 from medloom.cohort.table import read_cohort
 from medloom.cohort.times import Kind
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.packed import Packed
-from medloom.parts import CohortPart
 
 Event = tuple[str, float | None, str, float | None]
 DAY = 86_400

@@ -11,8 +11,8 @@ import pytest
 
 from medloom.cohort.files import header, read_blocks, read_table
 from medloom.cohort.table import read_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
-from medloom.parts import CohortPart
 from medloom.run import fit
 from medloom.study import make
 from medloom.study_text import with_folders, without_folders

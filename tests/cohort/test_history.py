@@ -10,8 +10,8 @@ import pytest
 
 from medloom import bundle as bundles
 from medloom.cohort.history import with_history
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
-from medloom.parts import CohortPart
 from medloom.run import evaluate, fit
 from medloom.study import make
 from tests.cases.made import SMALL

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from medloom.cohort.joins import joined, read_tables
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
-from medloom.parts import CohortPart
 from medloom.run import evaluate, fit
 from medloom.study import make
 from tests.cases.made import COHORT, _cohort, _study

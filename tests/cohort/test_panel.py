@@ -12,8 +12,8 @@ import pytest
 
 from medloom.cohort.panel import with_panel
 from medloom.cohort.table import read_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart
 
 FIRST = dt.date(2021, 1, 2)
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
-from medloom.parts import CohortPart, SplitPart
+from medloom.parts import SplitPart
 from medloom.study import make
 
 

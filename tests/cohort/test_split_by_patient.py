@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from medloom.cohort.split import Fold, split
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart, SplitPart
+from medloom.parts import SplitPart
 
 
 def cohort_of(patients: list[int]) -> Cohort:

@@ -13,8 +13,8 @@ import pytest
 from medloom.cohort import files, stored
 from medloom.cohort.stored import TableFile, blocks, in_memory, open_table
 from medloom.cohort.table import Cohort, read_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart
 
 ROWS = 5_000
 FRAME = pl.DataFrame(

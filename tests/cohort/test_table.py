@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medloom.cohort.table import Cohort, canonical, make_cohort, read_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart
 
 FRAME = pl.DataFrame(
     {

@@ -12,8 +12,9 @@ import pytest
 
 from medloom.cohort.split import split
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart, SplitPart
+from medloom.parts import SplitPart
 
 
 def _cohort(answered_after: float | None, days: int = 40, rows: int = 3) -> Cohort:

@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.evaluation.grouping import MISSING, groupings, missing_inputs
-from medloom.parts import CohortPart, EvaluatePart, SubgroupPart
+from medloom.parts import EvaluatePart, SubgroupPart
 from medloom.prepare import prepare, read
 from medloom.study import make
 

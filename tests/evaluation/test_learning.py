@@ -6,9 +6,9 @@ import pytest
 
 from medloom.cohort.split import Fold
 from medloom.cohort.table import read_cohort
+from medloom.cohort_part import CohortPart
 from medloom.evaluation.intervals import Comparison, Estimate
 from medloom.evaluation.learning import Reached, with_share
-from medloom.parts import CohortPart
 
 
 @pytest.fixture

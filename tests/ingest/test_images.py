@@ -14,13 +14,13 @@ import polars as pl
 import pytest
 
 from medloom.cohort.table import make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.ingest.door import ingest
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.stored import file_of
-from medloom.parts import CohortPart
 from tests.modalities.dicom_files import image, save, series, uid
 
 RNG = np.random.default_rng(10)

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.modalities.signal import Signal
 from medloom.modalities.signal.options import SignalOptions
 from medloom.modalities.signal.wfdb_records import library
-from medloom.parts import CohortPart
 
 wfdb = library()
 LEADS = ("I", "II", "V1")

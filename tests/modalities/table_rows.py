@@ -10,12 +10,12 @@ import torch
 
 from medloom.batch import Field
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.feed import pack
 from medloom.modalities.table import Table
 from medloom.modalities.table.options import TableOptions
 from medloom.modality import View
 from medloom.packed import Source
-from medloom.parts import CohortPart
 
 
 def cohort_of(columns: dict[str, Any], at: list[str] | None = None) -> Cohort:

@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 from medloom import fitted
 from medloom.batch import Field
 from medloom.cohort.table import make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.draw import Draw
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
@@ -31,7 +32,6 @@ from medloom.modalities.image.intensity import (
 from medloom.modalities.image.views import starts
 from medloom.modality import View
 from medloom.packed import Source
-from medloom.parts import CohortPart
 from medloom.tally import add
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image as Pillow
 
 from medloom.cohort.table import make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.draw import Draw
 from medloom.errors import DataError
 from medloom.feed import pack
@@ -19,7 +20,6 @@ from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.dense import importance
 from medloom.modality import Marks, View
 from medloom.packed import Source
-from medloom.parts import CohortPart
 
 AFFINE = np.array([[-0.8, 0.1, 0, 12], [0, 0.9, 0.2, -30], [0.1, 0, 2.5, 7], [0, 0, 0, 1.0]])
 LABELS = (0, 3, 200)

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image as Pillow
 
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import MOST_VOXELS
-from medloom.parts import CohortPart
 from medloom.study import make
 
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medloom.cohort.table import make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions, resample
 from medloom.modality import Marks
 from medloom.packed import Source
-from medloom.parts import CohortPart
 from tests.modalities.dicom_files import series
 
 RNG = np.random.default_rng(9)

@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from medloom import fitted
 from medloom.batch import Field
 from medloom.cohort.table import make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart
 from medloom.tasks._class_calibration import SPREAD, class_steps, isotonic, line, stepped
 from medloom.tasks._class_options import ClassifyOptions
 from medloom.tasks._curves import Line

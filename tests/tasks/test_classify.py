@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from medloom.batch import Encoded, Field, Seen
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart
 from medloom.tasks import _class_losses
 from medloom.tasks._class_options import ClassifyOptions
 from medloom.tasks.classify import Classify

@@ -10,9 +10,9 @@ from scipy.stats import poisson
 
 from medloom.batch import Batch, Field
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted
-from medloom.parts import CohortPart
 from medloom.study import make
 from medloom.task import Block
 from medloom.tasks._plain import strongest

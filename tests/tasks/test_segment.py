@@ -14,13 +14,13 @@ from PIL import Image as Pillow
 from medloom import fitted
 from medloom.batch import Batch, Encoded, Field, Gives, Seen
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.draw import Draw
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modality import Lifted
 from medloom.packed import Source
-from medloom.parts import CohortPart
 from medloom.study import make
 from medloom.task import Block
 from medloom.tasks.segment import MaskPrediction, Segment, SegmentOptions

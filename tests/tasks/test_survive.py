@@ -13,9 +13,9 @@ import torch
 from medloom import fitted
 from medloom.batch import Batch, Encoded, Field, Seen
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted
-from medloom.parts import CohortPart
 from medloom.statistics import survival
 from medloom.task import Block
 from medloom.tasks import _cox, _hazards

@@ -13,8 +13,8 @@ import torch
 from medloom import fitted
 from medloom.batch import Batch, Encoded, Field, Seen
 from medloom.cohort.table import Cohort, make_cohort
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
-from medloom.parts import CohortPart
 from medloom.statistics import competing, survival
 from medloom.task import Block
 from medloom.tasks import _competing_baselines, _cox, _hazards

@@ -8,10 +8,10 @@ import polars as pl
 
 from medloom import expression
 from medloom.cohort.stored import Table
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.expression import Both, Column, Compare, Condition, Either, In, IsNull, Not, Value
 from medloom.find import near
-from medloom.parts import CohortPart
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from medloom.cohort.files import canonical
 from medloom.cohort.index_times import IndexTimes, asked, observed_until
 from medloom.cohort.outcomes import Answered, Rows, answers, column
 from medloom.cohort.windows import Occurrences, Seen, Spans, occurrences
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.event_parts import (
     ANY,
@@ -32,7 +33,6 @@ from medloom.event_parts import (
     WindowCriterionPart,
 )
 from medloom.find import near
-from medloom.parts import CohortPart
 from medloom.window import WindowError
 
 

@@ -18,10 +18,10 @@ from jaxtyping import Float
 from medloom import expression
 from medloom.cohort.files import as_frame, canonical, header, read_columns, read_table
 from medloom.cohort.times import Kind, read_times
+from medloom.cohort_part import CohortPart, HistoryPart
 from medloom.errors import DataError, some
 from medloom.expression import Summary
 from medloom.find import near
-from medloom.parts import CohortPart, HistoryPart
 
 NAME = "history"
 """The name under which a frame of earlier rows is given, as `tables={"history": frame}`."""

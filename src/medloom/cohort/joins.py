@@ -12,10 +12,10 @@ import polars as pl
 from medloom import expression
 from medloom.cohort.files import as_frame, canonical, read_table
 from medloom.cohort.times import read_times
+from medloom.cohort_part import CohortPart, JoinPart
 from medloom.errors import DataError, some
 from medloom.expression import Summary
 from medloom.find import near
-from medloom.parts import CohortPart, JoinPart
 
 KEY, ROW, TIME, AT, ORDER = "__key", "__row", "__time", "__at", "__order"
 

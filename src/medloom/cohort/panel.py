@@ -15,9 +15,9 @@ from jaxtyping import Float, Int
 from medloom.cohort.files import canonical
 from medloom.cohort.panel_values import Known, Lines, means_by, read_lines, rows_mean, scaled
 from medloom.cohort.times import read_times
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, some
 from medloom.panel_part import PanelPart
-from medloom.parts import CohortPart
 
 YEAR_DAYS = 365.2425
 PER = 100_000.0

@@ -17,9 +17,9 @@ from medloom.cohort.files import canonical as canonical
 from medloom.cohort.formats import read_query
 from medloom.cohort.stored import Table, blocks, in_memory, open_table
 from medloom.cohort.times import Kind, read_times
+from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, some
 from medloom.find import near
-from medloom.parts import CohortPart
 
 
 @dataclass(frozen=True, slots=True)

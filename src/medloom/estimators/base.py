@@ -143,7 +143,7 @@ class TableEstimator(BaseEstimator, ABC):
         """What is known of every column: what `columns` says, categories by their type, the others as a study reads them."""
         from medloom import find
         from medloom.cohort.table import make_cohort
-        from medloom.parts import CohortPart
+        from medloom.cohort_part import CohortPart
 
         said: dict[str, Any] = {name: {"kind": "category"} for name in rows.categories} | dict(self.columns or {})
         unknown = [name for name in said if name not in rows.frame.columns]

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medloom.batch import Output, Seen
+from medloom.batch import Field, Output, Seen
+from medloom.tasks._class_options import Kind
 
 LEAST = 1e-6
 """Distance of a probability from 1 in the factor of the focal loss, whose slope may have no end there."""
@@ -56,6 +57,50 @@ def class_loss(
     if weights is not None:
         loss = loss * weights.expand(log.shape).gather(-1, codes[..., None])[..., 0]
     return loss
+
+
+def cross_entropy(
+    kind: Kind, logits: Float[Tensor, "batch outputs"], target: Field, weights: Sequence[float]
+) -> Float[Tensor, " batch"]:
+    """Cross-entropy of each row, 0 where no answer is known; of labels the mean over the known ones.
+
+    With class weights (`weights` not empty) the logits are shifted by the log weights first, so that they stay logits of
+    the cohort's own prevalence.
+    """
+    weight = torch.tensor(weights, dtype=logits.dtype, device=logits.device)
+    if kind == "multiclass":
+        loss = F.cross_entropy(logits + weight.log() if weights else logits, target.value, reduction="none")
+        return (loss * weight[target.value] if weights else loss) * target.present.float()
+    known = (target.present[:, None] if target.valid is None else target.valid).float()
+    factor = known
+    if weights:
+        negative, positive = weight.reshape(-1, 2).T
+        logits = logits + (positive / negative).log()
+        factor = known * torch.where(target.value > 0.5, positive, negative)
+    loss = F.binary_cross_entropy_with_logits(logits, target.value, factor, reduction="none")
+    if loss.shape[1] == 1:
+        return loss[:, 0]
+    return loss.sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
+
+
+def corrected_loss(
+    kind: Kind,
+    logits: Float[Tensor, "batch outputs"],
+    target: Field,
+    weights: Sequence[float],
+    noise: float,
+    gamma: float,
+) -> Float[Tensor, " batch"]:
+    """Focal loss, and loss under label noise, of each row; 0 where no answer is known."""
+    several = kind == "multiclass"
+    log = F.log_softmax(logits, dim=1)[:, None] if several else log_both(logits)
+    codes = target.value[:, None] if several else target.value.long()
+    weight = None
+    if weights:
+        weight = torch.tensor(weights, dtype=logits.dtype, device=logits.device).view(-1, log.shape[-1])
+    loss = class_loss(log, codes, weight, noise, gamma)
+    known = (target.present[:, None] if target.valid is None else target.valid).to(loss.dtype)
+    return (loss * known).sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
 
 
 class OrderedHead(nn.Module):

@@ -159,44 +159,13 @@ class Classify(Task):
         so that what the head returns stays a logit of the cohort's own prevalence. Source: Menon et al., "Long-tail learning
         via logit adjustment", ICLR 2021, equation 10, with the weighted loss's optimum as the shift.
         """
-        import torch
-        from torch.nn import functional as F
+        from medloom.tasks._class_losses import corrected_loss, cross_entropy
 
-        if self.options.loss == "focal" or self.options.label_noise:
-            return self._corrected_loss(output, target)
-        logits = output["logits"]
-        weighted = self.options.class_weights != "none"
-        weights = torch.tensor(self.weights if weighted else (), dtype=logits.dtype, device=logits.device)
-        if self.kind == "multiclass":
-            loss = F.cross_entropy(logits + weights.log() if weighted else logits, target.value, reduction="none")
-            return (loss * weights[target.value] if weighted else loss) * target.present.float()
-        known = (target.present[:, None] if target.valid is None else target.valid).float()
-        weight = known
-        if weighted:
-            negative, positive = weights.reshape(-1, 2).T
-            logits = logits + (positive / negative).log()
-            weight = known * torch.where(target.value > 0.5, positive, negative)
-        loss = F.binary_cross_entropy_with_logits(logits, target.value, weight, reduction="none")
-        if loss.shape[1] == 1:
-            return loss[:, 0]
-        return loss.sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
-
-    def _corrected_loss(self, output: Output, target: Field) -> Float[Tensor, " batch"]:
-        """Focal loss, and loss under label noise."""
-        import torch
-        from torch.nn import functional as F
-
-        from medloom.tasks._class_losses import class_loss, log_both
-
-        logits, several = output["logits"], self.kind == "multiclass"
-        log = F.log_softmax(logits, dim=1)[:, None] if several else log_both(logits)
-        codes = target.value[:, None] if several else target.value.long()
-        weights = None
-        if self.options.class_weights != "none":
-            weights = torch.tensor(self.weights, dtype=logits.dtype, device=logits.device).view(-1, log.shape[-1])
-        loss = class_loss(log, codes, weights, self.options.label_noise, self.options.gamma())
-        known = (target.present[:, None] if target.valid is None else target.valid).to(loss.dtype)
-        return (loss * known).sum(dim=1) / known.sum(dim=1).clamp_min(1.0)
+        options = self.options
+        weights = self.weights if options.class_weights != "none" else ()
+        if options.loss == "focal" or options.label_noise:
+            return corrected_loss(self.kind, output["logits"], target, weights, options.label_noise, options.gamma())
+        return cross_entropy(self.kind, output["logits"], target, weights)
 
     def combine(self, outputs: Sequence[Output], shares: Float[Tensor, " members"] | None = None) -> Output:
         """Logits of the mean of the members' probabilities."""
