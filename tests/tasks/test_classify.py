@@ -129,7 +129,9 @@ def test_without_focus_and_noise_the_corrected_loss_is_cross_entropy() -> None:
         logits = torch.randn(6, 3 if several else 1, generator=random)
         codes = np.array([0, 1, 2, 0, 1, 2]) if several else np.array([[0.0], [1], [1], [0], [1], [0]], np.float32)
         target = codes_of(codes, np.arange(6) < 5)
-        torch.testing.assert_close(task._corrected_loss({"logits": logits}, target), task.loss({"logits": logits}, target, {}))  # fmt: skip
+        weights = task.weights if balanced else ()
+        corrected = _class_losses.corrected_loss(task.kind, logits, target, weights, 0.0, 0.0)
+        torch.testing.assert_close(corrected, task.loss({"logits": logits}, target, {}))
 
 
 def test_what_is_recorded_under_noise() -> None:
