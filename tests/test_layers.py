@@ -16,6 +16,7 @@ STOREYS = (
     ("errors", "cards"),
     ("find", "expression", "window"),
     ("mistakes", "strict"),
+    ("event_set_part",),
     ("event_parts", "panel_part", "subgroup_part"),
     ("cohort_part", "parts"),
     ("study",),
