@@ -24,7 +24,7 @@ STOREYS = (
     ("batch", "packed", "tally", "draw", "fitted", "masked", "warping"),
     ("fingerprint",),
     ("modality",),
-    ("task",),
+    ("pairing", "task"),
     ("cohort", "statistics"),
     ("modalities", "tasks"),
     ("feed", "ingest"),

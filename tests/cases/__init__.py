@@ -17,7 +17,7 @@ from tests.cases.answers import (
 )
 from tests.cases.events import cohort_of_events, events_binary, events_bins, events_sequences
 from tests.cases.images import image_dicom_resampled, image_register_2d, image_segment_2d, image_segment_3d
-from tests.cases.signals import signal_and_table, signal_windows
+from tests.cases.signals import signal_and_table, signal_windows, signals_and_image
 from tests.cases.tables import (
     table_binary,
     table_codes,
@@ -44,6 +44,7 @@ _MADE = (
     image_register_2d,
     signal_windows,
     signal_and_table,
+    signals_and_image,
     regress_numbers,
     survive_table,
     survive_proportional,
