@@ -303,7 +303,14 @@ def fit_tasks(parts: Mapping[str, Any], marks: Mapping[str, Marks], rows: Int[np
 def taken_columns(study: Any) -> frozenset[str]:
     """Columns that are ids, times, folds or answers: never read as input."""
     cohort = study.cohort
-    named: Sequence[str | None] = (cohort.row, cohort.patient, cohort.at, cohort.site, study.split.column)
+    named: Sequence[str | None] = (
+        cohort.row,
+        cohort.patient,
+        cohort.person,
+        cohort.at,
+        cohort.site,
+        study.split.column,
+    )
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
     times += cohort.history.known_at.values() if cohort.history else []
