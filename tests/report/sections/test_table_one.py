@@ -122,7 +122,9 @@ def test_codes_are_told_in_groups_that_enough_patients_have(told):
 def test_gaps_are_told(told):
     section, _, _ = told
     said = [piece.text for piece in section.pieces if isinstance(piece, Paragraph)]
-    assert said == ["labs: 2 of 2 columns have missing values, most of all age (10.0\xa0%), ward (1.0\xa0%)."]
+    assert said == [
+        "labs: 3 of 3 columns have missing values, most of all age (10.0\xa0%), smoker (3.3\xa0%), ward (1.0\xa0%)."
+    ]
 
 
 def test_no_row_id_and_no_rare_word_is_kept(told):
