@@ -196,11 +196,13 @@ def gather(
     first: Int[np.ndarray, " views"],
     last: Int[np.ndarray, " views"],
     samples: int,
+    scaling: tuple[Float[np.ndarray, "leads 1"], Float[np.ndarray, "leads 1"]] | None = None,
 ) -> tuple[Float[np.ndarray, "views leads samples"], Bool[np.ndarray, "views samples"], Bool[np.ndarray, " views"]]:
     """Samples `first:last` of each unit at the beginning of a window of so many samples; NaN where unknown, 0 behind.
 
     Also which positions lie within `first:last`, and which windows may hold unknown samples. Runs of memory are copied
-    for each window and tile: nothing else of a record is touched.
+    for each window: nothing else of a record is touched. With `scaling`, a centre is taken off each lead, and it is
+    multiplied by a factor, while the window is in the processor's cache.
     """
     arrays = packed.arrays
     tiles, holes = np.asarray(arrays["tiles"]), np.asarray(arrays["holes"])
@@ -216,11 +218,14 @@ def gather(
         _copied(tiles[tile:end], within, window[:, :count])
         window[:, count:] = 0
         holey[view] = holes[tile:end].any()
+        part = window[:, :count]
         if whole:
-            part = window[:, :count]
             unknown = part == UNKNOWN
             part *= gain[unit[view]][:, None]
             part[unknown] = np.nan
+        if scaling is not None:
+            part -= scaling[0]
+            part *= scaling[1]
     return out, np.arange(samples) < held[:, None], holey
 
 
