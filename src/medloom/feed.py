@@ -30,8 +30,8 @@ WINDOWED_BLOCK = 256
 """Rows predicted at a time where an input is seen in windows; one at a time where answers are laid on them."""
 VIEWS_BLOCK = 64
 """Windows gathered at a time, which bounds memory whatever the length of a record."""
-VIEW_BYTES = 1 << 17
-"""What a window touches of a mapped file at least, with the pages around it that the system maps."""
+VIEW_BYTES = 2 << 20
+"""What a window touches of a mapped file at most: the system maps up to 2 MB around each place that is read."""
 
 ANSWER_PARTS = 5
 """Parts of the training rows, each of which learns from the answers of the others (see `with_outcomes`)."""
