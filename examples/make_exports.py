@@ -24,7 +24,7 @@ Line = dict[str, Any]
 
 
 def course(stay: int, patient: int, begin: datetime.datetime, random: np.random.Generator) -> Line:
-    """A stay of some days: creatinine (mg/dL) morning by morning, doses of gentamicin, and the end."""
+    """A stay of some days: creatinine (mg/dL) and potassium (mmol/L) morning by morning, doses of gentamicin, and the end."""
     sickness, days = random.normal(), int(random.integers(3, 12))
     level = usual = 0.9 * np.exp(random.normal(0, 0.2))
     labs, doses = [], []
@@ -41,9 +41,10 @@ def course(stay: int, patient: int, begin: datetime.datetime, random: np.random.
             else usual + 0.7 * (level - usual)
         )
     pulse = [(at + datetime.timedelta(minutes=30), int(80 + 12 * sickness + random.normal(0, 6))) for at, _ in labs]
+    salts = [(at, round(float(4.0 + 0.3 * value + random.normal(0, 0.3)), 2)) for at, value in labs]
     end = begin + datetime.timedelta(days=days, hours=2)
     dies = random.random() < 1 / (1 + np.exp(4 - 1.2 * sickness))
-    return {"stay": stay, "patient": patient, "begin": begin, "end": end, "labs": labs, "pulse": pulse, "doses": doses, "dies": dies}  # fmt: skip
+    return {"stay": stay, "patient": patient, "begin": begin, "end": end, "labs": labs, "salts": salts, "pulse": pulse, "doses": doses, "dies": dies}  # fmt: skip
 
 
 def hospital(patients: int, random: np.random.Generator) -> list[Line]:
@@ -85,11 +86,11 @@ def mimic(folder: Path, stays: list[Line]) -> None:
         "subject_id hadm_id admittime dischtime deathtime admission_type discharge_location insurance language marital_status race edregtime edouttime",
         ((s["patient"], s["stay"], s["begin"], s["end"], s["end"] if s["dies"] else None, "URGENT", "DIED" if s["dies"] else "HOME", "Other", "ENGLISH", "SINGLE", "OTHER", None, None) for s in stays),
     )  # fmt: skip
-    table(hosp / "d_labitems.csv", "itemid label", [(50912, "Creatinine")])
+    table(hosp / "d_labitems.csv", "itemid label", [(50912, "Creatinine"), (50971, "Potassium")])
     table(
         hosp / "labevents.csv",
         "subject_id hadm_id itemid charttime storetime value valuenum valueuom",
-        ((s["patient"], s["stay"], 50912, at, at + later, value, value, "mg/dL") for s in stays for at, value in s["labs"]),
+        ((s["patient"], s["stay"], item, at, at + later, value, value, unit) for s in stays for of, item, unit in (("labs", 50912, "mg/dL"), ("salts", 50971, "mEq/L")) for at, value in s[of]),
     )  # fmt: skip
     table(hosp / "prescriptions.csv", "subject_id hadm_id starttime drug", ((s["patient"], s["stay"], at, "Gentamicin") for s in stays for at in s["doses"]))  # fmt: skip
     table(hosp / "diagnoses_icd.csv", "subject_id hadm_id icd_code icd_version", ((s["patient"], s["stay"], "A419", 10) for s in stays))  # fmt: skip
@@ -103,7 +104,7 @@ def mimic(folder: Path, stays: list[Line]) -> None:
 
 def omop(folder: Path, stays: list[Line]) -> None:
     """OMOP CDM 5.4 with the few concepts that are needed."""
-    concepts = [(8507, "MALE", "Gender", "M"), (8532, "FEMALE", "Gender", "F"), (9201, "Inpatient Visit", "Visit", "IP"), (3016723, "Creatinine", "LOINC", "2160-0"), (3027018, "Heart rate", "LOINC", "8867-4"), (8840, "mg/dL", "UCUM", "mg/dL"), (8483, "/min", "UCUM", "/min"), (919345, "gentamicin", "RxNorm", "4413")]  # fmt: skip
+    concepts = [(8507, "MALE", "Gender", "M"), (8532, "FEMALE", "Gender", "F"), (9201, "Inpatient Visit", "Visit", "IP"), (3016723, "Creatinine", "LOINC", "2160-0"), (3023103, "Potassium", "LOINC", "2823-3"), (3027018, "Heart rate", "LOINC", "8867-4"), (8753, "mmol/L", "UCUM", "mmol/L"), (8840, "mg/dL", "UCUM", "mg/dL"), (8483, "/min", "UCUM", "/min"), (919345, "gentamicin", "RxNorm", "4413")]  # fmt: skip
     who = people(stays)
     table(folder / "concept.csv", "concept_id concept_name vocabulary_id concept_code", concepts)
     table(folder / "person.csv", "person_id gender_concept_id year_of_birth month_of_birth day_of_birth birth_datetime gender_source_value", ((p, (8532, 8507)[p % 2], 1978 - p % 50, 7, 1, None, GENDERS[p % 2]) for p in who))  # fmt: skip
@@ -111,7 +112,7 @@ def omop(folder: Path, stays: list[Line]) -> None:
     table(folder / "death.csv", "person_id death_date death_datetime", ((p, s["end"].date(), s["end"]) for p, s in who.items() if s["dies"]))  # fmt: skip
     table(folder / "visit_occurrence.csv", "person_id visit_concept_id visit_start_date visit_start_datetime visit_end_date visit_end_datetime visit_source_value", ((s["patient"], 9201, s["begin"].date(), s["begin"], s["end"].date(), s["end"], "IP") for s in stays))  # fmt: skip
     table(folder / "drug_exposure.csv", "person_id drug_concept_id drug_exposure_start_date drug_exposure_start_datetime drug_source_value", ((s["patient"], 919345, at.date(), at, "gentamicin") for s in stays for at in s["doses"]))  # fmt: skip
-    measured = [(s["patient"], concept, at.date(), at, value, None, unit, None) for s in stays for of, concept, unit in (("labs", 3016723, 8840), ("pulse", 3027018, 8483)) for at, value in s[of]]  # fmt: skip
+    measured = [(s["patient"], concept, at.date(), at, value, None, unit, None) for s in stays for of, concept, unit in (("labs", 3016723, 8840), ("salts", 3023103, 8753), ("pulse", 3027018, 8483)) for at, value in s[of]]  # fmt: skip
     table(folder / "measurement.csv", "person_id measurement_concept_id measurement_date measurement_datetime value_as_number value_as_concept_id unit_concept_id measurement_source_value", measured)  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def eicu(folder: Path, stays: list[Line]) -> None:
     table(
         folder / "lab.csv",
         "patientunitstayid labresultoffset labresultrevisedoffset labname labresult labresulttext labmeasurenamesystem",
-        ((s["stay"], minutes(s, at), minutes(s, at) + 60, "creatinine", value, value, "mg/dL") for s in stays for at, value in s["labs"]),
+        ((s["stay"], minutes(s, at), minutes(s, at) + 60, name, value, value, unit) for s in stays for of, name, unit in (("labs", "creatinine", "mg/dL"), ("salts", "potassium", "mmol/L")) for at, value in s[of]),
     )  # fmt: skip
     table(
         folder / "vitalPeriodic.csv",
@@ -170,7 +171,7 @@ def fhir(folder: Path, stays: list[Line]) -> None:
     kinds = {
         "Patient": [{"resourceType": "Patient", "id": str(p), "gender": ("female", "male")[p % 2], "birthDate": f"{1978 - p % 50}-07-01", **({"deceasedDateTime": zone(s["end"])} if s["dies"] else {})} for p, s in people(stays).items()],
         "Encounter": [{"resourceType": "Encounter", "id": str(s["stay"]), "status": "finished", "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "IMP"}, "subject": subject(s), "period": {"start": zone(s["begin"]), "end": zone(s["end"])}} for s in stays],
-        "Observation": [observed(s, at, code, value, unit) for s in stays for of, code, unit in (("labs", "2160-0", "mg/dL"), ("pulse", "8867-4", "/min")) for at, value in s[of]],
+        "Observation": [observed(s, at, code, value, unit) for s in stays for of, code, unit in (("labs", "2160-0", "mg/dL"), ("salts", "2823-3", "mmol/L"), ("pulse", "8867-4", "/min")) for at, value in s[of]],
         "MedicationAdministration": [{"resourceType": "MedicationAdministration", "status": "completed", "medicationCodeableConcept": gentamicin, "subject": subject(s), "effectiveDateTime": zone(at)} for s in stays for at in s["doses"]],
     }  # fmt: skip
     for kind, resources in kinds.items():
