@@ -27,7 +27,7 @@ WIDER = (32,)
 """Where there is time."""
 LEAST_GRID = {"transformer": 8}
 """Positions that the deepest grid keeps along an axis: 4, and more where they attend to each other."""
-MOST_LEVELS = {2: 6, 3: 5}
+MOST_LEVELS = 5
 MOST_PATCH = {2: 2**18, 3: 2**21}
 """Voxels of a patch: 512 by 512, or 128 each way."""
 LEAST_SIDE = {2: 64, 3: 32}
@@ -216,7 +216,7 @@ def halvings_of(
     sides = list(shape)
     gaps = list(spacing_mm or (1.0,) * len(sides))
     halvings = [0] * len(sides)
-    for _ in range(MOST_LEVELS[options.dims] - 1):
+    for _ in range(MOST_LEVELS - 1):
         able = [
             axis for axis, side in enumerate(sides) if side >= 2 * least and (side % 2 == 0 or not exact)
         ]  # fmt: skip
