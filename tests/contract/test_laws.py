@@ -233,7 +233,8 @@ def test_answers_come_in_the_shape_of_the_truth(case):
             prediction = task.decode(raw[name])
             assert len(prediction) == len(part)
             if isinstance(truths[name], Lifted):
-                assert [m.shape for m in prediction.dense()] == [t.shape[1:] for t in truths[name].values]
+                for masks in prediction.dense().values():
+                    assert [m.shape for m in masks] == [t.shape[1:] for t in truths[name].values]
             measured = task.measure(prediction, truths[name])
             assert all(len(values) == len(part) for values in measured.values())
 

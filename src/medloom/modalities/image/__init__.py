@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -16,8 +16,8 @@ from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, c
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
-from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Lifted, Marks, Modality, View
+from medloom.modalities.image.views import covering_view, gather, telling, training_view
+from medloom.modality import Lifted, Lifting, Marks, Modality, Settle, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import nn
 
-    from medloom.batch import Field, Output
+    from medloom.batch import Field
     from medloom.cohort.table import Cohort
 
 
@@ -112,7 +112,8 @@ class Image(Modality):
         """
         shapes = np.asarray(Grids(source.packed).shapes[source.unit[rows]])
         if draw is None:
-            return covering_view(shapes, self.options.patch, self.options.overlap, rows)
+            windows = covering_view(shapes, self.options.patch, self.options.overlap, rows, self.options.predict_flip)
+            return telling(windows, source, self.options.patch) if self.options.skip_empty else windows
         return training_view(shapes, self.options.patch, self.options.flip, rows, draw, focus)
 
     def batch(self, source: Source, view: View) -> Field:
@@ -164,18 +165,20 @@ class Image(Modality):
     def truth(self, laid: Source, rows: np.ndarray) -> Lifted:
         return dense.truth(laid, rows)
 
-    def lift(self, source: Source, view: View, output: Output) -> Lifted:
-        """The one dense tensor of an output, `[views, classes, *patch]`, averaged over the views of each row."""
-        spatial = [values for values in output.values() if values.ndim == 2 + self.options.dims]
-        if len(spatial) != 1:
-            raise TypeError(
-                f"found {len(spatial)} tensors of {2 + self.options.dims} axes in an output; expected one to lift"
-            )
-        return dense.lift(source, view, spatial[0].detach().float().cpu().numpy())
+    def lifting(self, source: Source, settle: Settle | None = None) -> Lifting:
+        """Averages the one dense tensor of outputs, `[views, classes, *patch]`, over the views of each row."""
+        from medloom.modalities.image.lifting import ImageLifting
 
-    def save(self, source: Source, row: int, values: np.ndarray, stem: Path) -> Path:
-        """Writes label values, `[*shape]`, in the format and the geometry of the row's image."""
-        return write_mask(values, Grids(source.packed).scan(int(source.unit[row])), stem)
+        return ImageLifting(source, self.options.dims, settle, self.options.skip_empty)
+
+    def save(self, source: Source, row: int, values: np.ndarray, stem: Path, labels: Mapping[str, int]) -> Path:
+        """Writes label values, `[*shape]`, in the format and the geometry of the row's image, or as `masks` says."""
+        scan = Grids(source.packed).scan(int(source.unit[row]))
+        if self.options.masks == "dicom-seg":
+            from medloom.modalities.image.dicom_seg import write_segmentation
+
+            return write_segmentation(values, scan, source.bound["files"][row], stem, labels)
+        return write_mask(values, scan, stem)
 
 
 def _known_at(options: ImageOptions, cohort: Cohort) -> np.ndarray | None:
