@@ -21,7 +21,7 @@ POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 class UpBlock(nn.Module):
     """Doubles a map's resolution (or what `factor` says), joins the encoder's map of that resolution, and convolves."""
 
-    def __init__(self, dims: int, channels_in: int, channels_out: int, factor: int) -> None:
+    def __init__(self, dims: int, channels_in: int, channels_out: int, factor: int | tuple[int, ...]) -> None:
         super().__init__()
         convolution = CONVOLUTION[dims]
         self.up = TRANSPOSED[dims](channels_in, channels_out, factor, factor, bias=False)
@@ -40,7 +40,7 @@ class UpBlock(nn.Module):
 class Decoder(nn.Module):
     """The pyramid of one input → {"logits": [batch, classes, *patch]}.
 
-    With `deep`, in training, coarser maps say what they see too: "logits_at_<stride>", all but the coarsest.
+    With `deep`, in training, coarser maps say what they see too: "logits_coarser_<level>", all but the coarsest.
     Source: Ronneberger, Fischer & Brox, "U-Net: convolutional networks for biomedical image segmentation", MICCAI 2015.
     """
 
@@ -49,14 +49,15 @@ class Decoder(nn.Module):
         self.ground = ground
         self.dims = gives.dims
         self.strides = tuple(stride for _, stride in gives.levels)
+        self.finest = self.strides[0] if isinstance(self.strides[0], int) else max(self.strides[0])
         self.blocks = nn.ModuleList(
-            UpBlock(gives.dims, coarse, finer, stride_coarse // stride_finer)
+            UpBlock(gives.dims, coarse, finer, _factor(stride_coarse, stride_finer))
             for (finer, stride_finer), (coarse, stride_coarse) in reversed(list(pairwise(gives.levels)))
         )
         self.classify = CONVOLUTION[gives.dims](gives.levels[0][0], classes, 1)
-        middle = gives.levels[1:-1] if deep else ()
+        middle = range(1, len(gives.levels) - 1) if deep else range(0)
         self.coarser = nn.ModuleDict(
-            {str(stride): CONVOLUTION[gives.dims](channels, classes, 1) for channels, stride in middle}
+            {str(level): CONVOLUTION[gives.dims](gives.levels[level][0], classes, 1) for level in middle}
         )
 
     def forward(self, seen: Seen) -> Output:
@@ -66,19 +67,24 @@ class Decoder(nn.Module):
         values, coarser = finer[-1], {}
         for level, block in zip(reversed(range(len(finer) - 1)), self.blocks, strict=True):
             values = block(values, finer[level], valid[level])
-            stride = str(self.strides[level])
-            if self.training and stride in self.coarser:
-                coarser[f"{COARSER}{stride}"] = self.coarser[stride](values)
+            if self.training and str(level) in self.coarser:
+                coarser[f"{COARSER}{level}"] = self.coarser[str(level)](values)
         logits = self.classify(values)
-        return {
-            "logits": F.interpolate(logits, scale_factor=self.strides[0]) if self.strides[0] > 1 else logits,
-            **coarser,
-        }
+        return {"logits": F.interpolate(logits, scale_factor=self.finest) if self.finest > 1 else logits, **coarser}
 
     def _validity(self, field: Field, finest: Tensor) -> list[Float[Tensor, "batch 1 *spatial"]]:
         """For each level 1 where a position covers any valid voxel, else 0."""
         if field.valid is None:
-            whole = finest.new_ones((len(finest), 1, *(size * self.strides[0] for size in finest.shape[2:])))
+            whole = finest.new_ones((len(finest), 1, *(size * self.finest for size in finest.shape[2:])))
         else:
             whole = (field.valid if field.index is None else field.valid[field.index])[:, None].to(finest.dtype)
-        return [POOL[self.dims](whole, stride) if stride > 1 else whole for stride in self.strides]
+        return [POOL[self.dims](whole, stride) if stride != 1 else whole for stride in self.strides]
+
+
+def _factor(coarse: int | tuple[int, ...], finer: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    """How much coarser one level is than the next finer one; for each axis where strides differ."""
+    if isinstance(coarse, int) and isinstance(finer, int):
+        return coarse // finer
+    axes = len(coarse) if isinstance(coarse, tuple) else len(finer)  # type: ignore[arg-type]
+    both = [stride if isinstance(stride, tuple) else (stride,) * axes for stride in (coarse, finer)]
+    return tuple(a // b for a, b in zip(*both, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -13,14 +15,14 @@ from medloom.tasks._segment_options import Legend
 
 SMOOTHING = 1.0
 """Voxels added to both halves of the soft Dice, so that a view without a label has a gradient that is not steep."""
-COARSER = "logits_at_"
-"""Names of what coarser maps say in training, followed by their stride."""
+COARSER = "logits_coarser_"
+"""Names of what coarser maps say in training, followed by their level from 1."""
 
 
 def segmentation_loss(
     output: Output, target: Field, legend: Legend, overlapping: bool, boundary: float
 ) -> Float[Tensor, " batch"]:
-    """The loss of each row at full resolution, and half as much for each doubling of the stride; 0 without a mask.
+    """The loss of each row at full resolution, and half as much for each coarser level; 0 without a mask.
 
     Source: Lee et al., "Deeply-supervised nets", AISTATS 2015; weights as in Isensee et al., Nature Methods 2021.
     """
@@ -28,18 +30,19 @@ def segmentation_loss(
     weights = 1.0
     for name, logits in output.items():
         if name.startswith(COARSER):
-            stride = int(name.removeprefix(COARSER))
-            total = total + _at_one_resolution(logits, _every(target, stride), legend, overlapping) / stride
-            weights += 1 / stride
+            share = 0.5 ** int(name.removeprefix(COARSER))
+            total = total + share * _at_one_resolution(logits, _every(target, logits.shape[2:]), legend, overlapping)
+            weights += share
     total = total / weights
     if boundary:
         total = total + boundary * boundary_loss(output["logits"], target, legend, overlapping)
     return total * target.present.to(total.dtype)
 
 
-def _every(target: Field, stride: int) -> Field:
+def _every(target: Field, shape: Sequence[int]) -> Field:
     """The target at the middle of every position of a coarser grid."""
-    at = (slice(None), *[slice(stride // 2, None, stride)] * (target.value.ndim - 1))
+    strides = [size // coarse for size, coarse in zip(target.value.shape[1:], shape, strict=True)]
+    at = (slice(None), *(slice(stride // 2, None, stride) for stride in strides))
     return Field(target.value[at], target.present, None if target.valid is None else target.valid[at])
 
 
