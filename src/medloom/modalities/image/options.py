@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.modalities.image.augment_part import AugmentPart
 from medloom.modalities.image.pyramid import Pyramid
 from medloom.modalities.image.scan import Wish
 from medloom.parts import InputPart
@@ -82,6 +83,9 @@ class ImageOptions(InputPart):
         description="how answers that are masks of volumes are written: nifti, or for images from a DICOM series as DICOM "
         "segmentation objects that refer to its slices",
     )
+    augment: AugmentPart | None = Field(
+        None, description="how the views of training rows are altered; left out: not at all, but for flip"
+    )
     intensity: Literal["cohort", "image"] = Field(
         "cohort",
         description="centre and scale from all training images (X-ray, CT, photographs), or from each image alone (MR, whose units are arbitrary)",
@@ -151,6 +155,10 @@ class ImageOptions(InputPart):
         if self.masks == "dicom-seg" and (self.dims != 3 or self.store is not None):
             raise PydanticCustomError(
                 "part", 'masks = "dicom-seg" goes with dims = 3 and with files of DICOM, not with a store'
+            )
+        if self.augment is not None and self.dims == 2 and isinstance(self.augment.rotate_degrees, tuple):
+            raise PydanticCustomError(
+                "part", "augment.rotate_degrees has three angles and pictures one; expected a number where dims = 2"
             )
         for name in ("spacing_mm", "size"):
             given = getattr(self, name)
