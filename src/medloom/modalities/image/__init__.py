@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -77,7 +77,11 @@ class Image(Modality):
     def point(cls, options: ImageOptions, packed: Packed, cohort: Cohort, unit: np.ndarray) -> Source:  # type: ignore[override]
         known = _known_at(options, cohort)
         newest = None if known is None else np.where(unit > 0, known, np.nan)
-        return Source(packed, unit, cohort.patient, newest=newest, bound={"row_ids": cohort.row.to_list()})
+        bound: dict[str, Any] = {"row_ids": cohort.row.to_list()}
+        if options.masks == "dicom-seg":
+            packing.check_series(packed, unit, bound["row_ids"], f"column {options.column!r}")
+            bound["files"] = [cohort.files / path if path else None for path in cls.keys(options, cohort).to_list()]
+        return Source(packed, unit, cohort.patient, newest=newest, bound=bound)
 
     @classmethod
     def summarise(cls, options: ImageOptions, source: Source, rows: np.ndarray) -> ImageSummary:  # type: ignore[override]
