@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 
 from medloom.batch import Output
 from medloom.modalities.image import resample
@@ -17,9 +17,10 @@ from medloom.modality import Lifted, Lifting, Settle, View
 from medloom.packed import Source
 
 SLAB_VOXELS = 1 << 21
-"""Voxels of a resampled answer that are settled at a time."""
+"""Voxels of an answer that are settled at a time."""
 
 
+UNCOVERED = "the views leave voxels uncovered, so nothing can be lifted onto them; lift the views of view(draw=None)"
 NOTHING = -30.0
 """Score of every channel where no view looked: the first of several, and none of labels that may overlap."""
 
@@ -115,33 +116,37 @@ class _Open:
         done = min(first - self._first, len(self._weight))
         if done <= 0 and self._kept is not None:
             return
-        weight = self._weight[:done]
-        covered = weight > 0
-        if not self._sparse and not covered.all():
-            raise ValueError(
-                "the views leave voxels uncovered, so nothing can be lifted onto them; lift the views of view(draw=None)"
-            )
-        mean = self._total[:, :done] / np.where(covered, weight, 1)
-        self._keep(mean if self._settle is None else self._settle(mean), covered, done)
-        for sums, axis in ((self._total, 1), (self._weight, 0)):
-            ahead = np.moveaxis(sums, axis, 0)
-            ahead[: len(ahead) - done] = ahead[done:].copy()
-            ahead[len(ahead) - done :] = 0
-        # Views may leave a gap between slabs: what no view reaches is nothing.
+        step = max(1, SLAB_VOXELS // max(1, int(np.prod(self._shape[1:]))))
+        for start in range(0, max(done, 1), step):
+            self._settle_part(start, min(start + step, done))
+        for sums in (np.moveaxis(self._total, 1, 0), self._weight):
+            for start in range(0, len(sums) - done, max(done, 1)):
+                ahead = sums[start + done : start + 2 * done]
+                sums[start : start + len(ahead)] = ahead
+            sums[len(sums) - done :] = 0
         self._first += done
-        if first > self._first:
-            self._skip(first)
+        if first > self._first and not self._sparse:
+            raise ValueError(UNCOVERED)
+        # Views may leave a gap between slabs: what no view reaches is nothing.
+        self._first = max(first, self._first)
 
-    def _skip(self, first: int) -> None:
-        if not self._sparse:
-            raise ValueError("the views leave voxels uncovered, so nothing can be lifted onto them")
-        self._first = first
-
-    def _keep(self, values: np.ndarray, covered: Bool[np.ndarray, "..."], done: int) -> None:
+    def _settle_part(self, start: int, stop: int) -> None:
+        weight = self._weight[start:stop]
+        covered = weight > 0
+        whole = bool(covered.all())
+        if not whole and not self._sparse:
+            raise ValueError(UNCOVERED)
+        mean = self._total[:, start:stop] / (weight if whole else np.where(covered, weight, 1))
+        values = mean if self._settle is None else self._settle(mean)
         if self._kept is None:
-            self._kept = np.zeros((len(values), *self._shape), values.dtype)
-        values[:, ~covered] = 0 if self._settle is not None else NOTHING
-        self._kept[:, self._first : self._first + done] = values
+            self._kept = np.full((len(values), *self._shape), self._nothing, values.dtype)
+        if not whole:
+            values[:, ~covered] = self._nothing
+        self._kept[:, self._first + start : self._first + stop] = values
+
+    @property
+    def _nothing(self) -> float:
+        return 0 if self._settle is not None else NOTHING
 
 
 def _on_raw_grid(
