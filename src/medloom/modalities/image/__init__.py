@@ -18,7 +18,7 @@ from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, telling, training_view
-from medloom.modality import Lifted, Lifting, Marks, Modality, Settle, View
+from medloom.modality import Budget, Lifted, Lifting, Marks, Modality, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -43,6 +43,15 @@ class Image(Modality):
     options: ImageOptions
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+
+    @classmethod
+    def sized(cls, options: ImageOptions, cohort: Cohort, budget: Budget) -> Sized:  # type: ignore[override]
+        """Patch, width and levels from the headers of at most 200 files, memory and time (docs/adr/0035)."""
+        if options.resolved:
+            return Sized(options)
+        from medloom.modalities.image import looking, sizing
+
+        return sizing.sized(options, looking.looked(options, cohort, cls.keys(options, cohort).to_list()), budget)
 
     @classmethod
     def columns(cls, options: ImageOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -115,7 +124,7 @@ class Image(Modality):
         `at["corner"]` is a view's first voxel, negative where the view begins before the image; `at["flip"]` says along
         which axes it is mirrored. What `augment` asks for stands beside them (`augment.py`), in training alone.
         """
-        grids, units, patch = Grids(source.packed), source.unit[rows], self.options.patch
+        grids, units, patch = Grids(source.packed), source.unit[rows], self.options.sides
         shapes = np.asarray(grids.shapes[units])
         if draw is None:
             windows = covering_view(shapes, patch, self.options.overlap, rows, self.options.predict_flip)
@@ -135,7 +144,7 @@ class Image(Modality):
         laid = source.packed.meta["kind"] == "mask"
         grids = Grids(source.packed)
         out = np.zeros(
-            (len(unit), 1 if laid else self.options.channels, *self.options.patch), np.int64 if laid else np.float32
+            (len(unit), 1 if laid else self.options.channels, *self.options.sides), np.int64 if laid else np.float32
         )
         valid = gather([grids.unit(one) for one in unit.tolist()], view, out)
         present = torch.from_numpy(unit > 0)
