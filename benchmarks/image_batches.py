@@ -50,8 +50,8 @@ class Shapes:
         return f"{self.batch} crops of {' × '.join(map(str, self.patch))} from {' × '.join(map(str, self.shape))}"
 
 
-PICTURES = Shapes(128, (256, 256), (224, 224), 32, 4, 16)
-VOLUMES = Shapes(16, (96, 96, 80), (64, 64, 64), 4, 4, 24)
+PICTURES = Shapes(128, (256, 256), (224, 224), 32, 2, 16)
+VOLUMES = Shapes(16, (96, 96, 80), (64, 64, 64), 4, 1, 16)
 
 
 def made(shapes: Shapes) -> list[np.ndarray]:

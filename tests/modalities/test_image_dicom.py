@@ -89,7 +89,7 @@ def test_b_values_that_only_the_maker_tells_are_found(
 ) -> None:
     for number, value in enumerate(values):
         for place in range(3):
-            where = {"ImagePositionPatient": [0, 0, 3.0 * place], "ImageOrientationPatient": AXIAL}
+            where = {"ImagePositionPatient": [0, 0, 3.0 * place], "ImageOrientationPatient": list(AXIAL)}
             data = image(VOLUME[place] + number, "dwi", 10 * number + place, PixelSpacing=[1, 1], **where)
             data.private_block(group, creator, create=True).add_new(element, kind, value)
             save(data, tmp_path / f"{place}{number}")
