@@ -50,8 +50,8 @@ class Shapes:
         return f"{self.batch} crops of {' × '.join(map(str, self.patch))} from {' × '.join(map(str, self.shape))}"
 
 
-PICTURES = Shapes(128, (256, 256), (224, 224), 32, 2, 16)
-VOLUMES = Shapes(16, (96, 96, 80), (64, 64, 64), 4, 1, 16)
+PICTURES = Shapes(128, (256, 256), (224, 224), 32, 2, 50)
+VOLUMES = Shapes(16, (96, 96, 80), (64, 64, 64), 4, 1, 100)
 
 
 def made(shapes: Shapes) -> list[np.ndarray]:
@@ -132,7 +132,7 @@ def _theirs(dataset: Any, shapes: Shapes, count: int, workers: int) -> float:
     from monai.data import DataLoader
     from torch.utils.data import RandomSampler
 
-    number = count * (4 if workers else 1)
+    number = max(count, 4 * workers)
     sampler = RandomSampler(dataset, replacement=True, num_samples=(number + 1) * shapes.batch)
     loader: Iterator[Any] = iter(DataLoader(dataset, batch_size=shapes.batch, sampler=sampler, num_workers=workers))
     next(loader)
