@@ -30,6 +30,8 @@ WINDOWED_BLOCK = 256
 """Rows predicted at a time where an input is seen in windows; one at a time where answers are laid on them."""
 VIEWS_BLOCK = 64
 """Windows gathered at a time, which bounds memory whatever the length of a record."""
+VIEWS_ELEMENTS = 1 << 24
+"""And no more than hold about this many numbers."""
 VIEW_BYTES = 2 << 20
 """What a window touches of a mapped file at most: the system maps up to 2 MB around each place that is read."""
 
@@ -174,7 +176,7 @@ class Feed:
     ) -> Iterator[tuple[np.ndarray, Iterator[tuple[dict[str, View], Batch]]]]:
         """Blocks of rows, each with the batches that together cover it: made as they are asked for, in order.
 
-        Where answers are laid on windows, a block is one row and has one batch, so that it can be lifted.
+        Where answers are laid on windows, a block is one row, so that what is lifted of it can be let go.
         """
         if self.windowed is None:
             step = block or self._at_once(rows)
@@ -188,8 +190,17 @@ class Feed:
             part = rows[start : start + step]
             windows = {n: m.view(self.sources[n], part, None) for n, m in self.modalities.items() if m.windows}
             views = paired(part, windows, most)
-            size = max(1, len(views[self.windowed].rows)) if dense else VIEWS_BLOCK
+            whole = any(task.sees_inputs for task in self.tasks.values())
+            size = max(1, len(views[self.windowed].rows)) if whole else self._views_at_once(views)
             yield part, (self._viewed(one[self.windowed].rows, one) for one in pieces(views, size))
+
+    def _views_at_once(self, views: Mapping[str, View]) -> int:
+        """Windows gathered at a time: fewer where each is large."""
+        each = 0
+        for name, view in views.items():
+            first = View(view.rows[:1], {key: array[:1] for key, array in view.at.items()})
+            each += self.modalities[name].batch(self.sources[name], first).value.numel() if len(view.rows) else 1
+        return int(np.clip(VIEWS_ELEMENTS // max(1, each), 1, VIEWS_BLOCK))
 
     def _viewed(self, rows: Int[np.ndarray, " views"], views: dict[str, View]) -> tuple[dict[str, View], Batch]:
         """The batch of these views, of inputs that have none in prediction's own way."""

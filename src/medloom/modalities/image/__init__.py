@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from medloom.draw import Draw
 from medloom.modalities.image import dense, packing, stored
+from medloom.modalities.image.augment import altered_view
 from medloom.modalities.image.files import write_mask
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
-from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Budget, Lifted, Marks, Modality, Sized, View
+from medloom.modalities.image.views import covering_view, gather, telling, training_view
+from medloom.modality import Budget, Lifted, Lifting, Marks, Modality, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
 if TYPE_CHECKING:
     import polars as pl
-    from torch import nn
+    from torch import Tensor, nn
 
-    from medloom.batch import Field, Output
+    from medloom.batch import Field
     from medloom.cohort.table import Cohort
 
 
@@ -85,7 +86,11 @@ class Image(Modality):
     def point(cls, options: ImageOptions, packed: Packed, cohort: Cohort, unit: np.ndarray) -> Source:  # type: ignore[override]
         known = _known_at(options, cohort)
         newest = None if known is None else np.where(unit > 0, known, np.nan)
-        return Source(packed, unit, cohort.patient, newest=newest, bound={"row_ids": cohort.row.to_list()})
+        bound: dict[str, Any] = {"row_ids": cohort.row.to_list()}
+        if options.masks == "dicom-seg":
+            packing.check_series(packed, unit, bound["row_ids"], f"column {options.column!r}")
+            bound["files"] = [cohort.files / path if path else None for path in cls.keys(options, cohort).to_list()]
+        return Source(packed, unit, cohort.patient, newest=newest, bound=bound)
 
     @classmethod
     def summarise(cls, options: ImageOptions, source: Source, rows: np.ndarray) -> ImageSummary:  # type: ignore[override]
@@ -117,12 +122,17 @@ class Image(Modality):
         """Training: a random crop a row, mirrored as `flip` allows. Prediction: overlapping windows of each row.
 
         `at["corner"]` is a view's first voxel, negative where the view begins before the image; `at["flip"]` says along
-        which axes it is mirrored.
+        which axes it is mirrored. What `augment` asks for stands beside them (`augment.py`), in training alone.
         """
-        shapes = np.asarray(Grids(source.packed).shapes[source.unit[rows]])
+        grids, units, patch = Grids(source.packed), source.unit[rows], self.options.sides
+        shapes = np.asarray(grids.shapes[units])
         if draw is None:
-            return covering_view(shapes, self.options.sides, self.options.overlap, rows)
-        return training_view(shapes, self.options.sides, self.options.flip, rows, draw, focus)
+            windows = covering_view(shapes, patch, self.options.overlap, rows, self.options.predict_flip)
+            return telling(windows, source, patch) if self.options.skip_empty else windows
+        view = training_view(shapes, patch, self.options.flip, rows, draw, focus)
+        if self.options.augment is None:
+            return view
+        return altered_view(view, self.options.augment, patch, grids.spacing(units), draw)
 
     def batch(self, source: Source, view: View) -> Field:
         """Images: `[views, channels, *patch]`, scaled, 0 where `valid` is false. Laid masks: class ids `[views, *patch]`."""
@@ -131,21 +141,35 @@ class Image(Modality):
         from medloom.batch import Field
 
         unit = source.unit[view.rows]
-        laid = source.packed.meta["kind"] == "mask"
         grids = Grids(source.packed)
-        out = np.zeros(
-            (len(unit), 1 if laid else self.options.channels, *self.options.sides), np.int64 if laid else np.float32
-        )
-        valid = gather([grids.unit(one) for one in unit.tolist()], view, out)
-        present = torch.from_numpy(unit > 0)
+        laid = source.packed.meta["kind"] == "mask"
+        channels = 1 if laid else self.options.channels
+        out = np.empty((len(unit), channels, *self.options.sides), np.int64 if laid else np.float32)
+        valid = np.empty((len(unit), *self.options.sides), bool)
+        value, seen, present = torch.from_numpy(out), torch.from_numpy(valid), torch.from_numpy(unit > 0)
         if laid:
-            return Field(torch.from_numpy(out[:, 0]), present, torch.from_numpy(valid))
-        spread = (slice(None), slice(None), *[None] * self.options.dims)
+            for place, one in enumerate(unit.tolist()):
+                gather(grids.unit(one), view, place, out[place], valid[place])
+            return Field(value[:, 0], present, seen)
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        out -= bound["centre"][unit].astype(np.float32)[spread]
-        out /= bound["scale"][unit].astype(np.float32)[spread]
-        out *= valid[:, None]
-        return Field(torch.from_numpy(out), present, torch.from_numpy(valid))
+        spread = (..., *[None] * self.options.dims)
+        centre, scale = (bound[name][unit].astype(np.float32) for name in ("centre", "scale"))
+        # View after view, so that each is still in the processor's cache when it is scaled and altered.
+        for place, one in enumerate(unit.tolist()):
+            whole = gather(grids.unit(one), view, place, out[place], valid[place])
+            out[place] -= centre[place][spread]
+            out[place] /= scale[place][spread]
+            if self.options.augment is not None:
+                self._paint(value[place], seen[place], view, place, -centre[place] / scale[place])
+            if not whole:
+                np.copyto(out[place], 0, where=~valid[place])
+        return Field(value, present, seen)
+
+    def _paint(self, values: Tensor, seen: Tensor, view: View, place: int, zero: np.ndarray) -> None:
+        """Alters the intensities of one view; a view of prediction says nothing of it."""
+        from medloom.modalities.image.painting import painted
+
+        painted(values, seen, {name: array[place] for name, array in view.at.items()}, zero)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """Of each channel, scaled: standard deviation, mean, extremes, quantiles, and a coarse grid of means."""
@@ -173,18 +197,20 @@ class Image(Modality):
     def truth(self, laid: Source, rows: np.ndarray) -> Lifted:
         return dense.truth(laid, rows)
 
-    def lift(self, source: Source, view: View, output: Output) -> Lifted:
-        """The one dense tensor of an output, `[views, classes, *patch]`, averaged over the views of each row."""
-        spatial = [values for values in output.values() if values.ndim == 2 + self.options.dims]
-        if len(spatial) != 1:
-            raise TypeError(
-                f"found {len(spatial)} tensors of {2 + self.options.dims} axes in an output; expected one to lift"
-            )
-        return dense.lift(source, view, spatial[0].detach().float().cpu().numpy())
+    def lifting(self, source: Source, settle: Settle | None = None) -> Lifting:
+        """Averages the one dense tensor of outputs, `[views, classes, *patch]`, over the views of each row."""
+        from medloom.modalities.image.lifting import ImageLifting
 
-    def save(self, source: Source, row: int, values: np.ndarray, stem: Path) -> Path:
-        """Writes label values, `[*shape]`, in the format and the geometry of the row's image."""
-        return write_mask(values, Grids(source.packed).scan(int(source.unit[row])), stem)
+        return ImageLifting(source, self.options.dims, settle, self.options.skip_empty)
+
+    def save(self, source: Source, row: int, values: np.ndarray, stem: Path, labels: Mapping[str, int]) -> Path:
+        """Writes label values, `[*shape]`, in the format and the geometry of the row's image, or as `masks` says."""
+        scan = Grids(source.packed).scan(int(source.unit[row]))
+        if self.options.masks == "dicom-seg":
+            from medloom.modalities.image.dicom_seg import write_segmentation
+
+            return write_segmentation(values, scan, source.bound["files"][row], stem, labels)
+        return write_mask(values, scan, stem)
 
 
 def _known_at(options: ImageOptions, cohort: Cohort) -> np.ndarray | None:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from medloom.errors import DataError, some
 from medloom.modalities.image import decoding
 from medloom.modalities.image.copies import signature
 from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
-from medloom.modalities.image.scan import NO_FILE, Refused, Scan, Wish
+from medloom.modalities.image.scan import DICOM, NO_FILE, Refused, Scan, Wish
 from medloom.packed import Packed, Packer
 
 STORED = ("uint8", "int16", "uint16", "float32")
@@ -47,6 +47,16 @@ def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
     lines = [f"{what}: {len(rows)} files {reason} (rows {some(rows)})" for reason, rows in refused.items()]
     if lines:
         raise DataError("\n".join(lines))
+
+
+def check_series(packed: Packed, unit: Int[np.ndarray, " rows"], rows: Sequence[str], what: str) -> None:
+    """Raises DataError where answers are asked for as DICOM and a row's image is none."""
+    other = np.flatnonzero((unit > 0) & (packed.arrays["format"][unit] != DICOM))
+    if len(other):
+        raise DataError(
+            f"{what}: {len(other)} rows have images that are no DICOM (rows {some([rows[row] for row in other.tolist()])}), "
+            'and masks = "dicom-seg" writes answers onto DICOM series; set masks = "nifti"'
+        )
 
 
 def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path | None) -> Packed:
@@ -108,6 +118,18 @@ class Grids:
     def shapes(self) -> Int[np.ndarray, "units dims"]:
         """Spatial shape of every unit, as the network sees it."""
         return self.packed.arrays[f"{self.prefix}shape"]
+
+    def spacing(self, units: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dims"]:
+        """Distance of voxels in mm along each axis, as the network sees the units; 1 where files tell none."""
+        arrays = self.packed.arrays
+        shape, raw = self.shapes[units], arrays["raw_shape"][units]
+        every = np.linalg.norm(arrays["affine"][units][:, :3, :3], axis=1)
+        if shape.shape[1] == 2:
+            # Without the last single axis of the file, as `Scan.axes` has it.
+            single = 2 - np.argmax(arrays["file_shape"][units][:, ::-1] == 1, axis=1)
+            every = every[np.arange(3) != single[:, None]].reshape(-1, 2)
+        known = (arrays["told"][units][:, 1:] > 0) & (shape > 0)
+        return np.where(known, every * raw / np.maximum(shape, 1), 1.0)
 
     def unit(self, unit: int) -> Shaped[np.ndarray, "channels *spatial"]:
         """One unit's grid."""
