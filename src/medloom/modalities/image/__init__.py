@@ -18,7 +18,7 @@ from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Lifted, Marks, Modality, View
+from medloom.modality import Budget, Lifted, Marks, Modality, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -43,6 +43,15 @@ class Image(Modality):
     options: ImageOptions
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+
+    @classmethod
+    def sized(cls, options: ImageOptions, cohort: Cohort, budget: Budget) -> Sized:  # type: ignore[override]
+        """Patch, width and levels from the headers of at most 200 files, memory and time (docs/adr/0035)."""
+        if options.resolved:
+            return Sized(options)
+        from medloom.modalities.image import looking, sizing
+
+        return sizing.sized(options, looking.looked(options, cohort, cls.keys(options, cohort).to_list()), budget)
 
     @classmethod
     def columns(cls, options: ImageOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -111,7 +120,7 @@ class Image(Modality):
         `at["corner"]` is a view's first voxel, negative where the view begins before the image; `at["flip"]` says along
         which axes it is mirrored. What `augment` asks for stands beside them (`augment.py`), in training alone.
         """
-        grids, units, patch = Grids(source.packed), source.unit[rows], self.options.patch
+        grids, units, patch = Grids(source.packed), source.unit[rows], self.options.sides
         shapes = np.asarray(grids.shapes[units])
         if draw is None:
             return covering_view(shapes, patch, self.options.overlap, rows)
@@ -130,8 +139,8 @@ class Image(Modality):
         grids = Grids(source.packed)
         laid = source.packed.meta["kind"] == "mask"
         channels = 1 if laid else self.options.channels
-        out = np.empty((len(unit), channels, *self.options.patch), np.int64 if laid else np.float32)
-        valid = np.empty((len(unit), *self.options.patch), bool)
+        out = np.empty((len(unit), channels, *self.options.sides), np.int64 if laid else np.float32)
+        valid = np.empty((len(unit), *self.options.sides), bool)
         value, seen, present = torch.from_numpy(out), torch.from_numpy(valid), torch.from_numpy(unit > 0)
         if laid:
             for place, one in enumerate(unit.tolist()):
