@@ -19,7 +19,6 @@ class Statistics(nn.Module):
     def __init__(self, numbers: int, width: int, layers: int, dropout: float) -> None:
         super().__init__()
         self.register_buffer("knots", torch.tensor(KNOTS), persistent=False)
-        self.dropout = nn.Dropout(dropout)
         size = numbers * (len(KNOTS) + 2)
         parts: list[nn.Module] = []
         for _ in range(layers):
@@ -32,8 +31,6 @@ class Statistics(nn.Module):
     ) -> Float[Tensor, "batch width"]:
         """One vector a row. Each part of a number runs from 0 to 1 between two neighbouring knots."""
         knots: Tensor = self.knots  # type: ignore[assignment]
-        # Dropped as if they were unknown, all parts of a number together: its parts could stand in for one another.
-        known = self.dropout(known)
         inner = (numbers[..., None] - knots[:-1]).clamp(0, 1)
         low, high = (knots[0] - numbers).clamp(min=0), (numbers - knots[-1]).clamp(min=0)
         split = torch.cat([low[..., None], inner, high[..., None]], dim=-1) * known[..., None]
