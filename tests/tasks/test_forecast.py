@@ -211,6 +211,18 @@ def _at_once(block: Block) -> Block:
     return replace(block, target=replace(block.target, extra=beside))
 
 
+def test_all_penalties_at_once_are_the_ridge_of_each():
+    random = np.random.default_rng(0)
+    features, change = random.normal(size=(80, 6)), random.normal(size=(80, 2))
+    features[::7, 2], change[:5, 1] = np.nan, np.nan
+    held = features[::3] + 0.1
+    made = simple._path(features, change, held)
+    for place, penalty in enumerate(simple.PENALTIES):
+        for h in range(2):
+            one = simple.Ridge(simple.Unit(LEVELS, ((0.0,) * 5,) * 2))._linear(features, change[:, h], penalty)
+            np.testing.assert_allclose(made[place, :, h], one.score(held)[:, 0], rtol=1e-9, atol=1e-12)
+
+
 def test_rows_whose_horizons_reach_into_a_stretch_do_not_teach_it():
     time = np.repeat(np.arange(60.0), 30)
     for others, own in simple._stretches(time, np.zeros((len(time), 3))):

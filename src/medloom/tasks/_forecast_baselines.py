@@ -22,9 +22,9 @@ from medloom.task import Baseline, Block, Member
 from medloom.tasks._models import KINDS, Constant, Forest, Linear, Model
 from medloom.tasks._plain import strongest
 
-PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
-USUAL_PENALTY = 10.0
-"""Where neither validation rows nor stretches of the training rows can tell."""
+PENALTIES = (1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10_000.0)
+USUAL = 1
+"""The place of the penalty that is taken where neither validation rows nor stretches of the training rows can tell."""
 STRETCHES = 4
 """Parts of the time of the training rows, each forecast from the others where there are no validation rows."""
 MOST_KNOTS = 7
@@ -214,6 +214,30 @@ def _stretches(time: Float[np.ndarray, " rows"], change: Float[np.ndarray, "rows
     return found
 
 
+def _path(
+    features: Float[np.ndarray, "rows features"],
+    change: Float[np.ndarray, "rows horizons"],
+    held: Float[np.ndarray, "held features"],
+) -> Float[np.ndarray, "penalties held horizons"]:
+    """What ridge regressions of these rows say of the held ones; one decomposition a horizon serves all penalties."""
+    from medloom.tasks._ridge_classes import Standardised
+
+    found = np.zeros((len(PENALTIES), len(held), change.shape[1]))
+    for h, column in enumerate(change.T):
+        known = ~np.isnan(column)
+        chosen = strongest(features[known], column[known])
+        if not len(chosen):
+            found[:, :, h] = np.median(column[known])
+            continue
+        prepared = Standardised.of(features[known][:, chosen])
+        columns, level = prepared.standard(features[known][:, chosen]), column[known].mean()
+        square, axes = np.linalg.eigh(columns.T @ columns)
+        product, along = axes.T @ (columns.T @ (column[known] - level)), prepared.standard(held[:, chosen]) @ axes
+        for place, penalty in enumerate(PENALTIES):
+            found[place, :, h] = level + along @ (product / (np.maximum(square, 0) + penalty))
+    return found
+
+
 class Ridge(_Learnt):
     """A linear autoregression at each horizon, with a ridge penalty, and the quantiles of its errors about it.
 
@@ -226,48 +250,42 @@ class Ridge(_Learnt):
     label = "Ridge regression"
 
     def fit(self, train: Iterable[Block], valid: Iterable[Block]) -> None:
-        """The penalty of all horizons is the one with the least absolute error."""
+        """The penalty of each horizon is the one with the least absolute error."""
         train = list(train)
         features, change = _gathered(train)
         held, truth = _gathered(valid)
         if len(held):
-            errors = {penalty: truth - _scores(self._linear(features, change, penalty), held) for penalty in PENALTIES}
+            errors = truth - _path(features, change, held)
         else:
-            parts = _stretches(_times(train), change)
-            errors = {penalty: self._left_out(features, change, parts, penalty) for penalty in PENALTIES if parts}
-        penalty = min(errors, key=lambda one: float(np.nanmean(np.abs(errors[one]))), default=USUAL_PENALTY)
-        models = self._linear(features, change, penalty)
-        self._models = [[model] for model in models]
-        enough = bool(errors) and len(errors[penalty]) >= FEWEST_ERRORS
-        self._around = _error_quantiles(errors[penalty] if enough else change - _scores(models, features), self._unit)
+            errors = np.full((len(PENALTIES), *change.shape), np.nan)
+            for others, own in _stretches(_times(train), change):
+                errors[:, own] = change[own] - _path(features[others], change[others], features[own])
+        self._models, enough = [], len(errors[0]) >= FEWEST_ERRORS
+        error = np.full(errors.shape[1:], np.nan)
+        for h in range(change.shape[1]):
+            of = errors[:, :, h]
+            known = ~np.isnan(of[0])
+            best = int(np.argmin(np.abs(of[:, known]).mean(axis=1))) if known.any() else USUAL
+            self._models.append([self._linear(features, change[:, h], PENALTIES[best])])
+            error[:, h] = of[best]
+        if not enough or np.isnan(error).all():
+            error = change - _scores([each[0] for each in self._models], features)
+        self._around = _error_quantiles(error, self._unit)
 
-    def _left_out(
-        self, features: np.ndarray, change: np.ndarray, stretches: list[Stretch], penalty: float
-    ) -> Float[np.ndarray, "rows horizons"]:
-        """The error of each row, as it is forecast from the rows of other stretches."""
-        error = np.full(change.shape, np.nan)
-        for others, own in stretches:
-            error[own] = change[own] - _scores(self._linear(features[others], change[others], penalty), features[own])
-        return error
-
-    def _linear(self, features: np.ndarray, change: np.ndarray, penalty: float) -> list[Model]:
+    def _linear(self, features: np.ndarray, column: np.ndarray, penalty: float) -> Model:
         from sklearn.impute import SimpleImputer
         from sklearn.linear_model import Ridge as Linear_
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        found: list[Model] = []
-        for column in change.T:
-            known = ~np.isnan(column)
-            chosen = strongest(features[known], column[known])
-            if not len(chosen):
-                found.append(Constant(np.array([np.median(column[known])])))
-                continue
-            imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-            model = make_pipeline(imputer, StandardScaler(), Linear_(alpha=penalty))
-            model.fit(features[known][:, chosen], column[known])
-            found.append(Linear.of(model, chosen, model[-1].coef_, model[-1].intercept_))
-        return found
+        known = ~np.isnan(column)
+        chosen = strongest(features[known], column[known])
+        if not len(chosen):
+            return Constant(np.array([np.median(column[known])]))
+        imputer = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+        model = make_pipeline(imputer, StandardScaler(), Linear_(alpha=penalty))
+        model.fit(features[known][:, chosen], column[known])
+        return Linear.of(model, chosen, model[-1].coef_, model[-1].intercept_)
 
     def answer(self, plain: Float[np.ndarray, "rows features"]) -> Output:
         middle = _scores([each[0] for each in self._models], np.asarray(plain, np.float64))
