@@ -72,6 +72,18 @@ def image_segment_3d(folder: Path) -> Study:
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
 
 
+def image_networks(folder: Path) -> Study:
+    """Two networks that each see a picture whole, with attention over positions; outlines on the maps of a transformer."""
+    _pictures(folder, 24, (16, 16)).write_csv(folder / "cohort.csv")
+    whole = {**_image(2), "patch": [8, 8], "size": [8, 8], "flip": [], "blocks": 1, "pool": "attention"}
+    inputs = {"one": {**whole, "encoder": "dense"}, "other": {**whole, "encoder": "transformer", "halvings": [1, 0]}}
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "other", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    return _study(folder, inputs, targets, train={**SMALL, "batch": 8})
+
+
 def image_dicom_resampled(folder: Path) -> Study:
     """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
     import nibabel
