@@ -122,7 +122,7 @@ def study(environment: bool) -> Study:
         "means": [4, 12, 52, 104], "transform": SCALE, "season": SEASON, "known_ahead": ["sine", "cosine"], "end": None,
     }  # fmt: skip
     if environment:
-        panel |= {"covariates": ENVIRONMENT, "covariate_lags": [1], "covariate_means": [4, 12, 26, 52]}
+        panel |= {"covariates": ENVIRONMENT, "covariate_lags": [], "covariate_means": [12, 26]}
     target = {"task": "forecast", "horizons": WEEKS, "quantiles": LEVELS, "transform": SCALE, "conformal": False}
     return make(
         {
