@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from medloom.draw import Draw
-from medloom.modalities.image import dense, packing, stored
+from medloom.modalities.image import dense, packing, showing, stored
 from medloom.modalities.image.files import write_mask
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Lifted, Marks, Modality, View
+from medloom.modality import Lifted, Located, Marks, Modality, Picture, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -46,6 +46,10 @@ class Image(Modality):
     @classmethod
     def columns(cls, options: ImageOptions) -> tuple[str, ...]:  # type: ignore[override]
         return (options.column,)
+
+    @classmethod
+    def takes_masks(cls, options: ImageOptions) -> bool:  # type: ignore[override]
+        return True
 
     @classmethod
     def keys(cls, options: ImageOptions, cohort: Cohort) -> pl.Series:  # type: ignore[override]
@@ -173,9 +177,19 @@ class Image(Modality):
             )
         return dense.lift(source, view, spatial[0].detach().float().cpu().numpy())
 
-    def save(self, source: Source, row: int, values: np.ndarray, stem: Path) -> Path:
-        """Writes label values, `[*shape]`, in the format and the geometry of the row's image."""
-        return write_mask(values, Grids(source.packed).scan(int(source.unit[row])), stem)
+    def save(self, source: Source, row: int, values: np.ndarray, stem: Path, image: int = 0) -> Path:
+        """Writes label values or real numbers, `[*shape]`, in the format and the geometry of the row's image."""
+        scan = Grids(source.packed).scan(int(source.unit[row]) + image)
+        return (
+            write_mask(values, scan, stem) if values.dtype.kind in "iu" else showing.write_numbers(values, scan, stem)
+        )
+
+    def located(self, encoder: nn.Module) -> Located:
+        return Located(encoder)
+
+    def pictures(self, source: Source, row: int) -> tuple[Picture, ...]:
+        unit = int(source.unit[row])
+        return (showing.picture(source.packed, unit),) if unit else ()
 
 
 def _known_at(options: ImageOptions, cohort: Cohort) -> np.ndarray | None:
