@@ -1,8 +1,8 @@
 """What maps over images are worth: whether they follow what was learnt, what moves the answer, and what a person marked.
 
 Learnt: the map of a network whose weights are drawn anew has to be another one (Adebayo et al., "Sanity checks for saliency
-maps", NeurIPS 2018: rank correlation). Moves the answer: to blur the regions that a map calls high has to lower the answer
-more than to blur others (Samek et al., IEEE TNNLS 28, 2017). Marked: the highest point lies in the mask (Zhang et al.,
+maps", NeurIPS 2018: rank correlation). Moves the answer: to flatten the regions that a map calls high has to lower the
+answer more than to flatten others (Samek et al., IEEE TNNLS 28, 2017). Marked: the highest point lies in the mask (Zhang et al.,
 "Top-down neural attention by excitation backprop", IJCV 126, 2018: the pointing game), beside a point at random and the
 middle of the image.
 """
@@ -19,12 +19,12 @@ from jaxtyping import Bool, Float
 from medloom.batch import Field
 from medloom.draw import generator
 from medloom.explain.maps import Asked, Views, lifted, maps
-from medloom.explain.regions import block_means, blurred, of_blocks
+from medloom.explain.regions import block_means, flat, of_blocks
 from medloom.model.assembly import Network
 from medloom.packed import Source
 
 SHARES = (0.05, 0.1, 0.2, 0.4)
-"""Shares of an image's blocks that are blurred."""
+"""Shares of an image's blocks that are flattened."""
 RANDOM = 3
 """Random orders of blocks, whose mean a map is held against."""
 CHANCE, MIDDLE = "chance", "middle"
@@ -73,7 +73,7 @@ def _rank_correlation(
 
 
 def gains(asked: Asked, views: Views, found: Maps, seed: int) -> dict[str, Float[np.ndarray, " rows"]]:
-    """By how much more the answer falls where the highest blocks of each map are blurred than where random ones are; by row.
+    """By how much more the answer falls where the highest blocks of each map are flattened than where random ones are; by row.
 
     The mean over `SHARES` of the blocks. The answer is that of the networks together, in its own unit.
     """
@@ -91,9 +91,9 @@ def gains(asked: Asked, views: Views, found: Maps, seed: int) -> dict[str, Float
 
 
 def _fall(asked: Asked, views: Views, height: Float[np.ndarray, "views blocks"]) -> Float[np.ndarray, " views"]:
-    """The mean fall of the answer over shares of blocks that are blurred, the highest first; NaN heights are no blocks."""
+    """The mean fall of the answer over shares of blocks that are flattened, the highest first; NaN heights are no blocks."""
     field = views.batch.inputs[asked.input]
-    start = blurred(field, asked.dims)
+    start = flat(field, asked.dims)
     count = (~np.isnan(height)).sum(axis=1)
     place = np.argsort(np.argsort(np.where(np.isnan(height), np.inf, -height), axis=1, kind="stable"), axis=1)
     shape = valid_voxels(field, asked.dims).shape[1:]

@@ -39,7 +39,7 @@ class MapFigures:
     """One method: means over rows with intervals over patients.
 
     `likeness` is the rank correlation with maps of networks that learnt nothing, `gain` by how much more the answer falls
-    where the highest regions are blurred than where random ones are, `hit` how often the highest point lies in the mask,
+    where the highest regions are flattened than where random ones are, `hit` how often the highest point lies in the mask,
     and `over_chance` that less the share of the image that is marked.
     """
 

@@ -2,9 +2,9 @@
 
 Attention: what the pooling of an encoder weighs (Ilse, Tomczak & Welling, "Attention-based deep multiple instance
 learning", ICML 2018). Grad-CAM: features of the deepest grid, weighted by how much they move the answer (Selvaraju et al.,
-"Grad-CAM", ICCV 2017, equations 1 and 2). Integrated gradients: the path from the blurred image to the real one
+"Grad-CAM", ICCV 2017, equations 1 and 2). Integrated gradients: the path from a flat image of the same mean to the real one
 (Sundararajan, Taly & Yan, "Axiomatic attribution for deep networks", ICML 2017, equation 1). Occlusion: the fall of the
-answer where a box is blurred (Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014).
+answer where a box is flat (Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014).
 
 A map is of one answer of one target: of several answers, the one with the highest score in that row. Simple models among the
 members of a team look at no place and are not part of it.
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.batch import Batch, Encoded, Field
-from medloom.explain.regions import blurred, boxes
+from medloom.explain.regions import boxes, flat
 from medloom.feed import Feed
 from medloom.modality import Located, View
 from medloom.model.assembly import Network
@@ -32,7 +32,7 @@ from medloom.model.team import Team
 ATTENTION, GRAD_CAM, GRADIENTS, OCCLUSION = "attention", "grad_cam", "integrated_gradients", "occlusion"
 SIGNED = (GRADIENTS, OCCLUSION)
 """Methods whose maps speak for an answer (above 0) and against it (below 0); the others have no sign."""
-STEPS = 16
+STEPS = 24
 """Points along the path of integrated gradients."""
 MOST_VIEWS = 64
 """Views of one row, at most: an image that needs more is not explained."""
@@ -239,24 +239,28 @@ def _spread(grid: Tensor, field: Field, dims: int) -> Tensor:
 
 
 def _gradients(asked: Asked, network: Network, views: Views) -> Tensor:
-    """Equation 1 from the blurred image, at the middle of each of `STEPS` parts of the way."""
+    """Equation 1 from the flat image, at the middle of each of `STEPS` parts of the way.
+
+    Parts are shorter near the flat image, where normalisation turns fastest.
+    """
     field = views.batch.inputs[asked.input]
-    start = blurred(field, asked.dims)
+    start = flat(field, asked.dims)
     total = torch.zeros_like(start)
     for step in range(STEPS):
-        value = torch.lerp(start, field.value.float(), (step + 0.5) / STEPS).requires_grad_()
+        share = (step + 0.5) / STEPS
+        value = torch.lerp(start, field.value.float(), share**2).requires_grad_()
         with torch.enable_grad():
             score = asked.score(network, views, value)
-        total += torch.autograd.grad(score.sum(), value)[0] / STEPS
+        total += torch.autograd.grad(score.sum(), value)[0] * (2 * share / STEPS)
     return (total * (field.value - start)).sum(-asked.dims - 1)
 
 
 def _occlusion(asked: Asked, network: Network, views: Views) -> Tensor:
-    """The fall of the answer where a box is blurred, at each voxel the mean over the boxes that hold it."""
+    """The fall of the answer where a box is flat, at each voxel the mean over the boxes that hold it."""
     field = views.batch.inputs[asked.input]
-    start, dims = blurred(field, asked.dims), asked.dims
+    start, dims = flat(field, asked.dims), asked.dims
     patch = tuple(field.value.shape[-dims:])
-    flat = torch.zeros(*field.value.shape[: -dims - 1], *patch)
+    total = torch.zeros(*field.value.shape[: -dims - 1], *patch)
     count = torch.zeros(patch)
     with torch.no_grad():
         whole = asked.score(network, views, field.value)
@@ -270,8 +274,8 @@ def _occlusion(asked: Asked, network: Network, views: Views) -> Tensor:
                 if torch.equal(value, field.value):
                     continue
                 fall = whole - asked.score(network, views, value)
-                flat[at] += fall.reshape(-1, *[1] * (flat[at].ndim - 1))
-    return flat / count
+                total[at] += fall.reshape(-1, *[1] * (total[at].ndim - 1))
+    return total / count
 
 
 def _images(field: Field, dims: int) -> list[tuple[int, ...]]:

@@ -10,45 +10,29 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-from torch.nn import functional as F
 
 from medloom.batch import Field
 
-BLUR = 8
-"""The standard deviation of the blur is the side of a view over this."""
 BOXES = {2: (4, 8), 3: (4, 4)}
 """By axes: a covered box is the side of a view over the first, the next one begins that side over the second later."""
 BLOCKS = {2: 8, 3: 4}
 """Blocks along each axis that are ranked and taken out."""
 
 
-def blurred(field: Field, dims: int) -> Float[Tensor, "views ..."]:
-    """The images of a field without what is small: a Gaussian blur over the voxels that are data.
+def flat(field: Field, dims: int) -> Float[Tensor, "views ..."]:
+    """The images of a field without anything to see: each channel at its own mean over the voxels that are data.
 
-    An image out of focus keeps its brightness and its coarse forms, and is nearer to what the network has seen than a
-    grey one, where regions of that grey could never count. Source: Fong & Vedaldi, "Interpretable explanations of black
-    boxes by meaningful perturbation", ICCV 2017; Sturmfels, Lundberg & Lee, "Visualizing the impact of feature
-    attribution baselines", Distill 2020.
+    Of the images that are near a real one it is the plainest. A blurred image, which is nearer still, keeps what is coarse:
+    a bright spot stays bright, and maps miss it (docs/adr/0039). What has just this brightness cannot count. Source:
+    Sturmfels, Lundberg & Lee, "Visualizing the impact of feature attribution baselines", Distill 2020.
     """
     value = field.value.float()
-    valid = torch.ones_like(value[..., :1, :, :] if dims == 2 else value[..., :1, :, :, :])
+    valid = torch.ones_like(value.narrow(-dims - 1, 0, 1))
     if field.valid is not None:
         valid = field.valid.unsqueeze(-dims - 1).to(value.dtype)
-    total, weight = value * valid, valid
-    for axis in range(value.ndim - dims, value.ndim):
-        total, weight = _along(total, axis), _along(weight, axis)
-    return total / weight.clamp_min(1e-6) * valid
-
-
-def _along(values: Float[Tensor, "..."], axis: int) -> Float[Tensor, "..."]:
-    """Blurred along one axis; beyond the border is nothing."""
-    side = values.shape[axis]
-    sigma = side / BLUR
-    reach = max(1, min(side - 1, round(3 * sigma)))
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=values.dtype) / sigma) ** 2)
-    moved = values.movedim(axis, -1)
-    flat = F.conv1d(moved.reshape(-1, 1, side), (kernel / kernel.sum())[None, None], padding=reach)
-    return flat.reshape(moved.shape).movedim(-1, axis)
+    over = tuple(range(value.ndim - dims, value.ndim))
+    mean = (value * valid).sum(over, keepdim=True) / valid.sum(over, keepdim=True).clamp_min(1.0)
+    return mean * valid
 
 
 def boxes(patch: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
@@ -80,10 +64,10 @@ def block_means(
     patch = values.shape[-dims:]
     number = block_of(patch).reshape(-1)
     count = int(number[-1]) + 1
-    flat, there = values.reshape(-1, number.size), valid.reshape(-1, number.size)
-    place = (np.arange(len(flat))[:, None] * count + number).reshape(-1)
-    weight = np.bincount(place, there.reshape(-1).astype(np.float64), len(flat) * count)
-    total = np.bincount(place, (flat * there).reshape(-1).astype(np.float64), len(flat) * count)
+    lines, there = values.reshape(-1, number.size), valid.reshape(-1, number.size)
+    place = (np.arange(len(lines))[:, None] * count + number).reshape(-1)
+    weight = np.bincount(place, there.reshape(-1).astype(np.float64), len(lines) * count)
+    total = np.bincount(place, (lines * there).reshape(-1).astype(np.float64), len(lines) * count)
     mean = np.divide(total, weight, out=np.full(len(total), np.nan), where=weight > 0)
     return mean.reshape(len(values), -1)
 

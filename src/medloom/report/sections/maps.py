@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.cases import words
-from medloom.explain.mapped import LIKE, Mapped, MapFigures
+from medloom.explain.mapped import LIKE, MapFigures, Mapped
 from medloom.report.pictures import drawn
 from medloom.report.section import Listing, Paragraph, Piece, Section, Table
 from medloom.report.verdict import number
@@ -18,7 +18,7 @@ LIKENESS, GAIN, HIT = "Like an untrained network's", "Moves the answer by", "Hig
 HOW = (
     f"{LIKENESS}: rank correlation of a map with that of networks whose weights were drawn anew; near 0 is good, and from "
     f"{LIKE} on the map shows the image rather than what was learnt.",
-    f"{GAIN}: how much more the answer falls where the regions that a map calls high are blurred than where regions at "
+    f"{GAIN}: how much more the answer falls where the regions that a map calls high are flattened than where regions at "
     "random are; above 0 is good.",
     "Maps say which places the networks' answers hang on, and not why, nor whether a disease is there. Simple models among "
     "the members look at no place.",
