@@ -95,7 +95,7 @@ def image_transformer_3d(folder: Path) -> Study:
 
 
 def image_dicom_resampled(folder: Path) -> Study:
-    """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
+    """Series of DICOM in folders, seen at another spacing and within a window, altered in training; outlines on the files' own grids."""
     import nibabel
 
     from tests.modalities.dicom_files import series
@@ -111,7 +111,8 @@ def image_dicom_resampled(folder: Path) -> Study:
         )  # fmt: skip
         names.append(f"series{row}")
     frame.with_columns(pl.Series("image", names)).write_csv(folder / "cohort.csv")
-    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200]}
+    augment = {"rotate_degrees": 10, "scale": 0.1, "elastic": 0.1, "contrast": 0.1, "blur": 0.5, "noise": 0.05}
+    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200], "augment": augment}
     targets = {
         "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},

@@ -11,6 +11,7 @@ import numpy as np
 
 from medloom.draw import Draw
 from medloom.modalities.image import dense, packing, showing, stored
+from medloom.modalities.image.augment import altered_view
 from medloom.modalities.image.files import write_mask
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
@@ -112,12 +113,16 @@ class Image(Modality):
         """Training: a random crop a row, mirrored as `flip` allows. Prediction: overlapping windows of each row.
 
         `at["corner"]` is a view's first voxel, negative where the view begins before the image; `at["flip"]` says along
-        which axes it is mirrored.
+        which axes it is mirrored. What `augment` asks for stands beside them (`augment.py`), in training alone.
         """
-        shapes = np.asarray(Grids(source.packed).shapes[source.unit[rows]])
+        grids, units, patch = Grids(source.packed), source.unit[rows], self.options.patch
+        shapes = np.asarray(grids.shapes[units])
         if draw is None:
-            return covering_view(shapes, self.options.patch, self.options.overlap, rows)
-        return training_view(shapes, self.options.patch, self.options.flip, rows, draw, focus)
+            return covering_view(shapes, patch, self.options.overlap, rows)
+        view = training_view(shapes, patch, self.options.flip, rows, draw, focus)
+        if self.options.augment is None:
+            return view
+        return altered_view(view, self.options.augment, patch, grids.spacing(units), draw)
 
     def batch(self, source: Source, view: View) -> Field:
         """Images: `[views, channels, *patch]`, scaled, 0 where `valid` is false. Laid masks: class ids `[views, *patch]`."""
@@ -137,10 +142,16 @@ class Image(Modality):
             return Field(torch.from_numpy(out[:, 0]), present, torch.from_numpy(valid))
         spread = (slice(None), slice(None), *[None] * self.options.dims)
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        out -= bound["centre"][unit].astype(np.float32)[spread]
-        out /= bound["scale"][unit].astype(np.float32)[spread]
+        centre, scale = bound["centre"][unit], bound["scale"][unit]
+        out -= centre.astype(np.float32)[spread]
+        out /= scale.astype(np.float32)[spread]
+        value, seen = torch.from_numpy(out), torch.from_numpy(valid)
+        if self.options.augment is not None:
+            from medloom.modalities.image.painting import painted
+
+            painted(value, seen, view.at, -centre / scale)
         out *= valid[:, None]
-        return Field(torch.from_numpy(out), present, torch.from_numpy(valid))
+        return Field(value, present, seen)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """Of each channel, scaled: standard deviation, mean, extremes, quantiles, and a coarse grid of means."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.modalities.image.augment_part import AugmentPart
 from medloom.modalities.image.pyramid import Pyramid
 from medloom.modalities.image.scan import Wish
 from medloom.parts import InputPart
@@ -67,6 +68,9 @@ class ImageOptions(InputPart):
         0.5, ge=0, le=0.75, description="share of a window that its neighbour sees too, in prediction"
     )
     flip: tuple[Axis, ...] = Field((), description="axes that may be mirrored in training, from 0")
+    augment: AugmentPart | None = Field(
+        None, description="how the views of training rows are altered; left out: not at all, but for flip"
+    )
     intensity: Literal["cohort", "image"] = Field(
         "cohort",
         description="centre and scale from all training images (X-ray, CT, photographs), or from each image alone (MR, whose units are arbitrary)",
@@ -130,6 +134,10 @@ class ImageOptions(InputPart):
                 "part",
                 "flip = {flip} must name different axes from 0 to {last}",
                 {"flip": list(self.flip), "last": self.dims - 1},
+            )
+        if self.augment is not None and self.dims == 2 and isinstance(self.augment.rotate_degrees, tuple):
+            raise PydanticCustomError(
+                "part", "augment.rotate_degrees has three angles and pictures one; expected a number where dims = 2"
             )
         for name in ("spacing_mm", "size"):
             given = getattr(self, name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from medloom.errors import DataError, some
 from medloom.modalities.image import decoding
@@ -108,6 +108,18 @@ class Grids:
     def shapes(self) -> Int[np.ndarray, "units dims"]:
         """Spatial shape of every unit, as the network sees it."""
         return self.packed.arrays[f"{self.prefix}shape"]
+
+    def spacing(self, units: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dims"]:
+        """Distance of voxels in mm along each axis, as the network sees the units; 1 where files tell none."""
+        arrays = self.packed.arrays
+        shape, raw = self.shapes[units], arrays["raw_shape"][units]
+        every = np.linalg.norm(arrays["affine"][units][:, :3, :3], axis=1)
+        if shape.shape[1] == 2:
+            # Without the last single axis of the file, as `Scan.axes` has it.
+            single = 2 - np.argmax(arrays["file_shape"][units][:, ::-1] == 1, axis=1)
+            every = every[np.arange(3) != single[:, None]].reshape(-1, 2)
+        known = (arrays["told"][units][:, 1:] > 0) & (shape > 0)
+        return np.where(known, every * raw / np.maximum(shape, 1), 1.0)
 
     def unit(self, unit: int) -> Shaped[np.ndarray, "channels *spatial"]:
         """One unit's grid."""
