@@ -172,11 +172,12 @@ class Attention:
 class Located:
     """Where in a trained encoder maps over images are made: `module` gives an `Encoded` whose `grid` its answer comes from.
 
-    `weights` says how much each position of that grid is weighed, of a field of this input: sums of 1; None where all are
+    Images have `dims` axes. `weights` says how much each position of that grid is weighed, of a field of this input: sums of 1; None where all are
     weighed alike. Both are of images: where a row has several, of those that are data, one after another.
     """
 
     module: nn.Module
+    dims: int
     weights: Callable[[Field], Tensor] | None = None
 
 
@@ -336,6 +337,10 @@ class Modality(ABC):
 
     def located(self, encoder: nn.Module) -> Located | None:
         """Where in its trained encoder maps over images are made; None where an input is no image."""
+        return None
+
+    def shares(self, encoder: nn.Module, field: Field) -> Float[Tensor, "views images"] | None:
+        """How much each image of each view is weighed, sums of 1, or of 0 where there is none; None of inputs with one image."""
         return None
 
     def pictures(self, source: Source, row: int) -> tuple[Picture, ...]:

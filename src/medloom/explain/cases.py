@@ -75,9 +75,13 @@ def _with_maps(asked: Asked, row: int, methods: Sequence[str], title: str) -> Ca
     shown = asked.feed.modalities[asked.input].pictures(asked.feed.sources[asked.input], row)
     each = {m: [one for _, one in lifted(asked, views, of)] for m, of in maps(asked, views, methods).items()}
     said = f"{asked.target}: {answer} {views.score[0]:.3g} {unit}"
+    shares = asked.shares(views)
     panels = []
-    for place, picture in enumerate(shown[:MOST_IMAGES]):
-        which = f"image {place + 1}, " if len(shown) > 1 else ""
+    # Of many images those that were looked at most.
+    order = np.arange(len(shown)) if shares is None else np.argsort(-shares[0][: len(shown)], kind="stable")
+    for place in order[:MOST_IMAGES].tolist():
+        picture = shown[place]
+        which = "" if shares is None else f"image {place + 1} ({shares[0][place]:.0%} of the attention), "
         plain, at = cut(picture, each[methods[0]][place])
         panels.append(Panel(f"{which}as it is{at}", f"{which}{said}.", *plain))
         for method in methods:

@@ -20,7 +20,7 @@ from medloom.task import Task
 METHODS = (GRAD_CAM, GRADIENTS, OCCLUSION, ATTENTION)
 LINE = {
     "target": pl.String, "answer": pl.String, "score": pl.Float64, "unit": pl.String, "input": pl.String,
-    "image": pl.Int64, "method": pl.String, "highest": pl.Float64, "lowest": pl.Float64, "at": pl.String,
+    "image": pl.Int64, "share": pl.Float64, "method": pl.String, "highest": pl.Float64, "lowest": pl.Float64, "at": pl.String,
     "file": pl.String,
 }  # fmt: skip
 
@@ -43,7 +43,7 @@ def mapped_rows(
     """For block after block of rows (ids, feed) a table with a line for each row, target, image and method.
 
     Its columns are the row's id, `target`, the `answer` that the map is of and its `score` in `unit`, `input`, `image`
-    (from 1), `method`, the `highest` and `lowest` value of the map, `at` (the voxel of the highest, along the axes of the
+    (from 1), its `share` of the attention where a row may have several, `method`, the `highest` and `lowest` value of the map, `at` (the voxel of the highest, along the axes of the
     file, from 0) and `file`, where a `folder` is given. Rows without an image have no line.
     Raises BundleError where no target has answers that maps can be made of.
     """
@@ -77,6 +77,7 @@ def _lines(
         first = np.searchsorted(views.place, np.arange(len(views.rows)))
         score = dict(zip(views.rows.tolist(), views.score[first].tolist(), strict=True))
         answer = dict(zip(views.rows.tolist(), views.answer[first].tolist(), strict=True))
+        weighed = asked.shares(views)
         for method, of in maps(asked, views, usable).items():
             image, before = 0, -1
             for row, values in lifted(asked, views, of):
@@ -84,7 +85,8 @@ def _lines(
                 before = row
                 file = _saved(asked, row, image, method, values, folder, done)
                 at = ",".join(map(str, highest(values)))
-                told = (asked.target, names[answer[row]], score[row], unit, asked.input, image, method)
+                share = None if weighed is None else float(weighed[views.rows.tolist().index(row)][image - 1])
+                told = (asked.target, names[answer[row]], score[row], unit, asked.input, image, share, method)
                 yield (texts[row], *told, float(values.max()), float(values.min()), at, file)
 
 

@@ -81,7 +81,7 @@ class Asked:
     @property
     def dims(self) -> int:
         """Axes of the input's images."""
-        return int(self.feed.modalities[self.input].options.dims)  # type: ignore[attr-defined]
+        return self.located(self.networks[0]).dims
 
     def located(self, network: Network) -> Located:
         """What maps of a network lie on."""
@@ -96,12 +96,13 @@ class Asked:
 
     def views(self, rows: Int[np.ndarray, " rows"]) -> Iterator[Views]:
         """Blocks of whole rows, those that have the input, with their answers. Rows with too many views are left out."""
-        source, patch = self.feed.sources[self.input], self.feed.modalities[self.input].options.patch  # type: ignore[attr-defined]
-        at_once = int(np.clip(VOXELS_AT_ONCE // np.prod(patch), 1, VIEWS_AT_ONCE))
+        seen = rows[self.feed.sources[self.input].unit[rows] > 0]
         block: list[int] = []
-        taken = 0
-        for row in rows[source.unit[rows] > 0].tolist():
+        taken, at_once = 0, 1
+        for row in seen.tolist():
             count = len(self._covering(np.array([row])).rows)
+            if row == seen[0]:
+                at_once = self._at_once(row)
             if count > MOST_VIEWS:
                 continue
             if block and taken + count > at_once:
@@ -111,6 +112,13 @@ class Asked:
             taken += count
         if block:
             yield self._answered(np.array(block))
+
+    def _at_once(self, row: int) -> int:
+        """Views computed together, by the size of one."""
+        modality, source = self.feed.modalities[self.input], self.feed.sources[self.input]
+        view = modality.view(source, np.array([row]), None)
+        one = modality.batch(source, View(view.rows[:1], {name: array[:1] for name, array in view.at.items()}))
+        return int(np.clip(VOXELS_AT_ONCE // one.value.numel(), 1, VIEWS_AT_ONCE))
 
     def _covering(self, rows: np.ndarray) -> View:
         ground = self.feed.windowed or self.input
@@ -156,6 +164,19 @@ class Asked:
         field = replace(views.batch.inputs[self.input], value=value)
         batch = replace(views.batch, inputs={**views.batch.inputs, self.input: field})
         return self.scores(network, batch)[torch.arange(len(value)), torch.from_numpy(views.answer)]
+
+    def shares(self, views: Views) -> Float[np.ndarray, "views images"] | None:
+        """How much each image of each view is weighed, the mean over networks; None where rows have one image."""
+        modality, field = self.feed.modalities[self.input], views.batch.inputs[self.input]
+        each = []
+        for network in self.networks:
+            device = next(network.parameters()).device
+            with torch.no_grad():
+                found = modality.shares(network.encoders[f"input_{self.input}"], field.to(device))
+            if found is None:
+                return None
+            each.append(found.cpu().double())
+        return torch.stack(each).mean(0).numpy()
 
     def mean_score(self, views: Views, value: Tensor) -> Float[np.ndarray, " views"]:
         """The mean over networks, not differentiable."""

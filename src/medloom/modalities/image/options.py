@@ -25,10 +25,17 @@ class ImageOptions(InputPart):
     """Options of `modality = "image"`."""
 
     modality: Literal["image"] = "image"
-    column: str = Field(
+    column: str | tuple[str, ...] = Field(
         description="column with the path of a file (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, .npy) or of a folder "
         "that holds one DICOM series, relative to the table's folder; with store: a volume, series, study or patient of it; "
-        "empty where the row has none"
+        "empty where the row has none; or several columns, such as frontal and lateral, of which any may be empty"
+    )
+    most_images: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description='images that a cell may name, parted by ";" (with store also a study, for all its volumes): above 1, '
+        "rows have any number of images, which attention brings together; each is then seen whole (patch = size)",
     )
     store: str | None = Field(
         None,
@@ -129,6 +136,13 @@ class ImageOptions(InputPart):
                 {"found": len(self.patch), "dims": self.dims},
             )
         self._check_network()
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            raise PydanticCustomError("part", "column must name a column, or several different ones")
+        if self.bagged and not self.seen_whole:
+            raise PydanticCustomError(
+                "part",
+                "several images a row are each seen whole: give size, and patch = size",
+            )
         if any(axis >= self.dims for axis in self.flip) or len(set(self.flip)) != len(self.flip):
             raise PydanticCustomError(
                 "part",
@@ -154,6 +168,22 @@ class ImageOptions(InputPart):
         if self.channels == 3 and self.colour == "grey":
             raise PydanticCustomError("part", 'colour = "grey" goes with channels = 1')
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that name images."""
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+    @property
+    def label(self) -> str:
+        """The columns, for messages."""
+        several = "s" if len(self.columns) > 1 else ""
+        return f"column{several} {', '.join(map(repr, self.columns))}"
+
+    @property
+    def bagged(self) -> bool:
+        """Whether a row may have several images."""
+        return len(self.columns) > 1 or self.most_images > 1
 
     @property
     def seen_whole(self) -> bool:
@@ -206,4 +236,4 @@ class ImageOptions(InputPart):
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
-        return (self.column,)
+        return self.columns

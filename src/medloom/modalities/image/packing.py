@@ -6,8 +6,9 @@ them it lies in, where it begins and what shape it has. Unit 0 is the empty unit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -49,15 +50,22 @@ def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
         raise DataError("\n".join(lines))
 
 
-def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path | None) -> Packed:
-    """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers."""
+def pack(
+    blocks: Iterable[Sequence[Scan]],
+    dims: int,
+    channels: int,
+    store: Path | None,
+    beside: Callable[[], Mapping[str, np.ndarray]] = dict,
+) -> Packed:
+    """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers.
+
+    `beside` gives other arrays, and is asked when all scans are packed.
+    """
     packer = Packer(store)
     grids = GridPacker(packer)
     nothing = np.zeros((channels, *[0] * dims), np.uint8)
-    for scan in (
-        Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims),
-        *(scan for block in blocks for scan in block),
-    ):
+    empty = Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims)
+    for scan in chain([empty], chain.from_iterable(blocks)):
         grids.add(scan.values)
         packer.add("format", np.array([scan.format], np.uint8))
         packer.add("file_shape", np.array([scan.file_shape], np.int64))
@@ -70,6 +78,8 @@ def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path
         packer.add("own_centre", own[None, :, 0])
         packer.add("own_scale", own[None, :, 1])
         packer.add("plain", simple_features(scan.values)[None])
+    for name, array in beside().items():
+        packer.add(name, array)
     return packer.finish({"kind": "image", "dims": dims, "channels": channels})
 
 

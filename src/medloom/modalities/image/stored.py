@@ -42,6 +42,25 @@ def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], column: st
     return sorted_out(_found(store, usable, inventory, keys, wish), rows, f"column {column!r}")
 
 
+def volumes(store: Path, named: Sequence[Sequence[tuple[str, int]]]) -> list[list[tuple[str, int]]]:
+    """Each name of a study, a series or a patient as the names of its volumes, beside what stood beside it.
+
+    Names of nothing stay as they are: reading them says why.
+    """
+    import polars as pl
+
+    if not (store / INVENTORY).exists():
+        return [list(one) for one in named]
+    usable = pl.read_parquet(store / INVENTORY).filter(pl.col("stored")).sort("volume")
+    held: dict[str, list[str]] = {}
+    for name in reversed(NAMES):
+        here: dict[str, list[str]] = {}
+        for key, volume in zip(usable[name].to_list(), usable["volume"].to_list(), strict=True):
+            here.setdefault(key, []).append(volume)
+        held |= here
+    return [[(volume, place) for key, place in one for volume in held.get(key, [key])] for one in named]
+
+
 def _found(
     store: Path, usable: pl.DataFrame, inventory: pl.DataFrame, keys: Sequence[str], wish: Wish
 ) -> Iterator[Scan | Refused]:
