@@ -67,8 +67,8 @@ def test_integrated_gradients_add_up_to_the_difference_from_a_flat_image(
     difference = asked.mean_score(views, field.value) - asked.mean_score(views, flat(field, 2))
     monkeypatch.setattr(methods, "STEPS", 150)
     fine = maps(asked, views, (GRADIENTS,))[GRADIENTS]
-    most = np.abs(difference).max()
-    np.testing.assert_allclose(fine.sum(axis=(1, 2)), difference, atol=0.03 * most)
+    missed = np.abs(fine.sum(axis=(1, 2)) - difference)
+    assert (missed < 0.02 * np.abs(fine).sum(axis=(1, 2))).all()
     assert np.corrcoef(fine[1].reshape(-1), each[GRADIENTS][1].reshape(-1))[0, 1] > 0.95
 
 

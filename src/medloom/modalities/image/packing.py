@@ -25,9 +25,9 @@ STORED = ("uint8", "int16", "uint16", "float32")
 """Storage types of voxels; `stored` of a unit is an index into these."""
 
 
-def read_scans(paths: Sequence[Path], rows: Sequence[str], column: str, wish: Wish) -> list[Scan]:
-    """All files of a block. Raises one DataError that names the rows of every kind of trouble."""
-    return sorted_out(decoding.read_scans(paths, wish), rows, f"column {column!r}")
+def read_scans(paths: Sequence[Path], rows: Sequence[str], label: str, wish: Wish) -> list[Scan]:
+    """All files of a block that `label` names. Raises one DataError that names the rows of every kind of trouble."""
+    return sorted_out(decoding.read_scans(paths, wish), rows, label)
 
 
 def sorted_out(found: Iterable[Scan | Refused], rows: Sequence[str], what: str) -> list[Scan]:

@@ -29,7 +29,7 @@ def file_of(store: Path, volume: str) -> Path:
     return store / "volumes" / name[:2] / f"{name}.bin"
 
 
-def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], column: str, wish: Wish) -> list[Scan]:
+def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], label: str, wish: Wish) -> list[Scan]:
     """The volumes that these keys name. Raises one DataError that names the rows of every kind of trouble."""
     import polars as pl
 
@@ -39,7 +39,7 @@ def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], column: st
         )
     inventory = pl.read_parquet(store / INVENTORY)
     usable = inventory.filter(pl.col("stored"))
-    return sorted_out(_found(store, usable, inventory, keys, wish), rows, f"column {column!r}")
+    return sorted_out(_found(store, usable, inventory, keys, wish), rows, label)
 
 
 def volumes(store: Path, named: Sequence[Sequence[tuple[str, int]]]) -> list[list[tuple[str, int]]]:
