@@ -19,7 +19,7 @@ from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Lifted, Located, Marks, Modality, Picture, View
+from medloom.modality import Budget, Lifted, Located, Marks, Modality, Picture, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -44,6 +44,18 @@ class Image(Modality):
     options: ImageOptions
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+
+    @classmethod
+    def sized(cls, options: ImageOptions, cohort: Cohort, budget: Budget) -> Sized:  # type: ignore[override]
+        """Patch, width and levels from the headers of at most 200 files, memory and time (docs/adr/0035)."""
+        if options.resolved:
+            return Sized(options)
+        from medloom.modalities.image import looking, sizing
+
+        keys = cls.keys(options, cohort).to_list()
+        if options.bagged:
+            keys = bags.first_names(options, cohort, keys)
+        return sizing.sized(options, looking.looked(options, cohort, keys), budget)
 
     @classmethod
     def columns(cls, options: ImageOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -134,7 +146,7 @@ class Image(Modality):
         self, source: Source, units: np.ndarray, rows: np.ndarray, draw: Draw | None, focus: Sequence[Source] = ()
     ) -> View:
         """Views of one image each; `rows` are what random numbers are keyed by."""
-        grids, patch = Grids(source.packed), self.options.patch
+        grids, patch = Grids(source.packed), self.options.sides
         shapes = np.asarray(grids.shapes[units])
         if draw is None:
             return covering_view(shapes, patch, self.options.overlap, rows)
@@ -163,7 +175,7 @@ class Image(Modality):
         laid = source.packed.meta["kind"] == "mask"
         grids = Grids(source.packed)
         out = np.zeros(
-            (len(unit), 1 if laid else self.options.channels, *self.options.patch), np.int64 if laid else np.float32
+            (len(unit), 1 if laid else self.options.channels, *self.options.sides), np.int64 if laid else np.float32
         )
         valid = gather([grids.unit(one) for one in unit.tolist()], view, out)
         present = torch.from_numpy(unit > 0)

@@ -100,6 +100,14 @@ def read(options: ImageOptions, cohort: Cohort, keys: Sequence[str]) -> list[Bag
     return [Bag(tuple(next(left) for _ in one), tuple(place for _, place in one)) for one in named]
 
 
+def first_names(options: ImageOptions, cohort: Cohort, keys: Sequence[str | None]) -> list[str | None]:
+    """What names the first image of each row; None where it has none."""
+    named = [_named(key) if key is not None else [] for key in keys]
+    if options.store is not None:
+        named = stored.volumes(cohort.folder / options.store, named)
+    return [one[0][0] if one else None for one in named]
+
+
 def _named(key: str) -> list[tuple[str, int]]:
     """What a key names: each image, and the place of its column."""
     return [
