@@ -172,27 +172,35 @@ class Image(Modality):
 
         from medloom.batch import Field
 
-        laid = source.packed.meta["kind"] == "mask"
         grids = Grids(source.packed)
-        out = np.zeros(
-            (len(unit), 1 if laid else self.options.channels, *self.options.sides), np.int64 if laid else np.float32
-        )
-        valid = gather([grids.unit(one) for one in unit.tolist()], view, out)
-        present = torch.from_numpy(unit > 0)
+        laid = source.packed.meta["kind"] == "mask"
+        channels = 1 if laid else self.options.channels
+        out = np.empty((len(unit), channels, *self.options.sides), np.int64 if laid else np.float32)
+        valid = np.empty((len(unit), *self.options.sides), bool)
+        value, seen, present = torch.from_numpy(out), torch.from_numpy(valid), torch.from_numpy(unit > 0)
         if laid:
-            return Field(torch.from_numpy(out[:, 0]), present, torch.from_numpy(valid))
-        spread = (slice(None), slice(None), *[None] * self.options.dims)
+            for place, one in enumerate(unit.tolist()):
+                gather(grids.unit(one), view, place, out[place], valid[place])
+            return Field(value[:, 0], present, seen)
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        centre, scale = bound["centre"][unit], bound["scale"][unit]
-        out -= centre.astype(np.float32)[spread]
-        out /= scale.astype(np.float32)[spread]
-        value, seen = torch.from_numpy(out), torch.from_numpy(valid)
-        if self.options.augment is not None:
-            from medloom.modalities.image.painting import painted
-
-            painted(value, seen, view.at, -centre / scale)
-        out *= valid[:, None]
+        spread = (..., *[None] * self.options.dims)
+        centre, scale = (bound[name][unit].astype(np.float32) for name in ("centre", "scale"))
+        # View after view, so that each is still in the processor's cache when it is scaled and altered.
+        for place, one in enumerate(unit.tolist()):
+            whole = gather(grids.unit(one), view, place, out[place], valid[place])
+            out[place] -= centre[place][spread]
+            out[place] /= scale[place][spread]
+            if self.options.augment is not None:
+                self._paint(value[place], seen[place], view, place, -centre[place] / scale[place])
+            if not whole:
+                out[place] *= valid[place]
         return Field(value, present, seen)
+
+    def _paint(self, values: Tensor, seen: Tensor, view: View, place: int, zero: np.ndarray) -> None:
+        """Alters the intensities of one view; a view of prediction says nothing of it."""
+        from medloom.modalities.image.painting import painted
+
+        painted(values, seen, {name: array[place] for name, array in view.at.items()}, zero)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """Of each channel, scaled: standard deviation, mean, extremes, quantiles, and a coarse grid of means.

@@ -102,23 +102,29 @@ def mirror(
 
 
 def gather(
-    grids: Sequence[Shaped[np.ndarray, "channels ..."]], view: View, out: Num[np.ndarray, "views channels *patch"]
-) -> Bool[np.ndarray, "views *patch"]:
-    """Copies each view's part of its grid into `out` and says which positions are voxels of it; the others stay.
+    grid: Shaped[np.ndarray, "channels ..."],
+    view: View,
+    place: int,
+    out: Num[np.ndarray, "channels *patch"],
+    valid: Bool[np.ndarray, "*patch"],
+) -> bool:
+    """Fills `out` with one view's part of its grid, 0 beyond it; `valid` says where that is. Whether it is everywhere.
 
-    A strided copy for each view: an index for every voxel at once would be eight times the size of the values. Views
-    that look through a lattice (`augment.py`) are interpolated.
+    A strided copy: an index for every voxel would be eight times the size of the values. A view that looks through a
+    lattice (`augment.py`) is interpolated.
     """
-    patch = out.shape[2:]
-    valid = np.zeros((len(out), *patch), bool)
-    moved = view.at.get("moved", np.zeros(len(out), bool)).tolist()
-    for place, (grid, corner, flip) in enumerate(zip(grids, view.at["corner"].tolist(), view.at["flip"], strict=True)):
-        if moved[place]:
-            from medloom.modalities.image.warp import warped
+    moved = view.at.get("moved")
+    if moved is not None and moved[place]:
+        from medloom.modalities.image.warp import warped
 
-            warped(grid, view.at["lattice"][place], out[place], valid[place])
-            continue
-        of_grid, of_view = inside(corner, patch, grid.shape[1:])
-        mirror(out[place], flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
-        mirror(valid[place][None], flip)[(slice(None), *of_view)] = True
-    return valid
+        out[...], valid[...] = 0, False
+        warped(grid, view.at["lattice"][place], out, valid)
+        return bool(valid.all())
+    corner, flip, patch = view.at["corner"][place].tolist(), view.at["flip"][place], out.shape[1:]
+    of_grid, of_view = inside(corner, patch, grid.shape[1:])
+    whole = all(part.stop - part.start == side for part, side in zip(of_view, patch, strict=True))
+    if not whole:
+        out[...], valid[...] = 0, False
+    mirror(out, flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
+    mirror(valid[None], flip)[(slice(None), *of_view)] = True
+    return whole
