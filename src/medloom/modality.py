@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
 
@@ -74,10 +74,34 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """Values at raw positions: one array a row, `[channels, *raw shape]`."""
+    """Values at raw positions: one array a row, `[channels, *raw shape]`.
+
+    Real numbers are what a head gave; whole ones have been settled by the task (`Task.settle`). `spacing_mm` is the
+    distance of positions along each axis, for each row; None where its file does not tell.
+    """
 
     rows: Int[np.ndarray, " rows"]
     values: Sequence[Shaped[np.ndarray, "channels ..."]]
+    spacing_mm: Sequence[tuple[float, ...] | None] = ()
+
+
+Settle = Callable[[Any], Any]
+"""Scores of some positions `[channels, ...]` → what is kept of each of them, as whole numbers `[kept, ...]`."""
+
+
+class Lifting(ABC):
+    """Collects a dense output view after view, in the order in which `view` gave them, and lifts it to raw positions.
+
+    No more is held at a time than views that overlap need, and what is kept of all others.
+    """
+
+    @abstractmethod
+    def add(self, view: View, output: Output) -> None:
+        """Takes the outputs of some views; all views of a row come one after another."""
+
+    @abstractmethod
+    def finish(self) -> Lifted:
+        """All rows that were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,15 +432,30 @@ class Modality(ABC):
         """The laid marks at raw positions, as they were read."""
         raise DenseUnsupported(type(self).__name__)
 
-    def lift(self, source: Source, view: View, output: Output) -> Lifted:
-        """A dense output of all views of some rows → values at raw positions; the inverse of `lay`."""
+    def lifting(self, source: Source, settle: Settle | None = None) -> Lifting:
+        """What lifts dense outputs of views to raw positions, and settles them part by part; the inverse of `lay`."""
         raise DenseUnsupported(type(self).__name__)
 
-    def save(self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path, image: int = 0) -> Path:
-        """Writes a dense answer (labels, or real numbers) in the geometry of one of its row's images.
+    @final
+    def lift(self, source: Source, view: View, output: Output) -> Lifted:
+        """A dense output of all views of some rows → values at raw positions."""
+        lifting = self.lifting(source)
+        lifting.add(view, output)
+        return lifting.finish()
 
-        Returns the file's path: `stem` plus a suffix.
+    def save(
+        self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path, labels: Mapping[str, int]
+    ) -> Path:
+        """Writes a dense answer in the geometry of its input; returns the file's path (`stem` plus a suffix).
+
+        `labels` are the names of the values.
         """
+        raise DenseUnsupported(type(self).__name__)
+
+    def save_numbers(
+        self, source: Source, row: int, values: Float[np.ndarray, "..."], stem: Path, image: int = 0
+    ) -> Path:
+        """Writes real numbers in the geometry of one of a row's images; returns the file's path (`stem` plus a suffix)."""
         raise DenseUnsupported(type(self).__name__)
 
 

@@ -209,7 +209,10 @@ def lifted(asked: Asked, views: Views, values: Float[np.ndarray, "views ..."]) -
     """A map on the grids of the files: (row, "*spatial") for each image of each row, in order."""
     modality, source = asked.feed.modalities[asked.input], asked.feed.sources[asked.input]
     dense = torch.from_numpy(values).unsqueeze(-asked.dims - 1)
-    found = modality.lift(source, views.view, {"map": dense})
+    # Settled as it is, so that regions which no window looks at are 0.
+    lifting = modality.lifting(source, lambda values: values)
+    lifting.add(views.view, {"map": dense})
+    found = lifting.finish()
     return [(int(row), one[0]) for row, one in zip(found.rows, found.values, strict=True)]
 
 

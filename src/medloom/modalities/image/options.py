@@ -75,6 +75,21 @@ class ImageOptions(InputPart):
         0.5, ge=0, le=0.75, description="share of a window that its neighbour sees too, in prediction"
     )
     flip: tuple[Axis, ...] = Field((), description="axes that may be mirrored in training, from 0")
+    predict_flip: tuple[Axis, ...] = Field(
+        (),
+        description="axes along which each window is seen mirrored too, in prediction, in every combination, and answers "
+        "averaged: two axes take four times as long",
+    )
+    skip_empty: bool = Field(
+        False,
+        description="in prediction, windows in which all voxels are equal (air, padding) are not looked at: nothing is found "
+        "in them",
+    )
+    masks: Literal["nifti", "dicom-seg"] = Field(
+        "nifti",
+        description="how answers that are masks of volumes are written: nifti, or for images from a DICOM series as DICOM "
+        "segmentation objects that refer to its slices",
+    )
     augment: AugmentPart | None = Field(
         None, description="how the views of training rows are altered; left out: not at all, but for flip"
     )
@@ -164,11 +179,17 @@ class ImageOptions(InputPart):
                 "part",
                 "several images a row are each seen whole: give size, such as [128, 128], and leave out patch",
             )
-        if any(axis >= self.dims for axis in self.flip) or len(set(self.flip)) != len(self.flip):
+        for name in ("flip", "predict_flip"):
+            axes = getattr(self, name)
+            if any(axis >= self.dims for axis in axes) or len(set(axes)) != len(axes):
+                raise PydanticCustomError(
+                    "part",
+                    "{name} = {flip} must name different axes from 0 to {last}",
+                    {"name": name, "flip": list(axes), "last": self.dims - 1},
+                )
+        if self.masks == "dicom-seg" and (self.dims != 3 or self.store is not None or self.bagged):
             raise PydanticCustomError(
-                "part",
-                "flip = {flip} must name different axes from 0 to {last}",
-                {"flip": list(self.flip), "last": self.dims - 1},
+                "part", 'masks = "dicom-seg" goes with dims = 3 and with files of DICOM, not with a store'
             )
         if self.augment is not None and self.dims == 2 and isinstance(self.augment.rotate_degrees, tuple):
             raise PydanticCustomError(
@@ -208,8 +229,8 @@ class ImageOptions(InputPart):
 
     @property
     def seen_whole(self) -> bool:
-        """Whether the network sees each image at once: all of it, resampled to the size of a view."""
-        return self.size is not None and self.patch in ("auto", self.size)
+        """Whether the network sees each image at once and once: all of it, resampled to the size of a view."""
+        return self.size is not None and self.patch in ("auto", self.size) and not self.predict_flip
 
     @property
     def wish(self) -> Wish:
