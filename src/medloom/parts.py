@@ -288,7 +288,7 @@ class EvaluatePart(Strict):
         le=20,
         description="draw the course of so many test rows in the report: it then holds patients' data, and says so",
     )
-    maps: MapsPart = MapsPart()
+    maps: MapsPart = Field(MapsPart(), description="where in images the answers come from, and what is shown of it")
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"
     )
