@@ -17,7 +17,7 @@ STOREYS = (
     ("find", "expression", "machine", "window"),
     ("mistakes", "strict"),
     ("event_set_part",),
-    ("event_parts", "panel_part", "subgroup_part"),
+    ("event_parts", "maps_part", "panel_part", "subgroup_part"),
     ("cohort_part", "parts"),
     ("study",),
     ("study_text",),

@@ -17,6 +17,7 @@ from tests.cases.answers import (
 )
 from tests.cases.events import cohort_of_events, events_binary, events_bins, events_sequences
 from tests.cases.images import (
+    image_bag_2d,
     image_dicom_resampled,
     image_networks,
     image_register_2d,
@@ -44,6 +45,7 @@ _MADE = (
     events_binary,
     events_sequences,
     events_bins,
+    image_bag_2d,
     image_segment_2d,
     image_segment_3d,
     image_dicom_resampled,

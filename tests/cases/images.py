@@ -62,7 +62,8 @@ def image_segment_2d(folder: Path) -> Study:
         "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},
     }
-    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})
+    shown = {"resamples": 100, "maps": {"pictures": 1, "masks": {"scan": {"column": "mask"}}}}
+    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8}, evaluate=shown)
 
 
 def image_segment_3d(folder: Path) -> Study:
@@ -144,3 +145,21 @@ def image_register_2d(folder: Path) -> Study:
         "fixed_mask": "fixed_mask", "labels": {"blob": 1}, "supervise": 0.5,
     }  # fmt: skip
     return _study(folder, pair, {"map": target}, train={**SMALL, "batch": 8})
+
+
+def image_bag_2d(folder: Path) -> Study:
+    """Two columns of pictures, one with several in a cell; any of them may be missing, and some rows have none."""
+    frame = _pictures(folder, 40, (16, 16))
+    names = frame["image"].to_list()
+    front: list[str | None] = list(names)
+    side: list[str | None] = [";".join([names[(row + 2) % 40]] * (row % 3)) or None for row in range(40)]
+    for row in (0, 3, 7):
+        front[row] = None
+    side[3] = None
+    frame.with_columns(pl.Series("front", front), pl.Series("side", side)).drop("image").write_csv(
+        folder / "cohort.csv"
+    )
+    scan = {**_image(2), "column": ["front", "side"], "size": [16, 16]}
+    target = {"ill": {"task": "classify", "column": "blob"}}
+    shown = {"resamples": 100, "maps": {"pictures": 1}}
+    return _study(folder, {"scan": scan}, target, train={**SMALL, "batch": 8}, evaluate=shown)

@@ -93,6 +93,7 @@ class Segment(Task):
     Summary: ClassVar[type[int]] = int
     needs: ClassVar[Literal["finer"]] = "finer"
     dense: ClassVar[bool] = True
+    outlined: ClassVar[bool] = True
 
     options: SegmentOptions
     masks: int
@@ -277,6 +278,14 @@ class Segment(Task):
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """Dice of every case, differences of volumes, and what finding lesions costs."""
         return figures.plots(self.options, measured)
+
+    def outlines(
+        self, prediction: Prediction, truth: Lifted
+    ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+        assert isinstance(prediction, MaskPrediction)
+        names = self.options.names
+        drawn = {name: self._marked(truth.values[0], place) for place, name in enumerate(names)}
+        return drawn, {name: prediction.part(0, name) for name in names}
 
     def describe(self) -> Mapping[str, str]:
         values = {name: str(value) for name, value in self.options.written.items()}

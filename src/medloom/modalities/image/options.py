@@ -25,10 +25,17 @@ class ImageOptions(InputPart):
     """Options of `modality = "image"`."""
 
     modality: Literal["image"] = "image"
-    column: str = Field(
+    column: str | tuple[str, ...] = Field(
         description="column with the path of a file (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, .npy) or of a folder "
         "that holds one DICOM series (of a TIFF, pages are slices where dims = 3), relative to the table's folder; with store: a volume, series, study or patient of it; "
-        "empty where the row has none"
+        "empty where the row has none; or several columns, such as frontal and lateral, of which any may be empty"
+    )
+    most_images: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description='images that a cell may name, parted by ";" (with store also a study, for all its volumes): above 1, '
+        "rows have any number of images, which attention brings together; each is then seen whole (patch = size)",
     )
     store: str | None = Field(
         None,
@@ -165,6 +172,13 @@ class ImageOptions(InputPart):
                 {"found": len(self.patch), "dims": self.dims},
             )
         self._check_network()
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            raise PydanticCustomError("part", "column must name a column, or several different ones")
+        if self.bagged and not self.seen_whole:
+            raise PydanticCustomError(
+                "part",
+                "several images a row are each seen whole: give size, such as [128, 128], and leave out patch",
+            )
         for name in ("flip", "predict_flip"):
             axes = getattr(self, name)
             if any(axis >= self.dims for axis in axes) or len(set(axes)) != len(axes):
@@ -173,7 +187,7 @@ class ImageOptions(InputPart):
                     "{name} = {flip} must name different axes from 0 to {last}",
                     {"name": name, "flip": list(axes), "last": self.dims - 1},
                 )
-        if self.masks == "dicom-seg" and (self.dims != 3 or self.store is not None):
+        if self.masks == "dicom-seg" and (self.dims != 3 or self.store is not None or self.bagged):
             raise PydanticCustomError(
                 "part", 'masks = "dicom-seg" goes with dims = 3 and with files of DICOM, not with a store'
             )
@@ -198,8 +212,24 @@ class ImageOptions(InputPart):
         return self
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that name images."""
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+    @property
+    def label(self) -> str:
+        """The columns, for messages."""
+        several = "s" if len(self.columns) > 1 else ""
+        return f"column{several} {', '.join(map(repr, self.columns))}"
+
+    @property
+    def bagged(self) -> bool:
+        """Whether a row may have several images."""
+        return len(self.columns) > 1 or self.most_images > 1
+
+    @property
     def seen_whole(self) -> bool:
-        """Whether the network sees each image at once, and once: all of it, resampled to the size of a view."""
+        """Whether the network sees each image at once and once: all of it, resampled to the size of a view."""
         return self.size is not None and self.patch in ("auto", self.size) and not self.predict_flip
 
     @property
@@ -252,4 +282,4 @@ class ImageOptions(InputPart):
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
-        return (self.column,)
+        return self.columns

@@ -6,8 +6,9 @@ them it lies in, where it begins and what shape it has. Unit 0 is the empty unit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ STORED = ("uint8", "int16", "uint16", "float32")
 """Storage types of voxels; `stored` of a unit is an index into these."""
 
 
-def read_scans(paths: Sequence[Path], rows: Sequence[str], column: str, wish: Wish) -> list[Scan]:
-    """All files of a block. Raises one DataError that names the rows of every kind of trouble."""
-    return sorted_out(decoding.read_scans(paths, wish), rows, f"column {column!r}")
+def read_scans(paths: Sequence[Path], rows: Sequence[str], label: str, wish: Wish) -> list[Scan]:
+    """All files of a block that `label` names. Raises one DataError that names the rows of every kind of trouble."""
+    return sorted_out(decoding.read_scans(paths, wish), rows, label)
 
 
 def sorted_out(found: Iterable[Scan | Refused], rows: Sequence[str], what: str) -> list[Scan]:
@@ -59,15 +60,22 @@ def check_series(packed: Packed, unit: Int[np.ndarray, " rows"], rows: Sequence[
         )
 
 
-def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path | None) -> Packed:
-    """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers."""
+def pack(
+    blocks: Iterable[Sequence[Scan]],
+    dims: int,
+    channels: int,
+    store: Path | None,
+    beside: Callable[[], Mapping[str, np.ndarray]] = dict,
+) -> Packed:
+    """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers.
+
+    `beside` gives other arrays, and is asked when all scans are packed.
+    """
     packer = Packer(store)
     grids = GridPacker(packer)
     nothing = np.zeros((channels, *[0] * dims), np.uint8)
-    for scan in (
-        Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims),
-        *(scan for block in blocks for scan in block),
-    ):
+    empty = Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims)
+    for scan in chain([empty], chain.from_iterable(blocks)):
         grids.add(scan.values)
         packer.add("format", np.array([scan.format], np.uint8))
         packer.add("file_shape", np.array([scan.file_shape], np.int64))
@@ -80,6 +88,8 @@ def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path
         packer.add("own_centre", own[None, :, 0])
         packer.add("own_scale", own[None, :, 1])
         packer.add("plain", simple_features(scan.values)[None])
+    for name, array in beside().items():
+        packer.add(name, array)
     return packer.finish({"kind": "image", "dims": dims, "channels": channels})
 
 
