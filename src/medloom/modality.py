@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from medloom.cohort.table import Cohort
 
 
+OF_THE_PLACE = frozenset({"at", "known_before_index", "table", "connection", "column", "store", "weights"})
+"""Options that say where values lie and when they were known, and not what they mean."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """Which rows are looked at, and how: numbers only, so that input, mask and marks can share and replay it.
@@ -286,6 +290,24 @@ class Modality(ABC):
     @abstractmethod
     def encoder(self) -> nn.Module:
         """A module `forward(Field) -> Encoded` with an attribute `gives: Gives`."""
+
+    def carrying(self, other: Self) -> Self | None:
+        """The state to go on with, so that weights learnt with `other` mean the same here; None where they cannot.
+
+        That of `other`, where both were asked the same of their values: its scales and vocabularies are those of its weights.
+        """
+        own, its = (
+            one.options.model_dump(exclude=OF_THE_PLACE)  # type: ignore[attr-defined]
+            for one in (self, other)
+        )
+        return other if own == its else None
+
+    def begin(self, encoder: nn.Module, folder: Path) -> str | None:
+        """Puts published weights into a new encoder where the options name a file, relative to `folder`.
+
+        Returns what was taken, as a sentence; None where no file is named.
+        """
+        return None
 
     def features(self) -> tuple[Feature, ...]:
         """What each number that `plain` gives is of; nothing where the input can only be explained as a whole.

@@ -72,6 +72,7 @@ class Study(Strict):
             *self._unsplittable(),
             *self._strangers(),
             *self._early_answers(),
+            *self._unbegun(),
         ]
         if problems:
             raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
@@ -107,6 +108,15 @@ class Study(Strict):
                 yield ("split", "by"), f'by = "{by}" needs cohort.{column}, the column that says it'
         if self.evaluate.learning_curve and self.split.folds > 1:
             yield ("evaluate", "learning_curve"), "goes with split.folds = 1, so that all are judged on the same rows"
+
+    def _unbegun(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Options of encoders that began elsewhere, where none does."""
+        if self.model.start is not None or any(part.weights_file for part in self.inputs.values()):
+            return
+        defaults = TrainPart()
+        for key in ("freeze", "encoder_rate", "level_decay"):
+            if getattr(self.train, key) != getattr(defaults, key):
+                yield ("train", key), "goes with model.start, or with weights of an input: no encoder here begins with any"
 
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windows = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +43,11 @@ class Stepper:
         self.place, self.ranks = place, ranks
         self.exchange: Exchange | None = None
         self._trained = [p for p in network.parameters() if p.requires_grad]
-        self._decayed = [p.detach() for p in self._trained if p.ndim >= 2] if part.weight_decay else []
-        self.optimizer = make_optimizer(self._trained, part, plan.learning_rate)
+        self._groups = groups(network, plan.begun, part)
+        self._decayed = [
+            [p.detach() for p in group.parameters if p.ndim >= 2] if part.weight_decay else [] for group in self._groups
+        ]
+        self.optimizer = make_optimizer(self._groups, part, plan.learning_rate)
 
     def join(self, asked: threading.Event) -> Exchange:
         """Steps with all ranks from now on, from rank 0's weights; whoever sets `asked` stops all of them."""
@@ -55,17 +60,28 @@ class Stepper:
         place = (self.ranks.rank,) if self.ranks.rank else ()
         self.place.seed(seed_of(self.plan.seed, "dropout", step, *place))
         rate = self.plan.learning_rate * rate_share(self.part.schedule, step, self.plan.steps)
-        self.optimizer.param_groups[0]["lr"] = rate
+        self._set_rates(rate, step)
         for parameter in self._trained:
             parameter.grad = None
         loss = self._backward(batch)
         if self.exchange is not None:
             loss = self.exchange.sum(loss)
         self._clip()
-        if self._decayed:
-            torch._foreach_mul_(self._decayed, 1 - rate * self.part.weight_decay)
+        for own, decayed in zip(self.optimizer.param_groups, self._decayed, strict=True):
+            if decayed:
+                torch._foreach_mul_(decayed, 1 - own["lr"] * self.part.weight_decay)
         self.optimizer.step()
         return loss
+
+    def _set_rates(self, rate: float, step: int) -> None:
+        """The learning rate of each group at a step. Parameters that are frozen then have no gradient, and stay as they are."""
+        frozen = step < self.part.freeze * self.plan.steps
+        for own, group in zip(self.optimizer.param_groups, self._groups, strict=True):
+            still = frozen and group.begun
+            own["lr"] = 0.0 if still else rate * group.share
+            if group.begun and self.part.freeze:
+                for parameter in group.parameters:
+                    parameter.requires_grad_(not still)
 
     def _backward(self, batch: Batch) -> Tensor:
         """Adds the gradient of the rows' share of the batch's loss, part after part; returns that share, detached."""
@@ -133,16 +149,53 @@ class Stepper:
         return total / count
 
 
-def make_optimizer(trained: list[nn.Parameter], part: TrainPart, rate: float) -> torch.optim.Optimizer:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters that learn at one share of the rate; `begun` where they hold weights from elsewhere."""
+
+    parameters: list[nn.Parameter]
+    share: float = 1.0
+    begun: bool = False
+
+
+def groups(network: nn.Module, begun: Sequence[str], part: TrainPart) -> list[Group]:
+    """All parameters in their order: one group, or those of encoders that began elsewhere level by level, and the rest."""
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    encoders = tuple(f"encoders.input_{name}." for name in begun)
+    if not encoders or (part.freeze, part.encoder_rate, part.level_decay) == (0.0, 1.0, 1.0):
+        return [Group([p for _, p in named])]
+    sorted_out: dict[int | None, list[nn.Parameter]] = {}
+    found = {name: _level(name) for name, _ in named if name.startswith(encoders)}
+    deepest = 1 + max((level for level in found.values() if level is not None), default=0)
+    depth = {name: deepest if level is None else level for name, level in found.items()}
+    for name, parameter in named:
+        below = deepest - depth[name] if name in depth else None
+        sorted_out.setdefault(below if part.level_decay < 1 or below is None else 0, []).append(parameter)
+    return [
+        Group(parameters) if below is None else Group(parameters, part.encoder_rate * part.level_decay**below, True)
+        for below, parameters in sorted_out.items()
+    ]
+
+
+def _level(name: str) -> int | None:
+    """How deep in its encoder a parameter lies: 0 in a stem, then one more for each block; None above or beside them."""
+    place = re.search(r"\.blocks\.(\d+)\.", name)
+    if place:
+        return 1 + int(place[1])
+    return 0 if ".stem." in name else None
+
+
+def make_optimizer(trained: list[Group], part: TrainPart, rate: float) -> torch.optim.Optimizer:
     """The optimiser of a study, without weight decay: the step decays matrices itself, for all optimisers alike.
 
     Source: Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
     """
+    each = [{"params": group.parameters} for group in trained]
     if part.optimizer == "adamw":
-        return torch.optim.AdamW(trained, lr=rate, weight_decay=0.0, fused=True)
+        return torch.optim.AdamW(each, lr=rate, weight_decay=0.0, fused=True)
     if part.optimizer == "sgd":
-        return torch.optim.SGD(trained, lr=rate, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.RMSprop(trained, lr=rate, alpha=0.9, eps=1e-7, foreach=True)
+        return torch.optim.SGD(each, lr=rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.RMSprop(each, lr=rate, alpha=0.9, eps=1e-7, foreach=True)
 
 
 def rate_share(schedule: str, step: int, steps: int) -> float:

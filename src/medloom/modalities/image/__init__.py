@@ -158,6 +158,11 @@ class Image(Modality):
 
         return ImageEncoder(self.options)
 
+    def carrying(self, other: Self) -> Self | None:
+        """Itself: intensities are scaled to those of its own training images, whatever another machine gives."""
+        same = all(getattr(self.options, key) == getattr(other.options, key) for key in ("dims", "channels"))
+        return self if same else None
+
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         return dense.lay(source, marks, store)
 
