@@ -131,6 +131,15 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Hiding:
+    """How much of an input is hidden from its encoder: a share of its cells, of which so many lie along its longest axis."""
+
+    input: str
+    share: float
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something of a new row that does not fit what the modality was trained on. Never holds a patient's value."""
 
@@ -352,6 +361,13 @@ class Modality(ABC):
         """What the trained encoder of this input chose that a reader wants to see, as text."""
         return {}
 
+    def hide(self, field: Field, hiding: Hiding, rows: Int[np.ndarray, " rows"], draw: Draw | None) -> Field:
+        """The field with parts hidden from the encoder: `extra["whole"]` has all values, `extra["hidden"]` where they are.
+
+        In training a function of the draw and the row; in prediction (`draw=None`) the same for every row.
+        """
+        raise HidingUnsupported(type(self).__name__)
+
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         """A dense target laid on this input: masks, spans. Raises DataError where the geometries differ."""
         raise DenseUnsupported(type(self).__name__)
@@ -374,6 +390,13 @@ class PartsUnsupported(TypeError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} has no parts that could be exchanged")
+
+
+class HidingUnsupported(TypeError):
+    """Something was to be hidden of a modality that has no such parts. Studies are checked before it can happen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has no parts that could be hidden")
 
 
 class DenseUnsupported(TypeError):

@@ -23,6 +23,9 @@ class InputPart(Strict):
     proves_time: ClassVar[bool] = False
     """Whether values carry times, so that law 2 is proved and not declared."""
 
+    hides: ClassVar[bool] = False
+    """Whether parts of it can be hidden from its encoder (`Modality.hide`)."""
+
     modality: str = Field(description="kind of input")
     known_before_index: bool = Field(
         False, description="declares that all values were known before the index time; never assumed"

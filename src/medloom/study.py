@@ -127,6 +127,8 @@ class Study(Strict):
             ground = getattr(part, "input", None)
             if ground is not None and ground not in self.inputs:
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
+            if find.task(part.task).alone and len(self.targets) > 1:
+                yield ("targets", name, "task"), f"{part.task} hides its input from other targets; give it a study of its own"
             for key, why in find.task(part.task).mistakes(part, self.inputs):
                 yield ("targets", name, key), why
 

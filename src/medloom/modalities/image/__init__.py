@@ -17,7 +17,7 @@ from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Lifted, Marks, Modality, View
+from medloom.modality import Hiding, Lifted, Marks, Modality, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -157,6 +157,11 @@ class Image(Modality):
         from medloom.modalities.image.network import ImageEncoder
 
         return ImageEncoder(self.options)
+
+    def hide(self, field: Field, hiding: Hiding, rows: np.ndarray, draw: Draw | None) -> Field:
+        from medloom.modalities.image.hiding import hide
+
+        return hide(field, hiding, rows, draw)
 
     def carrying(self, other: Self) -> Self | None:
         """Itself: intensities are scaled to those of its own training images, whatever another machine gives."""

@@ -58,6 +58,7 @@ class ImageEncoder(nn.Module):
             width=options.pooled_width,
             features=channels[-1],
             dims=options.dims,
+            channels=options.channels,
             levels=tuple((count, 2**level) for level, count in enumerate(channels)),
         )
 

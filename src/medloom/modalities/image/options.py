@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -16,6 +16,8 @@ Axis = Annotated[int, Field(ge=0, le=2)]
 
 class ImageOptions(InputPart):
     """Options of `modality = "image"`."""
+
+    hides: ClassVar[bool] = True
 
     modality: Literal["image"] = "image"
     column: str = Field(
