@@ -72,6 +72,28 @@ def image_segment_3d(folder: Path) -> Study:
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
 
 
+def image_networks(folder: Path) -> Study:
+    """Two networks that each see a picture whole, beside each other."""
+    _pictures(folder, 40, (16, 16)).write_csv(folder / "cohort.csv")
+    whole = {**_image(2), "size": [16, 16], "flip": [], "blocks": 2}
+    inputs = {
+        "one": {**whole, "encoder": "dense", "pool": "attention"},
+        "other": {**whole, "encoder": "convnext"},
+    }
+    return _study(folder, inputs, {"ill": {"task": "classify", "column": "blob"}}, train={**SMALL, "batch": 8})
+
+
+def image_transformer_3d(folder: Path) -> Study:
+    """Outlines and a class by a transformer, whose deepest grid is as fine across slices as the image."""
+    _pictures(folder, 24, (10, 12, 9)).write_csv(folder / "cohort.csv")
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    scan = {**_image(3), "encoder": "transformer", "pool": "attention", "halvings": [1, 1, 0], "blocks": 1}
+    return _study(folder, {"scan": scan}, targets, train={**SMALL, "batch": 4})
+
+
 def image_dicom_resampled(folder: Path) -> Study:
     """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
     import nibabel
