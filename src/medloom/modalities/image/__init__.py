@@ -168,6 +168,16 @@ class Image(Modality):
         same = all(getattr(self.options, key) == getattr(other.options, key) for key in ("dims", "channels"))
         return self if same else None
 
+    def begin(self, encoder: nn.Module, folder: Path) -> str | None:
+        """Puts the published weights that the study names into the encoder. Raises DataError."""
+        if self.options.weights is None:
+            return None
+        from medloom.modalities.image import published
+
+        path = folder / self.options.weights
+        tensors = published.named(published.read(path))
+        return published.put_into(encoder.trunk, tensors, path.name)  # type: ignore[arg-type]
+
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         return dense.lay(source, marks, store)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -16,6 +17,17 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 Axis = Annotated[int, Field(ge=0, le=2)]
 USUAL_BLOCKS = {"residual": 1, "dense": 4, "convnext": 2, "transformer": 4}
 """Blocks of each encoder where the study names no number: of a level, and of the transformer in all."""
+Encoders = Literal[
+    "residual", "dense", "convnext", "transformer", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101"
+]
+PUBLISHED: Mapping[str, tuple[tuple[int, ...], bool]] = {
+    "resnet10": ((1, 1, 1, 1), False),
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+}
+"""Networks of published weights: blocks of each of their four levels, and whether these have bottlenecks."""
 MOST_TOKENS = 4096
 """Positions that may attend to each other: what that takes grows with their square."""
 
@@ -73,10 +85,16 @@ class ImageOptions(InputPart):
         "cohort",
         description="centre and scale from all training images (X-ray, CT, photographs), or from each image alone (MR, whose units are arbitrary)",
     )
-    encoder: Literal["residual", "dense", "convnext", "transformer"] = Field(
+    encoder: Encoders = Field(
         "residual",
         description="network: residual (He 2016), dense (each layer sees all before it, Huang 2017), convnext (wide depthwise "
-        "kernels, Liu 2022), transformer (attention between positions of a convolutional map, Dosovitskiy 2021)",
+        "kernels, Liu 2022), transformer (attention between positions of a convolutional map, Dosovitskiy 2021); resnet10 to resnet101: those of published weights (He "
+        "2015), which they need",
+    )
+    weights: str | None = Field(
+        None,
+        description="local file of published weights that a resnet encoder begins with, relative to the study file: "
+        ".safetensors or .pth, of torchvision, MedicalNet or RadImageNet; a bundle holds what became of it",
     )
     blocks: int | None = Field(
         None,
@@ -105,18 +123,27 @@ class ImageOptions(InputPart):
     @property
     def pyramid(self) -> Pyramid:
         """The shape of the encoder's maps."""
+        if self.encoder in PUBLISHED:
+            _, bottleneck = PUBLISHED[self.encoder]
+            widths = (16, 64, *(64 * (4 if bottleneck else 1) * 2**level for level in range(4)))
+            return Pyramid(self.dims, self.channels, widths[0], len(widths), (len(widths) - 1,) * self.dims, widths)
         halvings = (self.levels - 1,) * self.dims if self.halvings is None else self.halvings
         return Pyramid(self.dims, self.channels, self.width, self.levels, halvings)
 
     @property
     def block_count(self) -> int:
         """Blocks of a level, or in all, as the encoder counts them."""
-        return self.blocks or USUAL_BLOCKS[self.encoder]
+        return self.blocks or USUAL_BLOCKS.get(self.encoder, 1)
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Voxels that one step on the deepest grid covers along each axis."""
-        return self.pyramid.strides(self.levels - 1)
+        return self.pyramid.strides(self.pyramid.levels - 1)
+
+    @property
+    def weights_file(self) -> str | None:
+        """Path of published weights, relative to the study file."""
+        return self.weights
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -169,6 +196,7 @@ class ImageOptions(InputPart):
 
     def _check_network(self) -> None:
         """Raises PydanticCustomError where the network does not fit the patch, or itself."""
+        self._check_published()
         if self.halvings is not None and (len(self.halvings) != self.dims or max(self.halvings) != self.levels - 1):
             raise PydanticCustomError(
                 "part",
@@ -182,7 +210,7 @@ class ImageOptions(InputPart):
             raise PydanticCustomError(
                 "part",
                 "patch = {patch} does not fit {levels} levels: every size must be a multiple of {stride}; the nearest is {near}",
-                {"patch": list(self.patch), "levels": self.levels, "stride": several, "near": near},
+                {"patch": list(self.patch), "levels": self.pyramid.levels, "stride": several, "near": near},
             )
         tokens = prod(side // stride for side, stride in zip(self.patch, strides, strict=True))
         if self.encoder == "transformer" and tokens > MOST_TOKENS:
@@ -197,6 +225,24 @@ class ImageOptions(InputPart):
                 "{blocks} dense layers share half of width = {width}; expected a width of at least {least}, or fewer blocks",
                 {"blocks": self.block_count, "width": self.width, "least": 2 * self.block_count},
             )
+
+    def _check_published(self) -> None:
+        """Raises PydanticCustomError where weights and the network that they are for do not go together."""
+        if (self.encoder in PUBLISHED) != (self.weights is not None):
+            raise PydanticCustomError(
+                "part",
+                "weights and an encoder of published weights go together: give weights = \"<file>\" and encoder = one of {known}",
+                {"known": ", ".join(PUBLISHED)},
+            )
+        if self.encoder in PUBLISHED:
+            usual = ImageOptions.model_fields
+            given = [k for k in ("width", "levels", "blocks", "halvings") if getattr(self, k) != usual[k].default]
+            if given:
+                raise PydanticCustomError(
+                    "part",
+                    "{encoder} has widths and levels of its own; take {given} out",
+                    {"encoder": self.encoder, "given": " and ".join(given)},
+                )
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
