@@ -36,7 +36,7 @@ STOREYS = (
     ("rundir", "starting"),
     ("judging",),
     ("elsewhere", "learning", "stress", "trust"),
-    ("recalibrating", "registering", "run"),
+    ("embedding", "recalibrating", "registering", "run"),
     ("cli", "estimators", "serve", "federate", "monitor"),
     ("__init__", "__main__"),
 )
