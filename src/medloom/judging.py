@@ -20,8 +20,8 @@ from medloom.evaluation.intervals import MODEL, Comparison, compare
 from medloom.evaluation.result import WITHOUT
 from medloom.feed import Feed
 from medloom.model.assembly import Network, assemble
-from medloom.model.start import Begun, begin
 from medloom.model.outputs import apart, outputs, together
+from medloom.model.start import Begun, begin
 from medloom.model.team import Team, stacked
 from medloom.parts import TrainPart
 from medloom.prepare import Prepared, naming

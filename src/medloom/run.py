@@ -138,9 +138,7 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
 
     first = prepared(splits[0])
     groups = _groups(resolved, first.cohort, first.feed)
-    found = (
-        starting.with_findings(examine(first), start, resolved, cohort, tuple(splits)) if ranks.leads else None
-    )
+    found = starting.with_findings(examine(first), start, resolved, cohort, tuple(splits)) if ranks.leads else None
     if found is not None:
         write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:

@@ -32,9 +32,7 @@ class Start:
 
     def carried(self, modalities: dict[str, Modality]) -> dict[str, Modality]:
         """The fitted inputs, with the bundle's own state where its weights need it. Raises BundleError."""
-        return {
-            name: self._carried(name, one) if name in self.inputs else one for name, one in modalities.items()
-        }
+        return {name: self._carried(name, one) if name in self.inputs else one for name, one in modalities.items()}
 
     def _carried(self, name: str, modality: Modality) -> Modality:
         state = modality.carrying(self.bundle.modalities[name])
@@ -103,7 +101,9 @@ def fingerprint(study: Study, start: Start | None) -> str | None:
         if part.weights_file is not None:
             path = study.folder / part.weights_file
             if not path.is_file():
-                raise StudyError(f"inputs.{name}.weights: no file {part.weights_file}; give a .safetensors or .pth file")
+                raise StudyError(
+                    f"inputs.{name}.weights: no file {part.weights_file}; give a .safetensors or .pth file"
+                )
             parts.append(digest(path))
     return hashlib.sha256(" ".join(parts).encode()).hexdigest() if parts else None
 
@@ -118,7 +118,10 @@ def findings(start: Start, study: Study, cohort: Cohort, splits: tuple[Fold, ...
     name = start.bundle.study.name
     if taught is None:
         if study.model.start_apart:
-            text, severity = f"that no patient who judges here taught the bundle of {name} is declared, not checked", "note"
+            text, severity = (
+                f"that no patient who judges here taught the bundle of {name} is declared, not checked",
+                "note",
+            )
         else:
             text, severity = f"nothing tells whether patients who judge here taught the bundle of {name}", "suspicious"
         todo = "begin with the folder of its run, whose split is known, or declare model.start_apart = true"
@@ -135,7 +138,11 @@ def findings(start: Start, study: Study, cohort: Cohort, splits: tuple[Fold, ...
         yield Finding("taught-the-start", "severe", text, todo, "rows", float(len(crossing)), rows=len(crossing))
         return
     away = len(taught) - len(here)
-    rest = f"; {away:,} of its {len(taught):,} rows are not in this table, and nothing tells whose they are" if away else ""
+    rest = (
+        f"; {away:,} of its {len(taught):,} rows are not in this table, and nothing tells whose they are"
+        if away
+        else ""
+    )
     text = f"no patient of a row that taught the bundle of {name} judges here, by the ids of rows{rest}"
     yield Finding("taught-the-start", "note", text, "nothing, if ids of rows mean the same in both", "rows", 0.0)
 

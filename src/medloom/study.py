@@ -116,7 +116,10 @@ class Study(Strict):
         defaults = TrainPart()
         for key in ("freeze", "encoder_rate", "level_decay"):
             if getattr(self.train, key) != getattr(defaults, key):
-                yield ("train", key), "goes with model.start, or with weights of an input: no encoder here begins with any"
+                yield (
+                    ("train", key),
+                    "goes with model.start, or with weights of an input: no encoder here begins with any",
+                )
 
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windows = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
@@ -127,8 +130,11 @@ class Study(Strict):
             ground = getattr(part, "input", None)
             if ground is not None and ground not in self.inputs:
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
-            if find.task(part.task).alone and len(self.targets) > 1:
-                yield ("targets", name, "task"), f"{part.task} hides its input from other targets; give it a study of its own"
+            if len(self.targets) > 1 and find.task(part.task).alone:
+                yield (
+                    ("targets", name, "task"),
+                    f"{part.task} hides its input from other targets; give it a study of its own",
+                )
             for key, why in find.task(part.task).mistakes(part, self.inputs):
                 yield ("targets", name, key), why
 

@@ -112,7 +112,11 @@ def _tables(study: Study, change: Callable[[str], str]) -> Study:
         if connection and connection.startswith(SQLITE):
             return part.model_copy(update={"connection": SQLITE + change(connection.removeprefix(SQLITE))})
         weights = {"weights": change(part.weights_file)} if getattr(part, "weights_file", None) else {}
-        return part.model_copy(update={**({"table": kept(table)} if table else {}), **weights}) if table or weights else part
+        return (
+            part.model_copy(update={**({"table": kept(table)} if table else {}), **weights})
+            if table or weights
+            else part
+        )
 
     join = {name: changed(part) for name, part in study.cohort.join.items()}
     cohort = changed(study.cohort).model_copy(update={"join": join})

@@ -64,7 +64,9 @@ def around(field: Field, width: float | None) -> Float[Tensor, "batch channels *
     return torch.where(weight > 1e-4, told, mean)
 
 
-def _blurred(values: Float[Tensor, "batch channels *spatial"], sigma: float) -> Float[Tensor, "batch channels *spatial"]:
+def _blurred(
+    values: Float[Tensor, "batch channels *spatial"], sigma: float
+) -> Float[Tensor, "batch channels *spatial"]:
     """Along one axis after the other."""
     dims = values.ndim - 2
     reach = max(1, round(3 * sigma))

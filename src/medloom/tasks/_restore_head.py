@@ -12,7 +12,7 @@ from medloom.masked import MaskedGroupNorm
 
 CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
-WIDTH = 32
+WIDTH = 16
 """Channels of the decoder: small beside the encoder, which is what is wanted."""
 WHOLE, HIDDEN = "whole", "hidden"
 """What a modality puts beside an input that it hid parts of: all of its values, and where they were hidden."""

@@ -29,9 +29,7 @@ class RestoreOptions(TargetPart):
     task: Literal["restore"] = "restore"
     input: Name = Key(description="name of the input of which parts are hidden: an image")
     hidden: float = Key(0.6, ge=0.05, le=0.95, description="share of it that is hidden")
-    cells: int = Key(
-        8, ge=2, le=64, description="cells along its longest axis: each is hidden or shown as a whole"
-    )
+    cells: int = Key(8, ge=2, le=64, description="cells along its longest axis: each is hidden or shown as a whole")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,9 @@ class Restore(Task):
             return [("input", f"restores {options.input!r} alone; take {', '.join(others)} out of this study")]
         part = inputs[options.input]
         if not part.hides:
-            return [("input", f"input {options.input!r} is of modality {part.modality!r}, of which nothing can be hidden")]
+            return [
+                ("input", f"input {options.input!r} is of modality {part.modality!r}, of which nothing can be hidden")
+            ]
         return []
 
     @classmethod

@@ -75,7 +75,9 @@ def make_plan(
     rate = AUTO_RATE[part.optimizer] if part.learning_rate == "auto" else part.learning_rate
     micro_batch = _micro_batch(part, batch, elements if network.on_grids else 0, ranks)
     positions = None if lengths is None else _positions(lengths, math.ceil(batch / ranks.count))
-    draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch, positions, tuple(begun))
+    draft = Plan(
+        seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch, positions, tuple(begun)
+    )
     steps = _steps(part, draft, network, feed, rows, ranks)
     return replace(draft, steps=steps, evaluate_every=max(1, steps // part.evaluations))
 

@@ -231,7 +231,7 @@ class ImageOptions(InputPart):
         if (self.encoder in PUBLISHED) != (self.weights is not None):
             raise PydanticCustomError(
                 "part",
-                "weights and an encoder of published weights go together: give weights = \"<file>\" and encoder = one of {known}",
+                'weights and an encoder of published weights go together: give weights = "<file>" and encoder = one of {known}',
                 {"known": ", ".join(PUBLISHED)},
             )
         if self.encoder in PUBLISHED:

@@ -109,7 +109,9 @@ def put_into(trunk: PublishedNet, tensors: Mapping[str, Tensor], name: str) -> s
     for level, count in enumerate(counts, 1):
         for place in range(count):
             own, before = next(block), f"layer{level}.{place}"
-            pairs += [(getattr(own, f"conv{i}"), f"{before}.conv{i}", f"{before}.bn{i}") for i in range(1, 3 + bottleneck)]
+            pairs += [
+                (getattr(own, f"conv{i}"), f"{before}.conv{i}", f"{before}.bn{i}") for i in range(1, 3 + bottleneck)
+            ]
             if not isinstance(own.shortcut, nn.Identity):
                 pairs.append((own.shortcut, f"{before}.downsample.0", f"{before}.downsample.1"))
     told = set()
@@ -142,7 +144,9 @@ def _folded(
             tensors[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
         )
     except KeyError as error:
-        raise DataError(f"weights {name}: lacks {error.args[0]}; the file is of another network, or only a part") from error
+        raise DataError(
+            f"weights {name}: lacks {error.args[0]}; the file is of another network, or only a part"
+        ) from error
     factor = scale / (variance + EPSILON).sqrt()
     bias = tensors.get(f"{convolution}.bias", torch.zeros_like(mean))
     if not (torch.isfinite(factor).all() and torch.isfinite(weight).all()) or len(factor) != len(weight):
