@@ -6,7 +6,7 @@ libraries (torch, polars, decoders) are imported inside methods, or in other fil
 
 The order in which the methods are called, by `feed.py` alone::
 
-    complete → keys → read → pack → point → summarise → fit → bind → view → batch → encoder
+    complete → sized → keys → read → pack → point → summarise → fit → bind → view → batch → encoder
 """
 
 from __future__ import annotations
@@ -118,6 +118,27 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a network may take: rows of the cohort, minutes of training (None: no limit), and where it computes.
+
+    `inputs` share it: those that are seen in views, which are dear.
+    """
+
+    rows: int
+    minutes: float | None = None
+    device: str = "auto"
+    inputs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Options with a number in the place of every size that was left open, and why, in a few lines."""
+
+    options: InputPart
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """The course of one part of one row: values at ages before the index time, both as measured, oldest first.
 
@@ -200,6 +221,14 @@ class Modality(ABC):
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
         """The options with everything that only the data can tell; `taken` are columns that other parts own."""
         return options
+
+    @classmethod
+    def sized(cls, options: InputPart, cohort: Cohort, budget: Budget) -> Sized:
+        """The completed options with every size of the network that was left to the data and the budget, and why.
+
+        Sizes may come from the extent of all rows' records, never from their values.
+        """
+        return Sized(options)
 
     @classmethod
     def columns(cls, options: InputPart) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Hiding, Lifted, Marks, Modality, View
+from medloom.modality import Budget, Hiding, Lifted, Marks, Modality, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -42,6 +42,15 @@ class Image(Modality):
     options: ImageOptions
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+
+    @classmethod
+    def sized(cls, options: ImageOptions, cohort: Cohort, budget: Budget) -> Sized:  # type: ignore[override]
+        """Patch, width and levels from the headers of at most 200 files, memory and time (docs/adr/0035)."""
+        if options.resolved:
+            return Sized(options)
+        from medloom.modalities.image import looking, sizing
+
+        return sizing.sized(options, looking.looked(options, cohort, cls.keys(options, cohort).to_list()), budget)
 
     @classmethod
     def columns(cls, options: ImageOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -112,8 +121,8 @@ class Image(Modality):
         """
         shapes = np.asarray(Grids(source.packed).shapes[source.unit[rows]])
         if draw is None:
-            return covering_view(shapes, self.options.patch, self.options.overlap, rows)
-        return training_view(shapes, self.options.patch, self.options.flip, rows, draw, focus)
+            return covering_view(shapes, self.options.sides, self.options.overlap, rows)
+        return training_view(shapes, self.options.sides, self.options.flip, rows, draw, focus)
 
     def batch(self, source: Source, view: View) -> Field:
         """Images: `[views, channels, *patch]`, scaled, 0 where `valid` is false. Laid masks: class ids `[views, *patch]`."""
@@ -125,7 +134,7 @@ class Image(Modality):
         laid = source.packed.meta["kind"] == "mask"
         grids = Grids(source.packed)
         out = np.zeros(
-            (len(unit), 1 if laid else self.options.channels, *self.options.patch), np.int64 if laid else np.float32
+            (len(unit), 1 if laid else self.options.channels, *self.options.sides), np.int64 if laid else np.float32
         )
         valid = gather([grids.unit(one) for one in unit.tolist()], view, out)
         present = torch.from_numpy(unit > 0)
