@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -84,11 +85,13 @@ def _same_question(task: Task, other: Task | None) -> bool:
     """Whether both were asked the same: the head of one is then a beginning for the other."""
     if type(task) is not type(other):
         return False
-    own, its = (
-        (one.options.model_dump(exclude={"column", "loss_weight"}), getattr(one, "classes", None))  # type: ignore[union-attr]
-        for one in (task, other)
-    )
+    own, its = (_question(one) for one in (task, other))
     return own == its
+
+
+def _question(task: Any) -> tuple[dict[str, Any], Any]:
+    """What a task was asked, wherever its answers lie, and the classes that it found."""
+    return task.options.model_dump(exclude={"column", "loss_weight"}), getattr(task, "classes", None)
 
 
 def fingerprint(study: Study, start: Start | None) -> str | None:

@@ -56,7 +56,7 @@ class PublishedNet(nn.Module):
     def __init__(self, pyramid: Pyramid, counts: tuple[int, ...], bottleneck: bool) -> None:
         super().__init__()
         dims, widths = pyramid.dims, pyramid.channels
-        self.counts, self.dims = counts, dims
+        self.counts, self.bottleneck, self.dims = counts, bottleneck, dims
         self.fine = CONVOLUTION[dims](pyramid.entering, widths[0], 3, 1, 1)
         self.stem = CONVOLUTION[dims](pyramid.entering, widths[1], 7, 2, 3)
         self.blocks = nn.ModuleList()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -99,10 +100,10 @@ def shape_of(tensors: Mapping[str, Tensor]) -> tuple[tuple[int, ...], bool]:
 def put_into(trunk: PublishedNet, tensors: Mapping[str, Tensor], name: str) -> str:
     """Puts the weights into a network of their shape; returns what was made of them, as a sentence. Raises DataError."""
     counts, bottleneck = shape_of(tensors)
-    if (counts, bottleneck) != (trunk.counts, trunk.blocks[0].bottleneck):
+    if (counts, bottleneck) != (trunk.counts, trunk.bottleneck):
+        expected = _words(trunk.counts, trunk.bottleneck)
         raise DataError(
-            f"weights {name}: found {_words(counts, bottleneck)}; expected {_words(trunk.counts, bool(trunk.blocks[0].bottleneck))}, as "
-            "the encoder of this input has them"
+            f"weights {name}: found {_words(counts, bottleneck)}; expected {expected}, as the encoder of this input has them"
         )
     pairs: list[tuple[nn.Module, str, str]] = [(trunk.stem, "conv1", "bn1")]
     block = iter(trunk.blocks)
@@ -113,15 +114,15 @@ def put_into(trunk: PublishedNet, tensors: Mapping[str, Tensor], name: str) -> s
                 (getattr(own, f"conv{i}"), f"{before}.conv{i}", f"{before}.bn{i}") for i in range(1, 3 + bottleneck)
             ]
             if not isinstance(own.shortcut, nn.Identity):
-                pairs.append((own.shortcut, f"{before}.downsample.0", f"{before}.downsample.1"))
+                pairs.append((cast(nn.Module, own.shortcut), f"{before}.downsample.0", f"{before}.downsample.1"))
     told = set()
     with torch.no_grad():
         for layer, convolution, norm in pairs:
             weight, bias = _folded(tensors, convolution, norm, layer, name)
             fitted, how = _fitted(weight, layer.weight, name)  # type: ignore[arg-type]
             told |= how
-            layer.weight.copy_(fitted)  # type: ignore[union-attr, operator]
-            layer.bias.copy_(bias)  # type: ignore[union-attr, operator]
+            layer.weight.copy_(fitted)  # type: ignore[operator]
+            layer.bias.copy_(bias)  # type: ignore[operator]
     made = "".join(f", {how}" for how in sorted(told))
     return f"{name}: {len(pairs)} convolutions, their normalisation folded in{made}"
 
