@@ -56,6 +56,7 @@ def test_encoders_are_taken_frozen_and_told(begun, tmp_path):
     sentence = f"of {len(encoders)} tensors of the encoders"
     assert any(sentence in text for text in told if text)
     assert f"{len(encoders)} {sentence}" in run.bundle.card["began_with"][0]
+    assert run.bundle.card["parameters"] == sum(tensor.numel() for tensor in after.values())
     assert "began with" in run.report.read_text(encoding="utf-8")
 
 

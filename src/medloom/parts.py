@@ -239,7 +239,7 @@ class TrainPart(Strict):
         1.0,
         gt=0,
         le=1,
-        description="what that rate is multiplied by from one level of such an encoder to the one before, so that the first "
+        description="what that rate is multiplied by from one block of such an encoder to the one before, so that the first "
         "layers change least",
     )
     checkpoint_seconds: float = Field(30.0, gt=0, description="time between checkpoints to resume from")

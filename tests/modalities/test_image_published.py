@@ -9,10 +9,14 @@ import torch
 from safetensors.torch import save_file
 
 from medloom.batch import Field
-from medloom.errors import DataError
+from medloom.bundle import load
+from medloom.errors import DataError, StudyError
 from medloom.modalities.image import Image, published
 from medloom.modalities.image.network import ImageEncoder
 from medloom.modalities.image.options import PUBLISHED, ImageOptions
+from medloom.run import fit
+from medloom.study import make
+from tests.cases.images import _pictures
 from tests.modalities.published_files import answer, state_dict
 
 
@@ -153,3 +157,38 @@ def test_weights_and_their_encoder_go_together():
     with pytest.raises(ValueError, match="take width out"):
         _options("resnet18", width=8)
     assert Image(_options("resnet18"), (0.0,), (1.0,)).options.weights_file == "file.pth"
+
+
+def test_a_bundle_holds_what_became_of_a_file_and_needs_it_no_more(tmp_path):
+    pictures = _pictures(tmp_path, 30, (32, 32))
+    pictures.write_csv(tmp_path / "cohort.csv")
+    save_file(state_dict((1, 1, 1, 1), False), tmp_path / "net.safetensors")
+    scan = {
+        "modality": "image", "column": "image", "known_before_index": True, "patch": [32, 32], "size": [32, 32],
+        "encoder": "resnet10", "weights": "net.safetensors", "pooled_width": 8,
+    }  # fmt: skip
+    study = make(
+        {
+            "name": "x",
+            "cohort": {"table": "cohort.csv", "row": "stay", "patient": "patient"},
+            "inputs": {"scan": scan},
+            "targets": {"ill": {"task": "classify", "column": "blob"}},
+            "train": {"steps": 2, "batch": 8, "freeze": 0.9, "evaluations": 1, "keep": "last"},
+            "evaluate": {"resamples": 100, "baselines": False, "explain": False},
+        }
+    ).within(tmp_path)
+    run = fit(study, tmp_path / "run")
+    (tmp_path / "net.safetensors").unlink()
+    bundle = load(run.folder / "bundle")
+    assert "12 convolutions" in bundle.card["began_with"][0]
+    answer_of_bundle = bundle.predict(pictures.head(3), folder=tmp_path)
+    assert answer_of_bundle["ill_probability"].is_between(0, 1).all()
+    expected, _ = _encoder(_options("resnet10", channels=1), state_dict((1, 1, 1, 1), False))
+    held = bundle.network.encoders["input_scan"].trunk.state_dict()
+    own = expected.trunk.state_dict()
+    assert all(torch.equal(held[name], own[name]) for name in own if not name.startswith("fine."))
+    with pytest.raises(StudyError, match=r"no file net\.safetensors"):
+        fit(study, tmp_path / "again")
+    (tmp_path / "net.safetensors").write_text("no weights")
+    with pytest.raises(DataError, match=r"inputs\.scan: weights net\.safetensors: no safetensors file"):
+        fit(study, tmp_path / "other")

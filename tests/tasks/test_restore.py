@@ -10,6 +10,8 @@ from medloom.batch import Encoded, Field, Gives, Seen
 from medloom.draw import Draw
 from medloom.errors import StudyError
 from medloom.modalities.image.hiding import cells, hide
+from medloom.modalities.image.network import ImageEncoder
+from medloom.modalities.image.options import ImageOptions
 from medloom.modality import Hiding
 from medloom.study import make
 from medloom.tasks._restore_baselines import around
@@ -110,6 +112,22 @@ def test_the_head_answers_for_a_row_alone_and_uses_the_pooled_vector(dims):
     alone = told(slice(1, 2), pooled)
     torch.testing.assert_close(whole["error"][1:2], alone["error"], rtol=1e-5, atol=1e-5)
     assert not torch.allclose(told(slice(0, 3), pooled + 1)["error"], whole["error"])
+
+
+@pytest.mark.parametrize("encoder", ["residual", "dense", "convnext", "transformer"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_every_encoder_of_images_learns_from_what_it_does_not_see(encoder, dims):
+    options = ImageOptions(
+        column="image", known_before_index=True, dims=dims, patch=(16,) * dims, encoder=encoder, width=8, levels=3
+    )
+    torch.manual_seed(1)
+    network = ImageEncoder(options)
+    head = RestoreHead("scan", network.gives)
+    field = hide(_field(2, 1, *(16,) * dims), HIDING, np.arange(2), None)
+    output = head(Seen(torch.zeros(2, 1), {"scan": network(field)}, {"scan": field}))
+    output["error"].sum().backward()
+    moved = [name for name, weight in network.named_parameters() if weight.grad is not None and weight.grad.any()]
+    assert "project.weight" in moved and len(moved) > 0.8 * len(list(network.parameters()))
 
 
 def test_a_study_that_hides_has_one_target_and_one_input_that_can_be_hidden():

@@ -63,7 +63,12 @@ class Stepper:
         self._set_rates(rate, step)
         for parameter in self._trained:
             parameter.grad = None
-        loss = self._backward(batch)
+        if self._frozen(step):
+            self._learning(False)
+            loss = self._backward(batch)
+            self._learning(True)
+        else:
+            loss = self._backward(batch)
         if self.exchange is not None:
             loss = self.exchange.sum(loss)
         self._clip()
@@ -74,14 +79,19 @@ class Stepper:
         return loss
 
     def _set_rates(self, rate: float, step: int) -> None:
-        """The learning rate of each group at a step. Parameters that are frozen then have no gradient, and stay as they are."""
-        frozen = step < self.part.freeze * self.plan.steps
+        """The learning rate of each group at a step: 0 while it is frozen."""
         for own, group in zip(self.optimizer.param_groups, self._groups, strict=True):
-            still = frozen and group.begun
-            own["lr"] = 0.0 if still else rate * group.share
-            if group.begun and self.part.freeze:
+            own["lr"] = 0.0 if group.begun and self._frozen(step) else rate * group.share
+
+    def _frozen(self, step: int) -> bool:
+        return step < self.part.freeze * self.plan.steps
+
+    def _learning(self, learning: bool) -> None:
+        """Whether encoders that began elsewhere get gradients: without one, no optimiser moves them."""
+        for group in self._groups:
+            if group.begun:
                 for parameter in group.parameters:
-                    parameter.requires_grad_(not still)
+                    parameter.requires_grad_(learning)
 
     def _backward(self, batch: Batch) -> Tensor:
         """Adds the gradient of the rows' share of the batch's loss, part after part; returns that share, detached."""
@@ -165,11 +175,9 @@ def groups(network: nn.Module, begun: Sequence[str], part: TrainPart) -> list[Gr
     if not encoders or (part.freeze, part.encoder_rate, part.level_decay) == (0.0, 1.0, 1.0):
         return [Group([p for _, p in named])]
     sorted_out: dict[int | None, list[nn.Parameter]] = {}
-    found = {name: _level(name) for name, _ in named if name.startswith(encoders)}
-    deepest = 1 + max((level for level in found.values() if level is not None), default=0)
-    depth = {name: deepest if level is None else level for name, level in found.items()}
+    depth = {name: place for start in encoders for name, place in _below(named, start).items()}
     for name, parameter in named:
-        below = deepest - depth[name] if name in depth else None
+        below = depth.get(name)
         sorted_out.setdefault(below if part.level_decay < 1 or below is None else 0, []).append(parameter)
     return [
         Group(parameters) if below is None else Group(parameters, part.encoder_rate * part.level_decay**below, True)
@@ -177,12 +185,22 @@ def groups(network: nn.Module, begun: Sequence[str], part: TrainPart) -> list[Gr
     ]
 
 
-def _level(name: str) -> int | None:
-    """How deep in its encoder a parameter lies: 0 in a stem, then one more for each block; None above or beside them."""
-    place = re.search(r"\.blocks\.(\d+)\.", name)
-    if place:
-        return 1 + int(place[1])
-    return 0 if ".stem." in name else None
+def _below(named: Sequence[tuple[str, nn.Parameter]], encoder: str) -> dict[str, int]:
+    """How many blocks lie between each parameter of an encoder and its last one, in the order in which they were made.
+
+    A block is one entry of a list of modules, or a module beside them.
+    """
+    blocks: dict[str, int] = {}
+    for name, _ in named:
+        if name.startswith(encoder):
+            blocks.setdefault(_block(name), len(blocks))
+    return {name: len(blocks) - 1 - blocks[_block(name)] for name, _ in named if name.startswith(encoder)}
+
+
+def _block(name: str) -> str:
+    """The name up to its first number, or without the name of the tensor."""
+    numbered = re.match(r"(.*?\.\d+)\.", name)
+    return numbered[1] if numbered else name.rpartition(".")[0]
 
 
 def make_optimizer(trained: list[Group], part: TrainPart, rate: float) -> torch.optim.Optimizer:

@@ -57,7 +57,6 @@ class PublishedNet(nn.Module):
         super().__init__()
         dims, widths = pyramid.dims, pyramid.channels
         self.counts, self.bottleneck, self.dims = counts, bottleneck, dims
-        self.fine = CONVOLUTION[dims](pyramid.entering, widths[0], 3, 1, 1)
         self.stem = CONVOLUTION[dims](pyramid.entering, widths[1], 7, 2, 3)
         self.blocks = nn.ModuleList()
         entering = widths[1]
@@ -67,6 +66,7 @@ class PublishedNet(nn.Module):
                 stride = 2 if number and not place else 1
                 self.blocks.append(FoldedBlock(dims, entering, inner, bottleneck, stride))
                 entering = leaving
+        self.fine = CONVOLUTION[dims](pyramid.entering, widths[0], 3, 1, 1)
 
     def forward(self, values: Tensor, valid: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
         """The map of each level, finest first, and the last one once more."""
