@@ -8,7 +8,6 @@ for width and time (docs/adr/0035).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
@@ -37,9 +36,9 @@ PASSES = 10
 SPEED = {"cpu": 25e9, "cuda": 5e12}
 """Multiplications and additions a second, of one core and of one GPU: a guess that only sizes hang on, not the budget."""
 MEMORY_SHARE = 0.25
+GPU_MEMORY = 16 << 30
 ON_TOP = 2.0
 """What a decoder on all maps may take beside the encoder: as much again."""
-USUAL_MEMORY = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +82,10 @@ class _Limits:
     @classmethod
     def of(cls, budget: Budget) -> _Limits:
         cuda = budget.device == "cuda"
-        memory = MEMORY_SHARE * (16 << 30 if cuda else memory_bytes())
+        memory = MEMORY_SHARE * (GPU_MEMORY if cuda else budget.memory_bytes)
         if budget.minutes is None:
             return cls(memory, None, "")
-        speed = SPEED["cuda"] if cuda else SPEED["cpu"] * (os.cpu_count() or 1)
+        speed = SPEED["cuda"] if cuda else SPEED["cpu"] * budget.cores
         views = PASSES * max(1, budget.rows) * budget.inputs
         return cls(memory, budget.minutes * 60 * speed / views, f"{PASSES} passes in {budget.minutes:g} minutes")
 
@@ -98,14 +97,6 @@ class _Limits:
     def in_time(self, cost: Cost) -> bool:
         """Whether each row can be seen often enough."""
         return self.operations is None or cost.operations * ON_TOP <= self.operations
-
-
-def memory_bytes() -> int:
-    """Memory of this machine, whatever else uses it now: the same answer each time."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return USUAL_MEMORY
 
 
 def _within_memory(
