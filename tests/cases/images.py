@@ -135,6 +135,6 @@ def image_register_2d(folder: Path) -> Study:
 
 def image_restore_2d(folder: Path) -> Study:
     """Nobody has labelled anything: parts of pictures are hidden, and restored from the rest; windows of larger pictures."""
-    _pictures(folder, 36, (20, 24)).drop("mask", "blob").write_csv(folder / "cohort.csv")
+    _pictures(folder, 24, (16, 20)).drop("mask", "blob").write_csv(folder / "cohort.csv")
     targets = {"hidden": {"task": "restore", "input": "scan", "cells": 4}}
     return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})
