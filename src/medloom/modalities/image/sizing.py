@@ -63,9 +63,9 @@ def sized(options: ImageOptions, seen: Looked | None, budget: Budget) -> Sized:
     if not (limits.holds(chosen, cost) and limits.in_time(cost)):
         why.append("the smallest that is tried, and still more than memory or time allow")
     why.append(_words(options, chosen, shape, seen))
-    time = "" if limits.operations is None else f" and {limits.operations / 1e9:,.1f} ({limits.told})"
+    time = "" if limits.operations is None else f" and {limits.operations / 1e6:,.0f} million ({limits.told})"
     why.append(
-        f"a view takes {cost.bytes * ON_TOP / 2**20:,.0f} MB and {cost.operations * ON_TOP / 1e9:,.1f} billion operations "
+        f"a view takes {cost.bytes * ON_TOP / 2**20:,.0f} MB and {cost.operations * ON_TOP / 1e6:,.0f} million operations "
         f"in training, with as much for heads as for the encoder; it may take {limits.bytes / 2**20:,.0f} MB{time}"
     )
     return Sized(chosen, tuple(why))
