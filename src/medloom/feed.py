@@ -148,7 +148,7 @@ class Feed:
             own = draw if kind not in kinds else replace(draw, of=name)
             kinds.add(kind)
             views[name] = modality.view(self.sources[name], rows, own, focus)
-        return self._gather(views, rows)
+        return self._gather(views, rows, draw)
 
     def lengths(self, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
         """How long each row is to all inputs together; None where no input says."""
@@ -225,8 +225,10 @@ class Feed:
             source.packed.release()
         return np.concatenate(parts, axis=1).astype(np.float64)
 
-    def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"]) -> Batch:
+    def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"], draw: Draw | None = None) -> Batch:
         inputs = {n: m.batch(self.sources[n], views[n]) for n, m in self.modalities.items()}
+        for hiding in filter(None, (task.hiding() for task in self.tasks.values())):
+            inputs[hiding.input] = self.modalities[hiding.input].hide(inputs[hiding.input], hiding, rows, draw)
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])
