@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from medloom.ingest.door import ingest
 from medloom.run import fit
 from medloom.study import read
 
@@ -42,13 +43,16 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     loaded("make_events").main(path / "data", 0.15)
     loaded("make_signals").main(path / "data", 0.1)
     loaded("make_outbreak").main(path / "data", 0.15)
+    loaded("make_images").main(path / "data", 0.1)
+    loaded("make_dicom").main(path / "data", 0.1)
+    ingest(path / "data" / "ct-export", path / "data" / "ct", "dicom", {"processes": "1"})
     return path
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
 def test_an_example_runs(folder: Path, tmp_path: Path, name: str) -> None:
-    budget = "train.epochs=1"
-    run = fit(read(folder / name, [budget, "evaluate.resamples=100"]), tmp_path / "run")
+    budget = ["train.epochs=1", "train.threads=1", "evaluate.resamples=100"]
+    run = fit(read(folder / name, budget), tmp_path / "run")
     assert run.report.exists()
     assert all(target["model"][target["headline"]]["value"] is not None for target in run.metrics["targets"].values())
 
