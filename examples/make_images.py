@@ -259,8 +259,12 @@ def visits(count: int, folder: Path, random: np.random.Generator) -> pl.DataFram
 def main(folder: Path, scale: float = 1.0, shortcut: bool = False) -> None:
     """Writes every table and its images; `scale` below 1 makes fewer."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make, count in (("brains", brains, 160), ("hippocampi", hippocampi, 120), ("visits", visits, 60)):
-        table = make(max(16, int(count * scale)), folder / name, np.random.default_rng(19))
+    for name, make, count, least in (
+        ("brains", brains, 160, 16),
+        ("hippocampi", hippocampi, 120, 16),
+        ("visits", visits, 60, 8),
+    ):
+        table = make(max(least, int(count * scale)), folder / name, np.random.default_rng(19))
         table.write_csv(folder / f"{name}.csv")
     table = chests(max(40, int(600 * scale)), folder / "chests", np.random.default_rng(19), shortcut)
     table.write_csv(folder / "chests.csv")

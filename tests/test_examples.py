@@ -18,6 +18,7 @@ from medloom.run import fit
 from medloom.study import read
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+QUICKER = {"follow-up.toml": ["targets.map.refine=2"]}
 
 
 def loaded(name: str) -> Any:
@@ -51,7 +52,7 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
 def test_an_example_runs(folder: Path, tmp_path: Path, name: str) -> None:
-    budget = ["train.epochs=1", "train.threads=1", "evaluate.resamples=100"]
+    budget = ["train.epochs=1", "train.threads=1", "evaluate.resamples=100", *QUICKER.get(name, [])]
     run = fit(read(folder / name, budget), tmp_path / "run")
     assert run.report.exists()
     assert all(target["model"][target["headline"]]["value"] is not None for target in run.metrics["targets"].values())
