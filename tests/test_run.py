@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -11,6 +13,7 @@ import medloom
 from medloom.errors import DataError, StudyError
 from medloom.run import evaluate, fit
 from medloom.study_text import dump_toml
+from medloom.tasks.classify import Classify
 from tests.cases.tables import table_binary
 
 
@@ -73,6 +76,40 @@ def test_a_loss_that_is_not_finite_is_said(tmp_path):
         StudyError, match=r"the training loss is not finite at step \d+; give a smaller train.learning_rate"
     ):
         fit(study.model_copy(update={"train": train}).within(tmp_path), tmp_path / "run")
+
+
+def test_weights_that_are_not_finite_after_the_last_step_are_said(tmp_path):
+    study = table_binary(tmp_path)
+    last = {"optimizer": "sgd", "learning_rate": 1e38, "clip_norm": 0.0, "steps": 1, "epochs": None, "keep": "last"}
+    study = study.model_copy(update={"train": study.train.model_copy(update=last)}).within(tmp_path)
+    with pytest.raises(StudyError, match="are not finite at step 1|is not finite at step 1"):
+        fit(study, tmp_path / "run")
+
+
+@pytest.mark.parametrize("which", [slice(None), slice(None, None, 7)], ids=["all", "some"])
+def test_answers_that_are_no_numbers_leave_no_nan_in_results_or_report(run, tmp_path, monkeypatch, which):
+    measure = Classify.measure
+
+    def broken(self, prediction, truth):
+        measured = dict(measure(self, prediction, truth))
+        measured["probability"] = measured["probability"].copy()
+        measured["probability"][which] = np.nan
+        return measured
+
+    monkeypatch.setattr(Classify, "measure", broken)
+    judged = evaluate(run.folder / "bundle", run.folder.parent / "cohort.csv", tmp_path / "out")
+    assert judged.metrics["targets"]["death"]["model"]["auroc"]["value"] is None
+    assert judged.metrics["targets"]["death"]["model"]["auroc"]["note"].startswith("cannot be estimated")
+    seen = re.sub(r"<script.*?</script>", "", judged.report.read_text(), flags=re.DOTALL)
+    assert re.search(r"\bnan\b", seen, re.IGNORECASE) is None
+
+
+def test_evaluating_rows_without_any_known_answer_is_refused(run, tmp_path):
+    blank = pl.read_csv(run.folder.parent / "cohort.csv").with_columns(died=pl.lit(None, pl.Int64))
+    blank.write_csv(tmp_path / "other.csv")
+    with pytest.raises(DataError, match="none of the .* rows has a known answer of 'death'"):
+        evaluate(run.folder / "bundle", tmp_path / "other.csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_work_files_are_gone_when_a_run_is_finished(run):

@@ -12,6 +12,7 @@ import numpy as np
 from medloom import find
 from medloom.bundle import Beside, Bundle, OnProblem
 from medloom.cohort.table import Cohort, read_cohort
+from medloom.errors import DataError, some
 from medloom.evaluation.baseline import Blocks, calibrated, measured
 from medloom.evaluation.intervals import Comparison
 from medloom.evaluation.result import is_baseline
@@ -35,11 +36,16 @@ class Elsewhere:
 
 
 def opened(held: Bundle, data: Any, problems: OnProblem, tables: Mapping[str, Any] | None) -> Elsewhere:
-    """Reads other data. Raises DataError for what does not fit the bundle."""
+    """Reads other data. Raises DataError for what does not fit the bundle, and where no answer is known."""
     folder = Path(data).parent if isinstance(data, (str, Path)) else Path()
     study = held.study.within(folder)
     cohort = read_cohort(study.cohort, folder, data=data, text=text_columns(study), tables=tables)
     marks = {name: find.task(part.task).read(part, cohort) for name, part in study.targets.items()}
+    if not any(one.present.any() for one in marks.values()):
+        raise DataError(
+            f"none of the {len(cohort)} rows has a known answer of {some(list(marks))}; expected rows with answers to judge "
+            "the bundle by: give a table that holds them, or `medloom predict` for rows without"
+        )
     feed, found = held.feed(cohort, problems)
     return Elsewhere(study, cohort, marks, with_answers(feed, study, marks, np.arange(len(cohort))), tuple(found))
 

@@ -43,7 +43,8 @@ def fitted(values: list[float], **more: object) -> Regress:
     ("values", "more", "says"),
     [
         (["1", "high"], {}, "'y': 1 values are no numbers \\(rows '2'\\)"),
-        ([1.0, float("inf")], {}, "1 values are infinite \\(rows '2'\\)"),
+        ([1.0, float("inf")], {}, "1 values are infinite or beyond 1e\\+30 \\(rows '2'\\)"),
+        ([1.0, -1e31], {}, "1 values are infinite or beyond 1e\\+30 \\(rows '2'\\)"),
         ([1, -2, 3], {"loss": "poisson"}, "1 values are negative or not whole.*\\(rows '2'\\)"),
         ([1.0, 2.5], {"loss": "poisson"}, "negative or not whole"),
     ],

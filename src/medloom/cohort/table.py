@@ -21,6 +21,9 @@ from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, some
 from medloom.find import near
 
+LARGEST = 1e30
+"""Numbers beyond it are no measurements, and float32 could not square them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:

@@ -55,7 +55,8 @@ def effects(
         for target, own in pieces.items():
             if piece in own and answers[0].get(target) is not None:
                 found[target].append(_effect(piece, grid, [one[target] for one in answers]))
-    return {target: tuple(own) for target, own in found.items()}
+    # An answer that is no number has no mean, and nothing to be drawn.
+    return {target: tuple(one for one in own if np.isfinite(one.value).all()) for target, own in found.items()}
 
 
 def _grid(

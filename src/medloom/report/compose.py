@@ -34,7 +34,7 @@ from medloom.report.sections import audit as audit_section
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
 from medloom.study_text import dump_toml, without_folders
-from medloom.task import Measured, Task
+from medloom.task import Measured, Plot, Task
 
 USE = "Research use only; not a medical device."
 FEW_ROWS = 100
@@ -303,18 +303,22 @@ def _answer(story: Story, name: str) -> Answer:
         story.comparisons[name],
         task.metrics(),
         labels,
-        task.plots(
-            {
-                entrant: {**measured, "patient": story.patient[name]}
-                for entrant, measured in story.measured[name].items()
-                if not entrant.startswith(WITHOUT)
-            }
-        ),
+        _plots(story, name),
         {**task.describe(), **({"best single feature": story.single[name]} if name in story.single else {})},
         labels[MODEL],
         story.team.shares.get(name),
     )
     return replace(answer, joins=task.joins)
+
+
+def _plots(story: Story, name: str) -> tuple[Plot, ...]:
+    """The figures of a target; who gave answers that are no numbers cannot be drawn."""
+    task, drawn = story.tasks[name], {}
+    for entrant, measured in story.measured[name].items():
+        replies = task.replies(measured)
+        if not entrant.startswith(WITHOUT) and (replies is None or not np.isnan(replies.value).any()):
+            drawn[entrant] = {**measured, "patient": story.patient[name]}
+    return task.plots(drawn) if MODEL in drawn else ()
 
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:

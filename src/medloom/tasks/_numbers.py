@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from medloom.cohort.table import Cohort, canonical
+from medloom.cohort.table import LARGEST, Cohort, canonical
 from medloom.errors import DataError, some
 
 
@@ -25,13 +25,19 @@ def known(cohort: Cohort, name: str, missing: Sequence[str | float]) -> pl.Serie
 
 
 def numbers(cohort: Cohort, name: str, missing: Sequence[str | float]) -> Float[np.ndarray, " rows"]:
-    """A target column as numbers, NaN where unknown. Raises DataError for text and infinities, naming the rows."""
+    """A target column as numbers, NaN where unknown. Raises DataError for text and infinities, and what is too large, naming the rows."""
     text = known(cohort, name, missing)
     number = text.cast(pl.Float64, strict=False)
     strange = (number.is_null() & text.is_not_null()).to_numpy()
     refuse(cohort, name, strange, "are no numbers", 'name what means unknown: missing = ["?"]')
     result = number.fill_null(float("nan")).to_numpy().copy()
-    refuse(cohort, name, np.isinf(result), "are infinite", "leave them empty where they are unknown")
+    refuse(
+        cohort,
+        name,
+        np.abs(result) > LARGEST,
+        f"are infinite or beyond {LARGEST:g}",
+        "leave them empty where they are unknown",
+    )
     return result
 
 

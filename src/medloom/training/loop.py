@@ -144,11 +144,15 @@ def _score(
 ) -> dict[str, Tensor] | None:
     """Adds a line to the history, remembers better weights, and decides whether to stop early."""
     if not math.isfinite(running):
-        raise StudyError(f"the training loss is not finite at step {progress.step}; give a smaller train.learning_rate")
+        raise _diverged("training loss is", progress.step)
+    if not all(bool(weights.isfinite().all()) for weights in stepper.network.parameters()):
+        raise _diverged("weights are", progress.step)
     line = {"step": progress.step, "train_loss": running / progress.train_steps}
     progress.train_steps = 0
     if len(rows):
         line["valid_loss"] = stepper.score(feed, rows)
+        if not math.isfinite(line["valid_loss"]):
+            raise _diverged("loss of the validation rows is", progress.step)
         if progress.best_loss is None or line["valid_loss"] < progress.best_loss:
             progress.best_loss, progress.best_step, progress.scorings_since = line["valid_loss"], progress.step, 0
             best = {name: tensor.clone() for name, tensor in stepper.network.state_dict().items()}
@@ -157,6 +161,10 @@ def _score(
         progress.stopped = bool(stepper.part.patience) and progress.scorings_since >= stepper.part.patience
     progress.history.append(line)
     return best
+
+
+def _diverged(what: str, step: int) -> StudyError:
+    return StudyError(f"the {what} not finite at step {step}; give a smaller train.learning_rate")
 
 
 def batches(feed: Feed, order: Order, stepper: Stepper, progress: Progress) -> Iterator[Batch]:

@@ -20,6 +20,7 @@ def cohort(rows: int = 300) -> pl.DataFrame:
             "id": [f"r{i}" for i in range(rows)],
             "age": age,
             "ward": ["heart"] * 150 + ["lung"] * 142 + ["rare"] * 5 + [None] * 3,
+            "smoker": [1] * 90 + [0] * 200 + [None] * 10,
             "died": random.random(rows) < 0.4,
             "dx": [*["I50.1;I50.9;E11.9"] * 100, *["E11.2"] * 100, *["C34.1"] * 4, *[""] * 96],
         }
@@ -39,6 +40,7 @@ def told(tmp_path_factory):
                     "columns": {
                         "age": {"kind": "numeric", "unit": "year"},
                         "ward": {"kind": "category"},
+                        "smoker": {"kind": "numeric"},
                         "dx": {"kind": "code", "system": "icd10", "separator": ";", "missing": [""]},
                     },
                 }
@@ -83,6 +85,15 @@ def test_numbers_are_medians_with_quartiles_by_part_and_outcome(told):
     assert line(table, "age, year: missing")["All"] == "30 (10.0)"
 
 
+def test_a_number_that_is_0_or_1_is_counted(told):
+    _, table, _ = told
+    assert [line(table, f"smoker: {one}")["All"] for one in ("1", "0", "missing")] == [
+        "90 (30.0)",
+        "200 (66.7)",
+        "10 (3.3)",
+    ]
+
+
 def test_words_of_few_patients_are_pooled_and_hidden_and_never_one_alone(told):
     _, table, _ = told
     assert not any("rare" in row[0] for row in table.rows)
@@ -111,7 +122,9 @@ def test_codes_are_told_in_groups_that_enough_patients_have(told):
 def test_gaps_are_told(told):
     section, _, _ = told
     said = [piece.text for piece in section.pieces if isinstance(piece, Paragraph)]
-    assert said == ["labs: 2 of 2 columns have missing values, most of all age (10.0\xa0%), ward (1.0\xa0%)."]
+    assert said == [
+        "labs: 3 of 3 columns have missing values, most of all age (10.0\xa0%), smoker (3.3\xa0%), ward (1.0\xa0%)."
+    ]
 
 
 def test_no_row_id_and_no_rare_word_is_kept(told):

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from medloom.cohort.table import Cohort, canonical
+from medloom.cohort.table import LARGEST, Cohort, canonical
 from medloom.cohort.times import parse_times
 from medloom.errors import DataError
 from medloom.modalities.table.column import SECONDS, Column
@@ -65,23 +65,24 @@ def unmarked(values: pl.Series, markers: tuple[Any, ...]) -> pl.Series:
 
 
 def parse(name: str, options: TableOptions, cohort: Cohort) -> Parsed:
-    """A column as numbers, with everything in it that cannot be read, is infinite or lies outside its range.
+    """A column as numbers, with everything in it that cannot be read, is too large or lies outside its range.
 
     Raises DataError where no row can be read: a date without an index time.
     """
     column = options.columns[name]
     parsed = _KINDS[column.kind](name, column, cohort, options.markers(name))
     number = parsed.number
-    infinite = np.isinf(number)
-    broken = [*parsed.broken, Broken("infinite", "infinite", "leave them empty if unknown", infinite)]
+    endless = np.abs(number) > LARGEST
+    found = f"infinite or beyond {LARGEST:g}"
+    broken = [*parsed.broken, Broken("infinite", found, "leave them empty if unknown", endless)]
     if column.range is not None:
         low, high = column.range
-        outside = ((number < low) | (number > high)) & ~infinite
+        outside = ((number < low) | (number > high)) & ~endless
         unit = " " + column.unit if column.unit else " d" if column.kind == "datetime" else ""
         found, way = f"outside {low:g} to {high:g}{unit}", 'check the unit, or give out_of_range = "missing"'
         broken.append(Broken("outside its range", found, way, outside))
         number = np.where(outside, np.nan, number)
-    return Parsed(np.where(infinite, np.nan, number), tuple(one for one in broken if one.rows.any()), parsed.late)
+    return Parsed(np.where(endless, np.nan, number), tuple(one for one in broken if one.rows.any()), parsed.late)
 
 
 def _numeric(name: str, column: Column, cohort: Cohort, markers: tuple[Any, ...]) -> Parsed:

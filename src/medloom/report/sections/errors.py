@@ -29,12 +29,13 @@ def section(story: Story) -> Section | None:
         measured = story.measured.get(name, {}).get(MODEL)
         if measured is None or not isinstance(task, Classify) or task.kind == "multilabel":
             continue
-        known = ~np.isnan(measured["truth"])
+        probability = measured["probability"].reshape(len(measured["truth"]), -1)
+        known = ~np.isnan(measured["truth"]) & np.isfinite(probability).all(axis=1)
         truth, decision = measured["truth"][known].astype(np.int64), measured["decision"][known].astype(np.int64)
         pieces += [confusion(name, task.classes, truth, decision)] if len(task.classes) <= MOST_CLASSES else []
         if task.kind == "binary":
             patient, level = story.patient[name][known], story.prepared.study.evaluate.level
-            found = furthest_off(name, task.classes[1], truth, measured["probability"][known], patient, level)
+            found = furthest_off(name, task.classes[1], truth, probability[known, 0], patient, level)
             pieces += [found] if found is not None else []
     return Section("errors", "trust", "Wrong decisions and probabilities", tuple(pieces)) if pieces else None
 

@@ -29,6 +29,8 @@ MOST_WORDS = 8
 OPEN_LINES = 16
 """Longer tables are opened by the reader."""
 MOST_OUTCOMES = 6
+ANSWERS = frozenset({"yes", "no", "true", "false"})
+"""Classes that say nothing without their question."""
 MOST_ROWS = 200_000
 FEW = 10
 """Counts of fewer patients are hidden."""
@@ -75,7 +77,8 @@ def _outcomes(story: Story, rows: Int[np.ndarray, " rows"]) -> Iterator[Group]:
         if isinstance(task, Classify) and task.kind != "multilabel" and len(task.classes) <= MOST_OUTCOMES:
             codes = marks.values[rows]
             places = {one: place for place, one in enumerate(marks.names)}
-            yield from (Group(f"{name}: {one}", codes == places.get(one, -2)) for one in task.classes)
+            alone = all(len(one) > 1 and one.isalpha() and one.lower() not in ANSWERS for one in task.classes)
+            yield from (Group(one if alone else f"{name}: {one}", codes == places.get(one, -2)) for one in task.classes)
             return
         if isinstance(task, Survive):
             event = marks.values[rows, 1]
@@ -115,8 +118,9 @@ def _table(
             continue
         values = np.asarray(arrays["number"][unit, meta["numeric"].index(column)], np.float64)
         part = columns[column]
-        if part.kind in ("boolean", "ordinal"):
-            words = ["no", "yes"] if part.kind == "boolean" else list(part.levels)
+        marks = part.kind == "numeric" and bool(np.isin(values[~np.isnan(values)], (0, 1)).all())
+        if marks or part.kind in ("boolean", "ordinal"):
+            words = ["0", "1"] if marks else ["no", "yes"] if part.kind == "boolean" else list(part.levels)
             codes = np.where(np.isnan(values), 0, np.nan_to_num(values) + 1).astype(np.int64)
             lines += _words(column, codes, words, patient, groups)
         else:
