@@ -16,7 +16,7 @@ STOREYS = (
     ("errors", "cards"),
     ("find", "expression", "window"),
     ("mistakes", "strict"),
-    ("event_parts", "panel_part", "subgroup_part"),
+    ("event_parts", "maps_part", "panel_part", "subgroup_part"),
     ("cohort_part", "parts"),
     ("study",),
     ("study_text",),

@@ -107,13 +107,14 @@ class Gives:
     """What an encoder will return, known before any data flow, so that heads can be built.
 
     `width` of the pooled vector; `features` of tokens or of the grid's channels (0: none); `dims` spatial axes of
-    the grid (0: none); `levels` of the pyramid, finest first, as (channels, stride); `members` of an ensemble.
+    the grid (0: none); `levels` of the pyramid, finest first, as (channels, stride), with a stride for
+    each axis where they differ; `members` of an ensemble.
     """
 
     width: int
     features: int = 0
     dims: int = 0
-    levels: tuple[tuple[int, int], ...] = ()
+    levels: tuple[tuple[int, int | tuple[int, ...]], ...] = ()
     members: int = 1
 
 

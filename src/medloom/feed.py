@@ -308,6 +308,7 @@ def taken_columns(study: Any) -> frozenset[str]:
     times += cohort.history.known_at.values() if cohort.history else []
     times += [cohort.answered, *(cohort.panel.aside if cohort.panel else ())]
     answers += cohort.events.answers() if cohort.events else []
+    answers += [one.column for one in study.evaluate.maps.masks.values()]
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 
@@ -315,4 +316,5 @@ def text_columns(study: Any) -> frozenset[str]:
     """Columns of a CSV that must stay as written: answers, and whatever inputs declare as categories."""
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     words = [c for part in study.inputs.values() for c in getattr(part, "text_columns", tuple)()]
+    words += [one.column for one in study.evaluate.maps.masks.values()]
     return frozenset([*answers, *words, *([study.split.column] if study.split.column else [])])

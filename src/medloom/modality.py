@@ -12,7 +12,7 @@ The order in which the methods are called, by `feed.py` alone::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -168,6 +168,30 @@ class Attention:
     unit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where in a trained encoder maps over images are made: `module` gives an `Encoded` whose `grid` its answer comes from.
+
+    Images have `dims` axes. `weights` says how much each position of that grid is weighed, of a field of this input: sums of 1; None where all are
+    weighed alike. Both are of images: where a row has several, of those that are data, one after another.
+    """
+
+    module: nn.Module
+    dims: int
+    weights: Callable[[Field], Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image of a row as a person would look at it, on the grid of its file, for those who may see it.
+
+    `values` lie in 0 to 1, one channel or three. `spacing_mm` is 1 along axes of which the file says nothing.
+    """
+
+    values: Float[np.ndarray, "channels *spatial"]
+    spacing_mm: tuple[float, ...]
+
+
 class Modality(ABC):
     """One kind of input. Abstract or final: subclasses are frozen dataclasses and are not subclassed again."""
 
@@ -274,6 +298,11 @@ class Modality(ABC):
         """
         return {}
 
+    @classmethod
+    def takes_masks(cls, options: InputPart) -> bool:
+        """Whether masks can be laid on this input: whether it has `lay`, `truth` and `lift`."""
+        return False
+
     def fingerprint(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Features in which rows that are almost the same lie close together, of about equal spread; for the audit.
 
@@ -305,6 +334,18 @@ class Modality(ABC):
     def attention(self, encoder: nn.Module, field: Field) -> Attention | None:
         """Where along its views the trained encoder of this input looked; None where it weighs no positions."""
         return None
+
+    def located(self, encoder: nn.Module) -> Located | None:
+        """Where in its trained encoder maps over images are made; None where an input is no image."""
+        return None
+
+    def shares(self, encoder: nn.Module, field: Field) -> Float[Tensor, "views images"] | None:
+        """How much each image of each view is weighed, sums of 1, or of 0 where there is none; None of inputs with one image."""
+        return None
+
+    def pictures(self, source: Source, row: int) -> tuple[Picture, ...]:
+        """The images of one row: a patient's data, for reports whose study asks for it. Nothing of other inputs."""
+        return ()
 
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """What of these rows does not fit the fitted state (unseen category, value out of range)."""
@@ -342,8 +383,11 @@ class Modality(ABC):
         """A dense output of all views of some rows → values at raw positions; the inverse of `lay`."""
         raise DenseUnsupported(type(self).__name__)
 
-    def save(self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path) -> Path:
-        """Writes a dense answer in the geometry of its input; returns the file's path (`stem` plus a suffix)."""
+    def save(self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path, image: int = 0) -> Path:
+        """Writes a dense answer (labels, or real numbers) in the geometry of one of its row's images.
+
+        Returns the file's path: `stem` plus a suffix.
+        """
         raise DenseUnsupported(type(self).__name__)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.maps_part import MapsPart as MapsPart
 from medloom.strict import Name as Name
 from medloom.strict import Strict as Strict
 from medloom.subgroup_part import SubgroupPart as SubgroupPart
@@ -280,6 +281,7 @@ class EvaluatePart(Strict):
         le=20,
         description="draw the course of so many test rows in the report: it then holds patients' data, and says so",
     )
+    maps: MapsPart = MapsPart()
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"
     )

@@ -69,6 +69,7 @@ class Study(Strict):
         problems = [
             *self._undeclared_times(),
             *self._wrong_grounds(),
+            *self._unmasked(),
             *self._unsplittable(),
             *self._strangers(),
             *self._early_answers(),
@@ -119,6 +120,18 @@ class Study(Strict):
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
             for key, why in find.task(part.task).mistakes(part, self.inputs):
                 yield ("targets", name, key), why
+
+    def _unmasked(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Masks for maps of inputs that are not there, or that nothing can be laid on."""
+        for name in self.evaluate.maps.masks:
+            part = self.inputs.get(name)
+            if part is None:
+                yield ("evaluate", "maps", "masks", name), f"no input {name!r}; {find.near(name, self.inputs)}"
+            elif not find.modality(part.modality).takes_masks(part):
+                yield (
+                    ("evaluate", "maps", "masks", name),
+                    "masks lie on an image, one a row; this input is something else",
+                )
 
     def _strangers(self) -> Iterable[tuple[tuple[str, ...], str]]:
         joins = {name: find.task(part.task).joins for name, part in self.targets.items()}

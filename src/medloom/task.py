@@ -18,7 +18,7 @@ from medloom.modality import Lifted, Marks
 from medloom.parts import InputPart, TargetPart
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Shaped
+    from jaxtyping import Bool, Float, Int, Shaped
     from torch import Tensor, nn
 
     from medloom.batch import Batch, Field, Gives, Output
@@ -181,6 +181,8 @@ class Task(ABC):
     """Whether the loss of a row depends on that row alone."""
     dense: ClassVar[bool] = False
     """Whether the target is laid on an input (`options.input`) and answers are lifted back by it."""
+    outlined: ClassVar[bool] = False
+    """Whether answers are outlines of labels on a picture, which `outlines` gives."""
     sees_inputs: ClassVar[bool] = False
     """Whether answers are as large as the inputs, which baselines need too: rows are then answered one at a time."""
     joins: ClassVar[tuple[str, ...]] = ()
@@ -306,6 +308,12 @@ class Task(ABC):
     def replies(self, measured: Measured) -> Replies | None:
         """What was measured, as answers and errors of rows; None where a row's answer is not a few numbers."""
         return None
+
+    def outlines(
+        self, prediction: Prediction, truth: Lifted
+    ) -> tuple[Mapping[str, Bool[np.ndarray, "*spatial"]], Mapping[str, Bool[np.ndarray, "*spatial"]]]:
+        """Of one row, the voxels of each label: those marked, and those answered. Of tasks that are `outlined`."""
+        return {}, {}
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """Figures for the report; `measured` of "model" and of each baseline on the same rows."""

@@ -16,7 +16,15 @@ from tests.cases.answers import (
     survive_table,
 )
 from tests.cases.events import cohort_of_events, events_binary, events_bins, events_sequences
-from tests.cases.images import image_dicom_resampled, image_register_2d, image_segment_2d, image_segment_3d
+from tests.cases.images import (
+    image_bag_2d,
+    image_dicom_resampled,
+    image_networks,
+    image_register_2d,
+    image_segment_2d,
+    image_segment_3d,
+    image_transformer_3d,
+)
 from tests.cases.signals import signal_and_table, signal_windows
 from tests.cases.tables import (
     table_binary,
@@ -38,10 +46,13 @@ _MADE = (
     events_binary,
     events_sequences,
     events_bins,
+    image_bag_2d,
     image_segment_2d,
     image_segment_3d,
     image_dicom_resampled,
     image_register_2d,
+    image_networks,
+    image_transformer_3d,
     signal_windows,
     signal_and_table,
     regress_numbers,

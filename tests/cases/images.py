@@ -72,8 +72,30 @@ def image_segment_3d(folder: Path) -> Study:
     return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
 
 
+def image_networks(folder: Path) -> Study:
+    """Two networks that each see a picture whole, beside each other."""
+    _pictures(folder, 40, (16, 16)).write_csv(folder / "cohort.csv")
+    whole = {**_image(2), "size": [16, 16], "flip": [], "blocks": 2}
+    inputs = {
+        "one": {**whole, "encoder": "dense", "pool": "attention"},
+        "other": {**whole, "encoder": "convnext"},
+    }
+    return _study(folder, inputs, {"ill": {"task": "classify", "column": "blob"}}, train={**SMALL, "batch": 8})
+
+
+def image_transformer_3d(folder: Path) -> Study:
+    """Outlines and a class by a transformer, whose deepest grid is as fine across slices as the image."""
+    _pictures(folder, 24, (10, 12, 9)).write_csv(folder / "cohort.csv")
+    targets = {
+        "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
+        "ill": {"task": "classify", "column": "blob"},
+    }
+    scan = {**_image(3), "encoder": "transformer", "pool": "attention", "halvings": [1, 1, 0], "blocks": 1}
+    return _study(folder, {"scan": scan}, targets, train={**SMALL, "batch": 4})
+
+
 def image_dicom_resampled(folder: Path) -> Study:
-    """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
+    """Series of DICOM in folders, seen at another spacing and within a window, altered in training; outlines on the files' own grids."""
     import nibabel
 
     from tests.modalities.dicom_files import series
@@ -89,7 +111,8 @@ def image_dicom_resampled(folder: Path) -> Study:
         )  # fmt: skip
         names.append(f"series{row}")
     frame.with_columns(pl.Series("image", names)).write_csv(folder / "cohort.csv")
-    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200]}
+    augment = {"rotate_degrees": 10, "scale": 0.1, "elastic": 0.1, "contrast": 0.1, "blur": 0.5, "noise": 0.05}
+    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200], "augment": augment}
     targets = {
         "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},
@@ -119,3 +142,19 @@ def image_register_2d(folder: Path) -> Study:
         "fixed_mask": "fixed_mask", "labels": {"blob": 1}, "supervise": 0.5,
     }  # fmt: skip
     return _study(folder, pair, {"map": target}, train={**SMALL, "batch": 8})
+
+
+def image_bag_2d(folder: Path) -> Study:
+    """Two columns of pictures, one with several in a cell; any of them may be missing, and some rows have none."""
+    frame = _pictures(folder, 40, (16, 16))
+    names = frame["image"].to_list()
+    front: list[str | None] = list(names)
+    side: list[str | None] = [";".join([names[(row + 2) % 40]] * (row % 3)) or None for row in range(40)]
+    for row in (0, 3, 7):
+        front[row] = None
+    side[3] = None
+    frame.with_columns(pl.Series("front", front), pl.Series("side", side)).drop("image").write_csv(
+        folder / "cohort.csv"
+    )
+    scan = {**_image(2), "column": ["front", "side"], "size": [16, 16]}
+    return _study(folder, {"scan": scan}, {"ill": {"task": "classify", "column": "blob"}}, train={**SMALL, "batch": 8})

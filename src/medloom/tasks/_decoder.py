@@ -22,7 +22,7 @@ SMOOTHING = 1.0
 class UpBlock(nn.Module):
     """Doubles a map's resolution (or what `factor` says), joins the encoder's map of that resolution, and convolves."""
 
-    def __init__(self, dims: int, channels_in: int, channels_out: int, factor: int) -> None:
+    def __init__(self, dims: int, channels_in: int, channels_out: int, factor: int | tuple[int, ...]) -> None:
         super().__init__()
         convolution = CONVOLUTION[dims]
         self.up = TRANSPOSED[dims](channels_in, channels_out, factor, factor, bias=False)
@@ -49,8 +49,9 @@ class Decoder(nn.Module):
         self.ground = ground
         self.dims = gives.dims
         self.strides = tuple(stride for _, stride in gives.levels)
+        self.finest = self.strides[0] if isinstance(self.strides[0], int) else max(self.strides[0])
         self.blocks = nn.ModuleList(
-            UpBlock(gives.dims, coarse, finer, stride_coarse // stride_finer)
+            UpBlock(gives.dims, coarse, finer, _factor(stride_coarse, stride_finer))
             for (finer, stride_finer), (coarse, stride_coarse) in reversed(list(pairwise(gives.levels)))
         )
         self.classify = CONVOLUTION[gives.dims](gives.levels[0][0], classes, 1)
@@ -63,15 +64,24 @@ class Decoder(nn.Module):
         for level, block in zip(reversed(range(len(finer) - 1)), self.blocks, strict=True):
             values = block(values, finer[level], valid[level])
         logits = self.classify(values)
-        return {"logits": F.interpolate(logits, scale_factor=self.strides[0]) if self.strides[0] > 1 else logits}
+        return {"logits": F.interpolate(logits, scale_factor=self.finest) if self.finest > 1 else logits}
 
     def _validity(self, field: Field, finest: Tensor) -> list[Float[Tensor, "batch 1 *spatial"]]:
         """For each level 1 where a position covers any valid voxel, else 0."""
         if field.valid is None:
-            whole = finest.new_ones((len(finest), 1, *(size * self.strides[0] for size in finest.shape[2:])))
+            whole = finest.new_ones((len(finest), 1, *(size * self.finest for size in finest.shape[2:])))
         else:
             whole = (field.valid if field.index is None else field.valid[field.index])[:, None].to(finest.dtype)
-        return [POOL[self.dims](whole, stride) if stride > 1 else whole for stride in self.strides]
+        return [POOL[self.dims](whole, stride) if stride != 1 else whole for stride in self.strides]
+
+
+def _factor(coarse: int | tuple[int, ...], finer: int | tuple[int, ...]) -> int | tuple[int, ...]:
+    """How much coarser one level is than the next finer one; for each axis where strides differ."""
+    if isinstance(coarse, int) and isinstance(finer, int):
+        return coarse // finer
+    axes = len(coarse) if isinstance(coarse, tuple) else len(finer)  # type: ignore[arg-type]
+    both = [stride if isinstance(stride, tuple) else (stride,) * axes for stride in (coarse, finer)]
+    return tuple(a // b for a, b in zip(*both, strict=True))
 
 
 def entropy_and_dice(logits: Float[Tensor, "batch classes *patch"], target: Field) -> Float[Tensor, " batch"]:

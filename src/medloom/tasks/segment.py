@@ -82,6 +82,7 @@ class Segment(Task):
     Summary: ClassVar[type[int]] = int
     needs: ClassVar[Literal["finer"]] = "finer"
     dense: ClassVar[bool] = True
+    outlined: ClassVar[bool] = True
 
     options: SegmentOptions
     masks: int
@@ -212,6 +213,15 @@ class Segment(Task):
                 y_range=(0.0, 1.0),
             ),
         )
+
+    def outlines(
+        self, prediction: Prediction, truth: Lifted
+    ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+        assert isinstance(prediction, MaskPrediction)
+        (mask,), ((marked,), *_) = prediction.masks, truth.values
+        labels = self.options.labels
+        drawn = {name: marked == place for place, name in enumerate(labels, 1)}
+        return drawn, {name: mask == value for name, value in labels.items()}
 
     def describe(self) -> Mapping[str, str]:
         labels = ", ".join(f"{name} = {value}" for name, value in self.options.labels.items())

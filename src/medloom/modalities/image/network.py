@@ -1,39 +1,75 @@
-"""The image encoder: a small residual network, and the pyramid of its maps.
-
-Source: He et al., "Identity mappings in deep residual networks", ECCV 2016 (pre-activation blocks), with GroupNorm.
-"""
+"""The image encoder: one of several networks, the pyramid of its maps, and what becomes of the deepest one."""
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.batch import Encoded, Field, Gives
-from medloom.masked import MaskedGroupNorm
+from medloom.modalities.image.network_convnext import ConvNeXt
+from medloom.modalities.image.network_dense import DenseNet
+from medloom.modalities.image.network_residual import ResidualNet
+from medloom.modalities.image.network_transformer import VisionTransformer
 from medloom.modalities.image.options import ImageOptions
+from medloom.modalities.image.pyramid import Pyramid
 
-MOST_CHANNELS = 256
+NETWORKS = {"residual": ResidualNet, "dense": DenseNet, "convnext": ConvNeXt, "transformer": VisionTransformer}
+MOST_SCORING = 64
+"""Width of the layer that scores positions for attention pooling."""
 
 
-class ResidualBlock(nn.Module):
-    """Norm, activation and convolution, twice, beside a shortcut. `stride` 2 halves the resolution. Padding stays 0."""
+class Trunk(Protocol):
+    """What each network is: images and the validity of every level in, the maps of every level and the deepest grid out.
 
-    def __init__(self, dims: int, channels_in: int, channels_out: int, stride: int) -> None:
+    Values are 0 where they are not valid, in every map.
+    """
+
+    def __call__(self, values: Tensor, valid: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+        """`values` [batch, channels, *patch], `valid` [batch, 1, *spatial] of each level, finest first."""
+
+
+class AttentionPool(nn.Module):
+    """The mean of all valid positions, each weighed by what a small network makes of it. It begins as the plain mean.
+
+    Source: Ilse, Tomczak & Welling, "Attention-based deep multiple instance learning", ICML 2018, equations 8 and 9
+    (gated).
+    """
+
+    def __init__(self, features: int) -> None:
         super().__init__()
-        convolution = nn.Conv2d if dims == 2 else nn.Conv3d
-        self.norm_in = MaskedGroupNorm(channels_in)
-        self.conv_in = convolution(channels_in, channels_out, 3, stride, 1, bias=False)
-        self.norm_out = MaskedGroupNorm(channels_out)
-        self.conv_out = convolution(channels_out, channels_out, 3, 1, 1, bias=False)
-        same = stride == 1 and channels_in == channels_out
-        self.shortcut = nn.Identity() if same else convolution(channels_in, channels_out, stride, stride, bias=False)
+        hidden = min(features, MOST_SCORING)
+        self.look, self.gate = nn.Linear(features, hidden), nn.Linear(features, hidden)
+        self.score = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(self.score.weight)
 
-    def forward(self, values: Tensor, valid_in: Tensor, valid_out: Tensor) -> Tensor:
-        """`values` [batch, channels, *spatial]; `valid_in`, `valid_out` [batch, 1, *spatial] before and after the stride."""
-        inner = self.conv_in(F.relu(self.norm_in(values, valid_in)))
-        inner = self.conv_out(F.relu(self.norm_out(inner, valid_out)))
-        return (inner + self.shortcut(values)) * valid_out
+    def weights(
+        self, grid: Float[Tensor, "batch features *spatial"], valid: Float[Tensor, "batch 1 *spatial"]
+    ) -> Float[Tensor, "batch *spatial"]:
+        """Weights that sum to 1 over the valid positions of a row; 0 elsewhere, and in a row without any."""
+        each, held = grid.flatten(2).transpose(1, 2), valid.flatten(1) > 0.5
+        scores = self.score(torch.tanh(self.look(each)) * torch.sigmoid(self.gate(each)))[:, :, 0].float()
+        share = scores.masked_fill(~held, torch.finfo(scores.dtype).min).softmax(1) * held
+        return share.view(len(grid), *grid.shape[2:])
+
+    def forward(
+        self, grid: Float[Tensor, "batch features *spatial"], valid: Float[Tensor, "batch 1 *spatial"]
+    ) -> Float[Tensor, "batch features"]:
+        """The weighted mean of each row."""
+        return (grid * self.weights(grid, valid)[:, None]).flatten(2).sum(2)
+
+
+class MeanPool(nn.Module):
+    """The mean of all valid positions."""
+
+    def forward(
+        self, grid: Float[Tensor, "batch features *spatial"], valid: Float[Tensor, "batch 1 *spatial"]
+    ) -> Float[Tensor, "batch features"]:
+        """The mean of each row; 0 where nothing is valid."""
+        return grid.flatten(2).sum(2) / valid.flatten(1).sum(1, keepdim=True).clamp_min(1.0)
 
 
 class ImageEncoder(nn.Module):
@@ -44,39 +80,45 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, options: ImageOptions) -> None:
         super().__init__()
-        channels = [min(options.width * 2**level, max(options.width, MOST_CHANNELS)) for level in range(options.levels)]
-        self.dims = options.dims
-        convolution = nn.Conv2d if options.dims == 2 else nn.Conv3d
-        self.stem = convolution(options.channels, channels[0], 3, 1, 1, bias=False)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(options.dims, before, after, 1 if level == 0 else 2)
-            for level, (before, after) in enumerate(zip([channels[0], *channels], channels, strict=False))
-        )
-        self.norm = MaskedGroupNorm(channels[-1])
-        self.project = nn.Linear(channels[-1], options.pooled_width)
+        self.pyramid: Pyramid = options.pyramid
+        self.trunk = NETWORKS[options.encoder](self.pyramid, options.block_count)
+        features = self.pyramid.channels[-1]
+        self.pool: AttentionPool | MeanPool = AttentionPool(features) if options.pool == "attention" else MeanPool()
+        self.project = nn.Linear(features, options.pooled_width)
         self.gives = Gives(
-            width=options.pooled_width,
-            features=channels[-1],
-            dims=options.dims,
-            levels=tuple((count, 2**level) for level, count in enumerate(channels)),
-        )
+            width=options.pooled_width, features=features, dims=options.dims, levels=self.pyramid.gives
+        )  # fmt: skip
 
     def forward(self, field: Field) -> Encoded:
         """Encodes `field.value` [batch, channels, *patch]; rows without an image give the encoding of nothing."""
-        valid = self._validity(field)
-        values = self.stem(field.value) * valid
-        finer = []
-        for level, block in enumerate(self.blocks):
-            before = valid
-            if level:
-                valid = F.max_pool2d(valid, 2) if self.dims == 2 else F.max_pool3d(valid, 2)
-            values = block(values, before, valid)
-            finer.append(values)
-        grid = F.relu(self.norm(values, valid))
-        mean = grid.flatten(2).sum(2) / valid.flatten(1).sum(1, keepdim=True).clamp_min(1.0)
-        return Encoded(pooled=self.project(mean), grid=grid, finer=tuple(finer))
+        finer, grid, valid = self._maps(field)
+        return Encoded(pooled=self.project(self.pool(grid, valid)), grid=grid, finer=finer)
 
-    def _validity(self, field: Field) -> Float[Tensor, "batch 1 *spatial"]:
+    def weights(self, field: Field) -> Float[Tensor, "batch *spatial"] | None:
+        """How much each position of the deepest grid counts in the pooled vector; None where it is their mean.
+
+        Weights sum to 1 over the positions of a row that cover any voxel, and are 0 elsewhere. A position covers
+        `pyramid.strides(-1)` voxels of the patch.
+        """
+        if not isinstance(self.pool, AttentionPool):
+            return None
+        _, grid, valid = self._maps(field)
+        return self.pool.weights(grid, valid)
+
+    def _maps(self, field: Field) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """The maps of every level, the deepest grid, and which of its positions are valid."""
+        valid = self._validity(field)
+        finer, grid = cast(Trunk, self.trunk)(field.value, valid)
+        return finer, grid, valid[-1]
+
+    def _validity(self, field: Field) -> tuple[Float[Tensor, "batch 1 *spatial"], ...]:
+        """For each level 1 where a position covers any valid voxel, else 0."""
         if field.valid is None:
-            return field.value.new_ones((len(field.value), 1, *field.value.shape[2:]))
-        return field.valid[:, None].to(field.value.dtype)
+            whole = field.value.new_ones((len(field.value), 1, *field.value.shape[2:]))
+        else:
+            whole = field.valid[:, None].to(field.value.dtype)
+        found = [whole]
+        for level in range(1, self.pyramid.levels):
+            step = self.pyramid.step(level)
+            found.append(F.max_pool2d(found[-1], step) if self.pyramid.dims == 2 else F.max_pool3d(found[-1], step))
+        return tuple(found)

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.modalities.image.augment_part import AugmentPart
+from medloom.modalities.image.pyramid import Pyramid
 from medloom.modalities.image.scan import Wish
 from medloom.parts import InputPart
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 Axis = Annotated[int, Field(ge=0, le=2)]
+USUAL_BLOCKS = {"residual": 1, "dense": 4, "convnext": 2, "transformer": 4}
+"""Blocks of each encoder where the study names no number: of a level, and of the transformer in all."""
+MOST_TOKENS = 4096
+"""Positions that may attend to each other: what that takes grows with their square."""
 
 
 class ImageOptions(InputPart):
     """Options of `modality = "image"`."""
 
     modality: Literal["image"] = "image"
-    column: str = Field(
+    column: str | tuple[str, ...] = Field(
         description="column with the path of a file (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, .npy) or of a folder "
         "that holds one DICOM series, relative to the table's folder; with store: a volume, series, study or patient of it; "
-        "empty where the row has none"
+        "empty where the row has none; or several columns, such as frontal and lateral, of which any may be empty"
+    )
+    most_images: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description='images that a cell may name, parted by ";" (with store also a study, for all its volumes): above 1, '
+        "rows have any number of images, which attention brings together; each is then seen whole (patch = size)",
     )
     store: str | None = Field(
         None,
@@ -61,9 +75,35 @@ class ImageOptions(InputPart):
         0.5, ge=0, le=0.75, description="share of a window that its neighbour sees too, in prediction"
     )
     flip: tuple[Axis, ...] = Field((), description="axes that may be mirrored in training, from 0")
+    augment: AugmentPart | None = Field(
+        None, description="how the views of training rows are altered; left out: not at all, but for flip"
+    )
     intensity: Literal["cohort", "image"] = Field(
         "cohort",
         description="centre and scale from all training images (X-ray, CT, photographs), or from each image alone (MR, whose units are arbitrary)",
+    )
+    encoder: Literal["residual", "dense", "convnext", "transformer"] = Field(
+        "residual",
+        description="network: residual (He 2016), dense (each layer sees all before it, Huang 2017), convnext (wide depthwise "
+        "kernels, Liu 2022), transformer (attention between positions of a convolutional map, Dosovitskiy 2021)",
+    )
+    blocks: int | None = Field(
+        None,
+        ge=1,
+        le=48,
+        description="depth: blocks of each level (dense: layers; transformer: blocks in all, on the deepest grid); left out: 1 "
+        "for residual, 4 for dense, 2 for convnext, 4 for transformer",
+    )
+    pool: Literal["mean", "attention"] = Field(
+        "mean",
+        description="what becomes of the deepest grid: the mean of its positions, or one that weighs them by what they show",
+    )
+    halvings: tuple[Annotated[int, Field(ge=0, le=6)], ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=3,
+        description="how often each axis is halved over the levels, at most levels - 1: fewer along thick slices, which are "
+        "then halved last; left out: levels - 1 along each",
     )
     width: int = Field(
         16, ge=4, le=256, description="channels of the network at full resolution; they double at each level, up to 256"
@@ -72,9 +112,20 @@ class ImageOptions(InputPart):
     pooled_width: int = Field(128, ge=4, le=4096, description="features of a whole view, handed on to fusion")
 
     @property
-    def stride(self) -> int:
-        """Voxels that one step on the deepest grid covers."""
-        return 2 ** (self.levels - 1)
+    def pyramid(self) -> Pyramid:
+        """The shape of the encoder's maps."""
+        halvings = (self.levels - 1,) * self.dims if self.halvings is None else self.halvings
+        return Pyramid(self.dims, self.channels, self.width, self.levels, halvings)
+
+    @property
+    def block_count(self) -> int:
+        """Blocks of a level, or in all, as the encoder counts them."""
+        return self.blocks or USUAL_BLOCKS[self.encoder]
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Voxels that one step on the deepest grid covers along each axis."""
+        return self.pyramid.strides(self.levels - 1)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -84,22 +135,23 @@ class ImageOptions(InputPart):
                 "patch has {found} sizes; expected one for each of the {dims} dims",
                 {"found": len(self.patch), "dims": self.dims},
             )
-        if any(side % self.stride for side in self.patch):
+        self._check_network()
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            raise PydanticCustomError("part", "column must name a column, or several different ones")
+        if self.bagged and not self.seen_whole:
             raise PydanticCustomError(
                 "part",
-                "patch = {patch} does not fit {levels} levels: every size must be a multiple of {stride}; the nearest is {near}",
-                {
-                    "patch": list(self.patch),
-                    "levels": self.levels,
-                    "stride": self.stride,
-                    "near": [self._nearest(side) for side in self.patch],
-                },
+                "several images a row are each seen whole: give size, and patch = size",
             )
         if any(axis >= self.dims for axis in self.flip) or len(set(self.flip)) != len(self.flip):
             raise PydanticCustomError(
                 "part",
                 "flip = {flip} must name different axes from 0 to {last}",
                 {"flip": list(self.flip), "last": self.dims - 1},
+            )
+        if self.augment is not None and self.dims == 2 and isinstance(self.augment.rotate_degrees, tuple):
+            raise PydanticCustomError(
+                "part", "augment.rotate_degrees has three angles and pictures one; expected a number where dims = 2"
             )
         for name in ("spacing_mm", "size"):
             given = getattr(self, name)
@@ -116,6 +168,22 @@ class ImageOptions(InputPart):
         if self.channels == 3 and self.colour == "grey":
             raise PydanticCustomError("part", 'colour = "grey" goes with channels = 1')
         return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that name images."""
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+    @property
+    def label(self) -> str:
+        """The columns, for messages."""
+        several = "s" if len(self.columns) > 1 else ""
+        return f"column{several} {', '.join(map(repr, self.columns))}"
+
+    @property
+    def bagged(self) -> bool:
+        """Whether a row may have several images."""
+        return len(self.columns) > 1 or self.most_images > 1
 
     @property
     def seen_whole(self) -> bool:
@@ -135,9 +203,37 @@ class ImageOptions(InputPart):
             size=self.size,
         )
 
-    def _nearest(self, side: int) -> int:
-        return max(self.stride, round(side / self.stride) * self.stride)
+    def _check_network(self) -> None:
+        """Raises PydanticCustomError where the network does not fit the patch, or itself."""
+        if self.halvings is not None and (len(self.halvings) != self.dims or max(self.halvings) != self.levels - 1):
+            raise PydanticCustomError(
+                "part",
+                "halvings = {halvings} does not fit: expected {dims} numbers, the largest of them levels - 1 = {most}",
+                {"halvings": list(self.halvings), "dims": self.dims, "most": self.levels - 1},
+            )
+        strides = self.strides
+        if any(side % stride for side, stride in zip(self.patch, strides, strict=True)):
+            near = [max(t, round(side / t) * t) for side, t in zip(self.patch, strides, strict=True)]
+            several = strides[0] if len(set(strides)) == 1 else list(strides)
+            raise PydanticCustomError(
+                "part",
+                "patch = {patch} does not fit {levels} levels: every size must be a multiple of {stride}; the nearest is {near}",
+                {"patch": list(self.patch), "levels": self.levels, "stride": several, "near": near},
+            )
+        tokens = prod(side // stride for side, stride in zip(self.patch, strides, strict=True))
+        if self.encoder == "transformer" and tokens > MOST_TOKENS:
+            raise PydanticCustomError(
+                "part",
+                "the transformer would see {tokens} positions at once, and {most} are the most; give more levels or a smaller patch",
+                {"tokens": tokens, "most": MOST_TOKENS},
+            )
+        if self.encoder == "dense" and self.width - self.width // 2 < self.block_count:
+            raise PydanticCustomError(
+                "part",
+                "{blocks} dense layers share half of width = {width}; expected a width of at least {least}, or fewer blocks",
+                {"blocks": self.block_count, "width": self.width, "least": 2 * self.block_count},
+            )
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
-        return (self.column,)
+        return self.columns

@@ -106,11 +106,18 @@ def gather(
 ) -> Bool[np.ndarray, "views *patch"]:
     """Copies each view's part of its grid into `out` and says which positions are voxels of it; the others stay.
 
-    A strided copy for each view: an index for every voxel at once would be eight times the size of the values.
+    A strided copy for each view: an index for every voxel at once would be eight times the size of the values. Views
+    that look through a lattice (`augment.py`) are interpolated.
     """
     patch = out.shape[2:]
     valid = np.zeros((len(out), *patch), bool)
+    moved = view.at.get("moved", np.zeros(len(out), bool)).tolist()
     for place, (grid, corner, flip) in enumerate(zip(grids, view.at["corner"].tolist(), view.at["flip"], strict=True)):
+        if moved[place]:
+            from medloom.modalities.image.warp import warped
+
+            warped(grid, view.at["lattice"][place], out[place], valid[place])
+            continue
         of_grid, of_view = inside(corner, patch, grid.shape[1:])
         mirror(out[place], flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
         mirror(valid[place][None], flip)[(slice(None), *of_view)] = True
