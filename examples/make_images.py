@@ -20,6 +20,7 @@ BRAIN_SHAPE, BRAIN_MM = (36, 44, 32), 2.0
 TISSUES = {"skull": (0.9, 0.3), "fluid": (0.2, 0.1), "grey": (0.55, 0.65), "white": (0.8, 0.5), "lesion": (0.6, 1.0)}
 """Intensity of each tissue in the T1 and in the FLAIR image."""
 HIPPOCAMPUS_SHAPE = (28, 40, 28)
+MOLE_SIDE = 40
 VISIT_SIDE = 32
 GROWTHS = (0.8, 0.9, 1.1, 1.25, 1.5)
 """Volume of a lesion at a later visit, as a share of the first one."""
@@ -256,6 +257,42 @@ def visits(count: int, folder: Path, random: np.random.Generator) -> pl.DataFram
     return pl.DataFrame(rows)
 
 
+def mole(ill: bool, close: bool, random: np.random.Generator) -> np.ndarray:
+    """A photograph of a mole, `[rows, columns, 3]`: close by, an ill one has a ragged border and blue-black parts."""
+    at = grid((MOLE_SIDE, MOLE_SIDE))
+    skin = np.array([205.0, 165, 145]) * random.uniform(0.8, 1.1) + 4 * smooth_noise(at, 20, 12, random)[..., None]
+    radius = random.uniform(0.45, 0.6) if close else random.uniform(0.15, 0.22)
+    off = (at - random.uniform(-0.15, 0.15, 2)) / (radius * random.uniform(0.85, 1.15, 2))
+    angle = np.arctan2(off[..., 0], off[..., 1])
+    border = 0.2 * np.sin(3 * angle + random.uniform(0, 6)) + 0.12 * np.sin(7 * angle) if ill and close else 0.0
+    share = 1 / (1 + np.exp(np.clip((np.linalg.norm(off, axis=-1) - 1 - border) / 0.12, -50, 50)))[..., None]
+    brown = np.array([120.0, 80, 60]) * random.uniform(0.8, 1.2)
+    picture = skin + share * (brown - skin)
+    if ill and close:
+        dark = ball(off, random.uniform(-0.4, 0.4, 2), random.uniform(0.3, 0.5), 0.2)[..., None]
+        picture += share * dark * (np.array([45.0, 45, 70]) - picture)
+    for _ in range(int(random.integers(0, 4))):
+        x, slope = random.uniform(-1, 1), random.normal(0, 0.5)
+        picture[np.abs(at[..., 1] - x - slope * at[..., 0]) < 0.03] *= 0.5
+    return picture + random.normal(0, 4, picture.shape)
+
+
+def moles(count: int, folder: Path, random: np.random.Generator) -> pl.DataFrame:
+    """Moles, two of each patient, with one to four photographs: one close by, the others from far off, in any order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number in range(count):
+        ill, photographs = number % 3 == 0, int(random.integers(1, 5))
+        nearest = int(random.integers(photographs))
+        paths = [
+            save_picture(folder / f"m{number:04d}-{one + 1}.png", mole(ill, one == nearest, random))
+            for one in range(photographs)
+        ]
+        answer = "yes" if ill else "no"
+        rows.append({"mole": number, "patient": number // 2, "photographs": ";".join(paths), "melanoma": answer})
+    return pl.DataFrame(rows)
+
+
 def main(folder: Path, scale: float = 1.0, shortcut: bool = False) -> None:
     """Writes every table and its images; `scale` below 1 makes fewer."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -263,6 +300,7 @@ def main(folder: Path, scale: float = 1.0, shortcut: bool = False) -> None:
         ("brains", brains, 160, 16),
         ("hippocampi", hippocampi, 120, 16),
         ("visits", visits, 60, 8),
+        ("moles", moles, 300, 36),
     ):
         table = make(max(least, int(count * scale)), folder / name, np.random.default_rng(19))
         table.write_csv(folder / f"{name}.csv")
