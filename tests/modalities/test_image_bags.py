@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cohort_of(folder: Path, **columns: list[str | None]) -> Cohort:
     frame = pl.DataFrame({"patient": [f"p{row}" for row in range(len(next(iter(columns.values()))))], **columns})
-    types = {name: pl.String for name in frame.columns}
+    types = dict.fromkeys(frame.columns, pl.String)
     return make_cohort(CohortPart(patient="patient"), frame.cast(types), folder, {})
 
 

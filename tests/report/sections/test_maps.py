@@ -8,7 +8,7 @@ from typing import Any
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.cases import Case
 from medloom.explain.evidence import Evidence
-from medloom.explain.mapped import Mapped, MapFigures
+from medloom.explain.mapped import MapFigures, Mapped
 from medloom.report.section import Paragraph, Table
 from medloom.report.sections.maps import cases, section, warnings
 
