@@ -82,7 +82,7 @@ def chest(ill: bool, random: np.random.Generator) -> tuple[np.ndarray, np.ndarra
         centre = halves[random.integers(2)] + random.uniform(-0.6, 0.6, 2) * size
         cloud = ball(at, centre, random.uniform(0.11, 0.24, 2), 0.2) * (1 + 0.35 * smooth_noise(at, 12, 16, random))
         cloud *= lungs
-        picture += random.uniform(26, 55) * cloud
+        picture += random.uniform(35, 70) * cloud
         mask |= cloud > 0.5
     return picture, mask
 
