@@ -89,7 +89,7 @@ def _slab(
         low = int(np.floor(least - first))
         box.append(slice(low, min(int(np.floor(most - first)) + 2, size)))
         along.sub_(low + first)
-    values = torch.from_numpy(np.ascontiguousarray(grid[(slice(None), *box)], np.float32))
+    values = torch.from_numpy(np.array(grid[(slice(None), *box)], np.float32, order="C"))
     sampled = (_nearest(values, place) if out.dtype.kind in "iu" else _between(values, place)).numpy()
     inside: Any = True if beyond is None else ~beyond.numpy()
     seen[...] = inside
