@@ -29,6 +29,8 @@ WINDOWED_BLOCK = 256
 """Rows predicted at a time where an input is seen in windows; one at a time where answers are laid on them."""
 VIEWS_BLOCK = 64
 """Windows gathered at a time, which bounds memory whatever the length of a record."""
+VIEWS_ELEMENTS = 1 << 24
+"""And no more than hold about this many numbers."""
 VIEW_BYTES = 1 << 17
 """What a window touches of a mapped file at least, with the pages around it that the system maps."""
 
@@ -166,7 +168,7 @@ class Feed:
     ) -> Iterator[tuple[np.ndarray, Iterator[tuple[dict[str, View], Batch]]]]:
         """Blocks of rows, each with the batches that together cover it: made as they are asked for, in order.
 
-        Where answers are laid on windows, a block is one row and has one batch, so that it can be lifted.
+        Where answers are laid on windows, a block is one row, so that what is lifted of it can be let go.
         """
         ground = self.windowed
         if ground is None:
@@ -180,8 +182,17 @@ class Feed:
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             view = self.modalities[ground].view(self.sources[ground], part, None)
-            size = max(1, len(view.rows)) if dense else VIEWS_BLOCK
-            yield part, self._pieces(ground, view, size)
+            whole = any(task.sees_inputs for task in self.tasks.values())
+            yield (
+                part,
+                self._pieces(ground, view, max(1, len(view.rows)) if whole else self._views_at_once(ground, view)),
+            )
+
+    def _views_at_once(self, ground: str, view: View) -> int:
+        """Windows gathered at a time: fewer where each is large."""
+        first = View(view.rows[:1], {name: array[:1] for name, array in view.at.items()})
+        each = self.modalities[ground].batch(self.sources[ground], first).value.numel() if len(view.rows) else 1
+        return int(np.clip(VIEWS_ELEMENTS // max(1, each), 1, VIEWS_BLOCK))
 
     def _pieces(self, ground: str, view: View, size: int) -> Iterator[tuple[dict[str, View], Batch]]:
         """Batches of the windows of some rows, so many at a time."""

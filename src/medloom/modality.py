@@ -6,7 +6,7 @@ libraries (torch, polars, decoders) are imported inside methods, or in other fil
 
 The order in which the methods are called, by `feed.py` alone::
 
-    complete → keys → read → pack → point → summarise → fit → bind → view → batch → encoder
+    complete → sized → keys → read → pack → point → summarise → fit → bind → view → batch → encoder
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
 
@@ -74,10 +74,34 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """Values at raw positions: one array a row, `[channels, *raw shape]`."""
+    """Values at raw positions: one array a row, `[channels, *raw shape]`.
+
+    Real numbers are what a head gave; whole ones have been settled by the task (`Task.settle`). `spacing_mm` is the
+    distance of positions along each axis, for each row; None where its file does not tell.
+    """
 
     rows: Int[np.ndarray, " rows"]
     values: Sequence[Shaped[np.ndarray, "channels ..."]]
+    spacing_mm: Sequence[tuple[float, ...] | None] = ()
+
+
+Settle = Callable[[Any], Any]
+"""Scores of some positions `[channels, ...]` → what is kept of each of them, as whole numbers `[kept, ...]`."""
+
+
+class Lifting(ABC):
+    """Collects a dense output view after view, in the order in which `view` gave them, and lifts it to raw positions.
+
+    No more is held at a time than views that overlap need, and what is kept of all others.
+    """
+
+    @abstractmethod
+    def add(self, view: View, output: Output) -> None:
+        """Takes the outputs of some views; all views of a row come one after another."""
+
+    @abstractmethod
+    def finish(self) -> Lifted:
+        """All rows that were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +135,27 @@ class Held:
     what: str
     each: Int[np.ndarray, " rows"]
     shares: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a network may take: rows of the cohort, minutes of training (None: no limit), and where it computes.
+
+    `inputs` share it: those that are seen in views, which are dear.
+    """
+
+    rows: int
+    minutes: float | None = None
+    device: str = "auto"
+    inputs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Options with a number in the place of every size that was left open, and why, in a few lines."""
+
+    options: InputPart
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +256,14 @@ class Modality(ABC):
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
         """The options with everything that only the data can tell; `taken` are columns that other parts own."""
         return options
+
+    @classmethod
+    def sized(cls, options: InputPart, cohort: Cohort, budget: Budget) -> Sized:
+        """The completed options with every size of the network that was left to the data and the budget, and why.
+
+        Sizes may come from the extent of all rows' records, never from their values.
+        """
+        return Sized(options)
 
     @classmethod
     def columns(cls, options: InputPart) -> tuple[str, ...]:
@@ -379,15 +432,30 @@ class Modality(ABC):
         """The laid marks at raw positions, as they were read."""
         raise DenseUnsupported(type(self).__name__)
 
-    def lift(self, source: Source, view: View, output: Output) -> Lifted:
-        """A dense output of all views of some rows → values at raw positions; the inverse of `lay`."""
+    def lifting(self, source: Source, settle: Settle | None = None) -> Lifting:
+        """What lifts dense outputs of views to raw positions, and settles them part by part; the inverse of `lay`."""
         raise DenseUnsupported(type(self).__name__)
 
-    def save(self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path, image: int = 0) -> Path:
-        """Writes a dense answer (labels, or real numbers) in the geometry of one of its row's images.
+    @final
+    def lift(self, source: Source, view: View, output: Output) -> Lifted:
+        """A dense output of all views of some rows → values at raw positions."""
+        lifting = self.lifting(source)
+        lifting.add(view, output)
+        return lifting.finish()
 
-        Returns the file's path: `stem` plus a suffix.
+    def save(
+        self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path, labels: Mapping[str, int]
+    ) -> Path:
+        """Writes a dense answer in the geometry of its input; returns the file's path (`stem` plus a suffix).
+
+        `labels` are the names of the values.
         """
+        raise DenseUnsupported(type(self).__name__)
+
+    def save_numbers(
+        self, source: Source, row: int, values: Float[np.ndarray, "..."], stem: Path, image: int = 0
+    ) -> Path:
+        """Writes real numbers in the geometry of one of a row's images; returns the file's path (`stem` plus a suffix)."""
         raise DenseUnsupported(type(self).__name__)
 
 

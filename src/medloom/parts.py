@@ -178,6 +178,13 @@ class TrainPart(Strict):
     )
     schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate over the steps")
     clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 switches clipping off")
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of an average of the weights of all steps, such as 0.99, which is then what is scored and kept; 0: "
+        "the weights of a step by themselves",
+    )
     evaluations: int = Field(40, ge=1, description="how often the validation rows are scored over the whole budget")
     patience: int = Field(
         12, ge=0, description="scorings without a better validation loss after which training stops; 0: never"
@@ -281,7 +288,7 @@ class EvaluatePart(Strict):
         le=20,
         description="draw the course of so many test rows in the report: it then holds patients' data, and says so",
     )
-    maps: MapsPart = MapsPart()
+    maps: MapsPart = Field(MapsPart(), description="where in images the answers come from, and what is shown of it")
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"
     )

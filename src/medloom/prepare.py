@@ -20,7 +20,7 @@ from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.errors import DataError
 from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns, with_outcomes
-from medloom.modality import Marks
+from medloom.modality import Budget, Marks
 from medloom.packed import Source
 from medloom.parts import InputPart
 from medloom.study import Study
@@ -64,13 +64,30 @@ def read(
     marks: dict[str, Marks] = {}
     for name, part in study.inputs.items():
         with _collecting(mistakes, f"inputs.{name}"):
-            inputs[name] = find.modality(part.modality).complete(part, cohort, taken)
+            kind = find.modality(part.modality)
+            inputs[name] = kind.sized(kind.complete(part, cohort, taken), cohort, budget(study, cohort)).options
     for name, target in study.targets.items():
         with _collecting(mistakes, f"targets.{name}"):
             marks[name] = find.task(target.task).read(target, cohort)
     if mistakes:
         raise DataError("\n".join(mistakes))
     return study.model_copy(update={"inputs": inputs}).within(study.folder), cohort, marks
+
+
+def budget(study: Study, cohort: Cohort) -> Budget:
+    """What the network of each input may take."""
+    views = sum(find.modality(part.modality).windows for part in study.inputs.values())
+    return Budget(len(cohort), study.train.minutes, study.train.device, max(1, views))
+
+
+def why_sized(study: Study, cohort: Cohort) -> dict[str, tuple[str, ...]]:
+    """Of each input of a study that is not resolved yet, why its network has the size that it will get."""
+    found = {}
+    for name, part in study.inputs.items():
+        kind = find.modality(part.modality)
+        completed = kind.complete(part, cohort, taken_columns(study))
+        found[name] = kind.sized(completed, cohort, budget(study, cohort)).why
+    return found
 
 
 @contextmanager

@@ -40,9 +40,20 @@ class Prediction(ABC):
     def columns(self) -> Mapping[str, Any]:
         """Columns of the prediction table: suffix ("" for the answer itself, "probability") → values, one a row."""
 
-    def dense(self) -> Sequence[np.ndarray] | None:
-        """For dense answers: one array a row at raw positions, written to files; the table holds their paths."""
-        return None
+    def dense(self) -> Mapping[str, Sequence[np.ndarray]]:
+        """For dense answers: arrays at raw positions, one a row, written to files; the table holds their paths.
+
+        By suffix, as `columns` are: several where one file cannot hold all, such as labels that overlap.
+        """
+        return {}
+
+    def legend(self, suffix: str = "") -> Mapping[str, int]:
+        """Names of the values that a dense answer of this suffix holds."""
+        return {}
+
+    def measurements(self) -> Sequence[Mapping[str, Any]]:
+        """What is measured of each row's dense answer (volumes, diameters), for files beside it; units in the names."""
+        return ()
 
 
 Bounds = tuple[float, float, float]
@@ -284,6 +295,13 @@ class Task(ABC):
         Raises DataError where the rows are too few, and says how many are needed.
         """
         raise RecalibrationUnsupported(type(self).__name__)
+
+    def settle(self, scores: Float[np.ndarray, "channels ..."]) -> Shaped[np.ndarray, "kept ..."]:
+        """For dense answers: what is kept of each position's scores, as whole numbers, by itself.
+
+        Lifted outputs are settled part by part, so that the scores of a large image are never held together.
+        """
+        return scores
 
     @abstractmethod
     def decode(self, output: Output | Lifted) -> Prediction:

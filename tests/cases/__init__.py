@@ -23,7 +23,6 @@ from tests.cases.images import (
     image_register_2d,
     image_segment_2d,
     image_segment_3d,
-    image_transformer_3d,
 )
 from tests.cases.signals import signal_and_table, signal_windows
 from tests.cases.tables import (
@@ -52,7 +51,6 @@ _MADE = (
     image_dicom_resampled,
     image_register_2d,
     image_networks,
-    image_transformer_3d,
     signal_windows,
     signal_and_table,
     regress_numbers,

@@ -238,10 +238,10 @@ def test_prediction_is_never_altered(tmp_path: Path) -> None:
 
 def paint(values: np.ndarray, valid: np.ndarray | None = None, zero: float = -2.0, **at: object) -> np.ndarray:
     """One view of one channel, painted."""
-    tensor = torch.from_numpy(values.astype(np.float32).copy())[None, None]
-    seen = torch.from_numpy(np.ones(values.shape, bool) if valid is None else valid)[None]
-    painted(tensor, seen, {name: np.array([value]) for name, value in at.items()}, np.array([[zero]]))
-    return tensor[0, 0].numpy()
+    tensor = torch.from_numpy(values.astype(np.float32).copy())[None]
+    seen = torch.from_numpy(np.ones(values.shape, bool) if valid is None else valid)
+    painted(tensor, seen, at, np.array([zero]))
+    return tensor[0].numpy()
 
 
 def test_intensities_are_painted_as_their_names_say() -> None:

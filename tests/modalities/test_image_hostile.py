@@ -108,7 +108,7 @@ def truncated_jpeg(path: Path) -> None:
         (text, "a.jpg", "end in .jpg and are something else: they are text"),
         (text, "a.tiff", "end in .tiff"),
         (text, "a.nrrd", "end in .nrrd"),
-        (text, "a.npy", "broken .npy"),
+        (text, "a.npy", "end in .npy and are something else: they are text"),
         (text, "a.mha", "broken NRRD or MetaImage"),
         (truncated_jpeg, "a.jpg", "truncated or broken JPEG"),
     ],

@@ -56,12 +56,14 @@ def audited(study: Study, as_json: bool, ids: bool) -> bool:
 def planned(study: Study) -> None:
     """Parameters, steps, memory and time, measured on this machine with a few steps on a copy."""
     from medloom.model.assembly import assemble, parameters
-    from medloom.prepare import prepare, read
+    from medloom.prepare import prepare, read, why_sized
     from medloom.training.distributed import ALONE
     from medloom.training.place import choose
-    from medloom.training.plan import make_plan, seconds_a_step
+    from medloom.training.plan import bytes_kept, make_plan, seconds_a_step
 
-    prepared = prepare(*read(study))
+    resolved, cohort, marks = read(study)
+    why = why_sized(study, cohort)
+    prepared = prepare(resolved, cohort, marks)
     resolved, feed, fold = prepared.study, prepared.feed, prepared.fold
     several = resolved.model.networks
     network = assemble(feed.modalities, feed.tasks, resolved.model, resolved.seed)
@@ -70,9 +72,15 @@ def planned(study: Study) -> None:
     seconds = seconds_a_step(plan, network, feed, fold.train, resolved.train)
     packed = sum(source.packed.nbytes for source in feed.sources.values())
     count = several * parameters(network)
+    kept = bytes_kept(plan, network, feed, fold.train, resolved.train)
     print(f"rows        {', '.join(f'{name} {len(rows)}' for name, rows in fold.parts().items())}")
     for name, gives in network.gives.items():
-        print(f"input       {name}: {resolved.inputs[name].modality}, encoded to {gives.width} numbers")
+        encoder = parameters(network.encoders[f"input_{name}"])
+        print(
+            f"input       {name}: {resolved.inputs[name].modality}, encoded to {gives.width} numbers, {encoder:,} parameters"
+        )
+        for line in why[name]:
+            print(f"              {line}")
     print(f"members     {several} networks{''.join(f', {name}' for name in resolved.model.simple)}")
     print(f"parameters  {count:,}")
     print(
@@ -82,7 +90,8 @@ def planned(study: Study) -> None:
     print(f"learning    {resolved.train.optimizer}, {resolved.train.schedule}, learning rate {rate}")
     print(f"computing   {choose(resolved.train, ALONE)}, {plan.micro_batch or plan.batch} rows at a time")
     print(
-        f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser"
+        f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser, "
+        f"{kept / 2**20:,.1f} MB kept for the way back of {plan.micro_batch or plan.batch} rows"
     )
     print(
         f"time        {_duration(several * plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {os.cpu_count()} cores"

@@ -129,7 +129,7 @@ def _slice(picture: Picture, axis: int, place: int) -> tuple[np.ndarray, tuple[f
 
 def _plane(values: Float[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndarray, "rows columns"]:
     """The slice of a map through its highest value, as `cut` shows it."""
-    return cut(Picture(values[None], picture.spacing_mm), values)[0][0][0]  # type: ignore[no-any-return]
+    return cut(Picture(values[None], picture.spacing_mm), values)[0][0][0]
 
 
 def _scaled(heat: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
@@ -208,4 +208,4 @@ def _area(mask: Bool[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndar
 
 def _at(mask: Bool[np.ndarray, "*spatial"], by: Float[np.ndarray, "*spatial"], picture: Picture) -> np.ndarray:
     plane = cut(Picture(mask[None].astype(np.float32), picture.spacing_mm), by)[0][0][0]
-    return plane > 0.5  # type: ignore[no-any-return]
+    return plane > 0.5

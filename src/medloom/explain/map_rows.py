@@ -98,4 +98,4 @@ def _saved(
     several = f"-{image}" if image > 1 else ""
     stem = folder / f"{done + row + 1:06d}-{asked.target}-{asked.input}{several}-{method}"
     modality, source = asked.feed.modalities[asked.input], asked.feed.sources[asked.input]
-    return str(modality.save(source, row, values, stem, image - 1))
+    return str(modality.save_numbers(source, row, values, stem, image - 1))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from medloom.feed import Feed
 from medloom.modality import Located, View
 from medloom.model.assembly import Network
 from medloom.model.team import Team
+from medloom.task import Scores
 
 ATTENTION, GRAD_CAM, GRADIENTS, OCCLUSION = "attention", "grad_cam", "integrated_gradients", "occlusion"
 SIGNED = (GRADIENTS, OCCLUSION)
@@ -142,9 +144,9 @@ class Asked:
 
     def scores(self, network: Network, batch: Batch) -> Float[Tensor, "views answers"]:
         """All answers of one network, differentiable."""
-        return self._scores(network, batch).value  # type: ignore[no-any-return, attr-defined]
+        return self._scores(network, batch).value
 
-    def _scores(self, network: Network, batch: Batch) -> object:
+    def _scores(self, network: Network, batch: Batch) -> Scores:
         network.eval()
         device = next(network.parameters()).device
         output = {key: one.cpu() for key, one in network(batch.to(device).inputs, self.target)[self.target].items()}
@@ -157,7 +159,7 @@ class Asked:
         views = next(self.views(np.flatnonzero(self.feed.sources[self.input].unit > 0)[:1]))
         with torch.no_grad():
             found = self._scores(self.networks[0], views.batch)
-        return found.names, found.unit  # type: ignore[attr-defined]
+        return found.names, found.unit
 
     def score(self, network: Network, views: Views, value: Tensor) -> Float[Tensor, " views"]:
         """Each view's answer with other images in the place of its own."""
@@ -199,9 +201,9 @@ def maps(asked: Asked, views: Views, methods: Sequence[str]) -> dict[str, Float[
     each = {ATTENTION: _attention, GRAD_CAM: _grad_cam, GRADIENTS: _gradients, OCCLUSION: _occlusion}
     found = {}
     for method in methods:
-        total = sum(each[method](asked, network, views) for network in asked.networks) / len(asked.networks)
-        kept = total if field.valid is None else total * field.valid  # type: ignore[operator]
-        found[method] = kept.float().numpy()  # type: ignore[union-attr]
+        mean = torch.stack([each[method](asked, network, views) for network in asked.networks]).mean(0)
+        kept = mean if field.valid is None else mean * field.valid
+        found[method] = kept.float().numpy()
     return found
 
 
@@ -209,7 +211,10 @@ def lifted(asked: Asked, views: Views, values: Float[np.ndarray, "views ..."]) -
     """A map on the grids of the files: (row, "*spatial") for each image of each row, in order."""
     modality, source = asked.feed.modalities[asked.input], asked.feed.sources[asked.input]
     dense = torch.from_numpy(values).unsqueeze(-asked.dims - 1)
-    found = modality.lift(source, views.view, {"map": dense})
+    # Settled as it is, so that regions which no window looks at are 0.
+    lifting = modality.lifting(source, lambda values: values)
+    lifting.add(views.view, {"map": dense})
+    found = lifting.finish()
     return [(int(row), one[0]) for row, one in zip(found.rows, found.values, strict=True)]
 
 
@@ -286,10 +291,9 @@ def _occlusion(asked: Asked, network: Network, views: Views) -> Tensor:
     with torch.no_grad():
         whole = asked.score(network, views, field.value)
         for box in boxes(patch):
-            covered = (Ellipsis, *box)
             count[box] += 1
             for image in _images(field, dims):
-                at = (slice(None), *image, *covered)
+                at: tuple[Any, ...] = (slice(None), *image, ..., *box)
                 value = field.value.clone()
                 value[at] = start[at].to(value.dtype)
                 if torch.equal(value, field.value):

@@ -92,7 +92,7 @@ class Register(Task):
                         f"input {getattr(options, key)!r} is mirrored in training; take flip out, as both images lie in one space",
                     )
                 ]
-        for key in ("dims", "patch", "channels", "levels"):
+        for key in ("dims", "patch", "size", "channels", "levels", "halvings"):
             one, other = (getattr(part, key) for part in pair)
             if one != other:
                 return [("fixed", f"moving has {key} = {one} and fixed has {key} = {other}; expected the same of both")]

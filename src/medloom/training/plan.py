@@ -30,6 +30,8 @@ BLOCK_ELEMENTS = 65_536
 GRID_ELEMENTS = 4_194_304
 """Images computed at a time hold about this many numbers at most: their maps need some hundred times as much memory."""
 
+FEW_ROWS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -136,3 +138,30 @@ def seconds_a_step(
             if time.perf_counter() - began > most_seconds and len(times) > 1:
                 break
     return float(np.median(times[1:]))
+
+
+def bytes_kept(plan: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], part: TrainPart) -> int:
+    """About how many bytes a step keeps, beside weights, until the way back: of the rows that are computed at a time.
+
+    Counted on few rows, as it grows with them.
+    """
+    at_once = plan.micro_batch or plan.batch
+    few = min(at_once, FEW_ROWS, len(rows))
+    order = Order(rows, few, plan.seed, feed.lengths(rows))
+    data, epoch = order.at(0, 1)
+    place, trial = choose(part, ALONE), copy.deepcopy(network)
+    held: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.random.fork_rng(devices=place.generators):
+        stepper = Stepper(trial, feed.tasks, part, plan, place)
+        batch = feed.batch(data, Draw(plan.seed, epoch)).to(place.device)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            stepper.loss(batch)
+    for weight in trial.parameters():
+        held.pop(weight.untyped_storage().data_ptr(), None)
+    return sum(storage.nbytes() for storage in held.values()) * at_once // few

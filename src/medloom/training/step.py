@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from medloom.feed import Feed
 from medloom.model.assembly import Network
 from medloom.parts import TrainPart
 from medloom.task import Task
+from medloom.training.averaging import Averaged
 from medloom.training.distributed import ALONE, Exchange, Ranks
 from medloom.training.place import CPU, Place, in_float32
 
@@ -43,11 +45,13 @@ class Stepper:
         self._trained = [p for p in network.parameters() if p.requires_grad]
         self._decayed = [p.detach() for p in self._trained if p.ndim >= 2] if part.weight_decay else []
         self.optimizer = make_optimizer(self._trained, part, plan.learning_rate)
+        self.averaged = Averaged(self.network, part.average) if part.average else None
 
     def join(self, asked: threading.Event) -> Exchange:
         """Steps with all ranks from now on, from rank 0's weights; whoever sets `asked` stops all of them."""
         self.exchange = Exchange(self.ranks, self._trained, asked)
-        self.exchange.begin(list(self.network.state_dict().values()))
+        average = list(self.averaged.weights.values()) if self.averaged is not None else []
+        self.exchange.begin([*self.network.state_dict().values(), *average])
         return self.exchange
 
     def step(self, batch: Batch, step: int) -> Tensor:
@@ -65,7 +69,13 @@ class Stepper:
         if self._decayed:
             torch._foreach_mul_(self._decayed, 1 - rate * self.part.weight_decay)
         self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.add(step)
         return loss
+
+    def judged(self) -> AbstractContextManager[None]:
+        """The network with the weights that are scored and kept: their average, where the study asks for it."""
+        return nullcontext() if self.averaged is None else self.averaged.shown()
 
     def _backward(self, batch: Batch) -> Tensor:
         """Adds the gradient of the rows' share of the batch's loss, part after part; returns that share, detached."""

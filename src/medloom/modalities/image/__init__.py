@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -18,8 +18,8 @@ from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, c
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
-from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Lifted, Located, Marks, Modality, Picture, View
+from medloom.modalities.image.views import covering_view, gather, telling, training_view
+from medloom.modality import Budget, Lifted, Lifting, Located, Marks, Modality, Picture, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor, nn
 
-    from medloom.batch import Field, Output
+    from medloom.batch import Field
     from medloom.cohort.table import Cohort
 
 
@@ -44,6 +44,18 @@ class Image(Modality):
     options: ImageOptions
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+
+    @classmethod
+    def sized(cls, options: ImageOptions, cohort: Cohort, budget: Budget) -> Sized:  # type: ignore[override]
+        """Patch, width and levels from the headers of at most 200 files, memory and time (docs/adr/0035)."""
+        if options.resolved:
+            return Sized(options)
+        from medloom.modalities.image import looking, sizing
+
+        keys = cls.keys(options, cohort).to_list()
+        if options.bagged:
+            keys = bags.first_names(options, cohort, keys)
+        return sizing.sized(options, looking.looked(options, cohort, keys), budget)
 
     @classmethod
     def columns(cls, options: ImageOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -91,7 +103,10 @@ class Image(Modality):
         if options.bagged:
             unit, along = bags.point(packed, unit)
         newest = None if known is None else np.where(unit > 0, known, np.nan)
-        bound = {"row_ids": cohort.row.to_list()}
+        bound: dict[str, Any] = {"row_ids": cohort.row.to_list()}
+        if options.masks == "dicom-seg":
+            packing.check_series(packed, unit, bound["row_ids"], options.label)
+            bound["files"] = [cohort.files / path if path else None for path in cls.keys(options, cohort).to_list()]
         return Source(packed, unit, cohort.patient, newest=newest, bound=bound, along=along)
 
     @classmethod
@@ -134,10 +149,11 @@ class Image(Modality):
         self, source: Source, units: np.ndarray, rows: np.ndarray, draw: Draw | None, focus: Sequence[Source] = ()
     ) -> View:
         """Views of one image each; `rows` are what random numbers are keyed by."""
-        grids, patch = Grids(source.packed), self.options.patch
+        grids, patch = Grids(source.packed), self.options.sides
         shapes = np.asarray(grids.shapes[units])
         if draw is None:
-            return covering_view(shapes, patch, self.options.overlap, rows)
+            windows = covering_view(shapes, patch, self.options.overlap, rows, self.options.predict_flip)
+            return telling(windows, source, patch) if self.options.skip_empty and not self.options.bagged else windows
         view = training_view(shapes, patch, self.options.flip, rows, draw, focus)
         if self.options.augment is None:
             return view
@@ -160,27 +176,35 @@ class Image(Modality):
 
         from medloom.batch import Field
 
-        laid = source.packed.meta["kind"] == "mask"
         grids = Grids(source.packed)
-        out = np.zeros(
-            (len(unit), 1 if laid else self.options.channels, *self.options.patch), np.int64 if laid else np.float32
-        )
-        valid = gather([grids.unit(one) for one in unit.tolist()], view, out)
-        present = torch.from_numpy(unit > 0)
+        laid = source.packed.meta["kind"] == "mask"
+        channels = 1 if laid else self.options.channels
+        out = np.empty((len(unit), channels, *self.options.sides), np.int64 if laid else np.float32)
+        valid = np.empty((len(unit), *self.options.sides), bool)
+        value, seen, present = torch.from_numpy(out), torch.from_numpy(valid), torch.from_numpy(unit > 0)
         if laid:
-            return Field(torch.from_numpy(out[:, 0]), present, torch.from_numpy(valid))
-        spread = (slice(None), slice(None), *[None] * self.options.dims)
+            for place, one in enumerate(unit.tolist()):
+                gather(grids.unit(one), view, place, out[place], valid[place])
+            return Field(value[:, 0], present, seen)
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        centre, scale = bound["centre"][unit], bound["scale"][unit]
-        out -= centre.astype(np.float32)[spread]
-        out /= scale.astype(np.float32)[spread]
-        value, seen = torch.from_numpy(out), torch.from_numpy(valid)
-        if self.options.augment is not None:
-            from medloom.modalities.image.painting import painted
-
-            painted(value, seen, view.at, -centre / scale)
-        out *= valid[:, None]
+        spread = (..., *[None] * self.options.dims)
+        centre, scale = (bound[name][unit].astype(np.float32) for name in ("centre", "scale"))
+        # View after view, so that each is still in the processor's cache when it is scaled and altered.
+        for place, one in enumerate(unit.tolist()):
+            whole = gather(grids.unit(one), view, place, out[place], valid[place])
+            out[place] -= centre[place][spread]
+            out[place] /= scale[place][spread]
+            if self.options.augment is not None:
+                self._paint(value[place], seen[place], view, place, -centre[place] / scale[place])
+            if not whole:
+                out[place] *= valid[place]
         return Field(value, present, seen)
+
+    def _paint(self, values: Tensor, seen: Tensor, view: View, place: int, zero: np.ndarray) -> None:
+        """Alters the intensities of one view; a view of prediction says nothing of it."""
+        from medloom.modalities.image.painting import painted
+
+        painted(values, seen, {name: array[place] for name, array in view.at.items()}, zero)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """Of each channel, scaled: standard deviation, mean, extremes, quantiles, and a coarse grid of means.
@@ -224,24 +248,29 @@ class Image(Modality):
     def truth(self, laid: Source, rows: np.ndarray) -> Lifted:
         return dense.truth(laid, rows)
 
-    def lift(self, source: Source, view: View, output: Output) -> Lifted:
-        """The one dense tensor of an output, `[views, classes, *patch]`, averaged over the views of each row.
+    def lifting(self, source: Source, settle: Settle | None = None) -> Lifting:
+        """Averages the one dense tensor of outputs, `[views, classes, *patch]`, over the views of each row.
 
         Where rows have several images, `[views, images, classes, *patch]`: an entry for each image of a row.
         """
-        axes = (3 if self.options.bagged else 2) + self.options.dims
-        spatial = [values for values in output.values() if values.ndim == axes]
-        if len(spatial) != 1:
-            raise TypeError(f"found {len(spatial)} tensors of {axes} axes in an output; expected one to lift")
-        values = spatial[0].detach().float().cpu().numpy()
-        return bags.lift(source, view, values) if self.options.bagged else dense.lift(source, view, values)
+        from medloom.modalities.image.lifting import ImageLifting
 
-    def save(self, source: Source, row: int, values: np.ndarray, stem: Path, image: int = 0) -> Path:
-        """Writes label values or real numbers, `[*shape]`, in the format and the geometry of the row's image."""
-        scan = Grids(source.packed).scan(int(source.unit[row]) + image)
-        return (
-            write_mask(values, scan, stem) if values.dtype.kind in "iu" else showing.write_numbers(values, scan, stem)
-        )
+        if self.options.bagged:
+            return bags.BagLifting(source, self.options.dims, settle)
+        return ImageLifting(source, self.options.dims, settle, self.options.skip_empty)
+
+    def save(self, source: Source, row: int, values: np.ndarray, stem: Path, labels: Mapping[str, int]) -> Path:
+        """Writes label values, `[*shape]`, in the format and the geometry of the row's image, or as `masks` says."""
+        scan = Grids(source.packed).scan(int(source.unit[row]))
+        if self.options.masks == "dicom-seg":
+            from medloom.modalities.image.dicom_seg import write_segmentation
+
+            return write_segmentation(values, scan, source.bound["files"][row], stem, labels)
+        return write_mask(values, scan, stem)
+
+    def save_numbers(self, source: Source, row: int, values: np.ndarray, stem: Path, image: int = 0) -> Path:
+        """Writes real numbers, `[*shape]`, in the format and the geometry of one of the row's images."""
+        return showing.write_numbers(values, Grids(source.packed).scan(int(source.unit[row]) + image), stem)
 
     def located(self, encoder: nn.Module) -> Located:
         from medloom.modalities.image.bag_network import located

@@ -53,7 +53,7 @@ class AugmentPart(Strict):
         0.0,
         ge=0,
         le=1,
-        description="0.2: distances from the centre are multiplied by a factor of up to 1.2, or divided",
+        description="0.2: distances from the centre are multiplied by a factor between 1/1.2 and 1.2",
     )
     brightness: float = Field(
         0.0, ge=0, le=5, description="largest shift of all intensities, either way, in the input's fitted scale"
@@ -62,7 +62,7 @@ class AugmentPart(Strict):
         0.0,
         ge=0,
         le=2,
-        description="0.3: intensities between a view's least and most are raised to a power of up to 1.3, or to 1 by it",
+        description="0.3: intensities between a view's least and most are raised to a power between 1/1.3 and 1.3",
     )
     bias: float = Field(
         0.0,

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from medloom.draw import Draw
 from medloom.errors import DataError, some
-from medloom.modalities.image import dense, packing, stored
+from medloom.modalities.image import packing, stored
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.scan import Scan
-from medloom.modality import Lifted, View
+from medloom.modality import Lifted, Lifting, Settle, View
 from medloom.packed import Packed, Source
 
 if TYPE_CHECKING:
     import polars as pl
     from torch import Tensor
 
-    from medloom.batch import Field
+    from medloom.batch import Field, Output
     from medloom.cohort.table import Cohort
 
 BETWEEN_COLUMNS, BETWEEN_IMAGES = "\x1f", ";"
@@ -100,6 +100,14 @@ def read(options: ImageOptions, cohort: Cohort, keys: Sequence[str]) -> list[Bag
     return [Bag(tuple(next(left) for _ in one), tuple(place for _, place in one)) for one in named]
 
 
+def first_names(options: ImageOptions, cohort: Cohort, keys: Sequence[str | None]) -> list[str | None]:
+    """What names the first image of each row; None where it has none."""
+    named = [_named(key) if key is not None else [] for key in keys]
+    if options.store is not None:
+        named = stored.volumes(cohort.folder / options.store, named)
+    return [one[0][0] if one else None for one in named]
+
+
 def _named(key: str) -> list[tuple[str, int]]:
     """What a key names: each image, and the place of its column."""
     return [
@@ -171,11 +179,35 @@ def joined(source: Source, seen: View, values: Tensor, valid: Tensor) -> Field:
     return Field(bags, torch.from_numpy(source.unit[seen.rows] > 0), seen_of, {PLACE: place})
 
 
-def lift(source: Source, seen: View, values: Float[np.ndarray, "views images channels *patch"]) -> Lifted:
+class BagLifting(Lifting):
     """Values at raw positions, an entry for each image of each row, in their order."""
-    unit, place = units(source, seen.rows)
-    each = dense.lift(Source(source.packed, unit, source.patient[seen.rows][place]), apart(seen), values[seen.at[HELD]])
-    return Lifted(seen.rows[place], each.values)
+
+    def __init__(self, source: Source, dims: int, settle: Settle | None) -> None:
+        self._source: Final = source
+        self._dims: Final = dims
+        self._settle: Final = settle
+        self._rows: list[int] = []
+        self._values: list[np.ndarray] = []
+        self._spacing: list[tuple[float, ...] | None] = []
+
+    def add(self, view: View, output: Output) -> None:
+        """The one dense tensor of the output, `[views, images, channels, *patch]`."""
+        from medloom.modalities.image.lifting import ImageLifting
+
+        spatial = [values for values in output.values() if values.ndim == 3 + self._dims]
+        if len(spatial) != 1:
+            raise TypeError(f"found {len(spatial)} tensors of {3 + self._dims} axes in an output; expected one to lift")
+        unit, place = units(self._source, view.rows)
+        inner = Source(self._source.packed, unit, self._source.patient[view.rows][place])
+        lifting = ImageLifting(inner, self._dims, self._settle, False)
+        lifting.add(apart(view), {"images": spatial[0].detach().cpu()[view.at[HELD]]})
+        found = lifting.finish()
+        self._rows += view.rows[place].tolist()
+        self._values += list(found.values)
+        self._spacing += list(found.spacing_mm)
+
+    def finish(self) -> Lifted:
+        return Lifted(np.array(self._rows, np.int64), self._values, self._spacing)
 
 
 def means(source: Source, rows: Int[np.ndarray, " rows"], values: Float[np.ndarray, "images features"]) -> np.ndarray:

@@ -37,10 +37,17 @@ def read_series(folder: Path, wish: Wish) -> Scan:
 
 def read_geometry(path: Path) -> Geometry:
     """Where the voxels of a file, or of the one series in a folder, lie, with the object of each slice. Raises Refused."""
+    geometry = series_stack(path).geometry
+    assert geometry is not None
+    return geometry
+
+
+def series_stack(path: Path) -> Stack:
+    """The one volume in a file or a folder, as it is read: its planes in order, and where they lie. Raises Refused."""
     found = only(stacks(headers(files_in(path) if path.is_dir() else [path]), _digest), 3)
     if found.geometry is None:
         raise Refused("tell no place of their slices in space")
-    return found.geometry
+    return found
 
 
 def files_in(folder: Path) -> list[Path]:

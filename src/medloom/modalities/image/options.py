@@ -66,15 +66,30 @@ class ImageOptions(InputPart):
     size: tuple[Side, ...] | None = Field(
         None, min_length=2, max_length=3, description="or the number of voxels along each axis, whatever their distance"
     )
-    patch: tuple[Side, ...] = Field(
-        min_length=2,
-        max_length=3,
-        description="voxels along each axis that the network sees at a time: [rows, columns] of a picture, [x, y, z] of a volume",
+    patch: Annotated[tuple[Side, ...], Field(min_length=2, max_length=3)] | Literal["auto"] = Field(
+        "auto",
+        description="voxels along each axis that the network sees at a time: [rows, columns] of a picture, [x, y, z] of a "
+        "volume; auto: size where it is given, else an image of median size, or as much of it as memory and time allow",
     )
     overlap: float = Field(
         0.5, ge=0, le=0.75, description="share of a window that its neighbour sees too, in prediction"
     )
     flip: tuple[Axis, ...] = Field((), description="axes that may be mirrored in training, from 0")
+    predict_flip: tuple[Axis, ...] = Field(
+        (),
+        description="axes along which each window is seen mirrored too, in prediction, in every combination, and answers "
+        "averaged: two axes take four times as long",
+    )
+    skip_empty: bool = Field(
+        False,
+        description="in prediction, windows in which all voxels are equal (air, padding) are not looked at: nothing is found "
+        "in them",
+    )
+    masks: Literal["nifti", "dicom-seg"] = Field(
+        "nifti",
+        description="how answers that are masks of volumes are written: nifti, or for images from a DICOM series as DICOM "
+        "segmentation objects that refer to its slices",
+    )
     augment: AugmentPart | None = Field(
         None, description="how the views of training rows are altered; left out: not at all, but for flip"
     )
@@ -103,17 +118,37 @@ class ImageOptions(InputPart):
         min_length=2,
         max_length=3,
         description="how often each axis is halved over the levels, at most levels - 1: fewer along thick slices, which are "
-        "then halved last; left out: levels - 1 along each",
+        'then halved last; left out: levels - 1 along each, and with levels = "auto" as size and spacing ask for',
     )
-    width: int = Field(
-        16, ge=4, le=256, description="channels of the network at full resolution; they double at each level, up to 256"
+    width: Annotated[int, Field(ge=4, le=256)] | Literal["auto"] = Field(
+        "auto",
+        description="channels of the network at full resolution; they double at each level, up to 256; auto: 16, or with "
+        "minutes as many as time allows",
     )
-    levels: int = Field(3, ge=1, le=7, description="resolutions of the network, each half of the one before")
+    levels: Annotated[int, Field(ge=1, le=7)] | Literal["auto"] = Field(
+        "auto",
+        description="resolutions of the network, each half of the one before; auto: until the deepest grid has 4 to 7 "
+        "positions along an axis (of the transformer 8 to 15)",
+    )
     pooled_width: int = Field(128, ge=4, le=4096, description="features of a whole view, handed on to fusion")
 
     @property
+    def resolved(self) -> bool:
+        """Whether patch, width and levels are all numbers, as they are once the data were looked at."""
+        return "auto" not in (self.patch, self.width, self.levels)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The patch in voxels. Raises TypeError before the data were looked at."""
+        if isinstance(self.patch, str):
+            raise TypeError('patch = "auto" has no sides before the data were looked at')
+        return self.patch
+
+    @property
     def pyramid(self) -> Pyramid:
-        """The shape of the encoder's maps."""
+        """The shape of the encoder's maps. Raises TypeError before the data were looked at."""
+        if isinstance(self.width, str) or isinstance(self.levels, str):
+            raise TypeError('width and levels = "auto" have no maps before the data were looked at')
         halvings = (self.levels - 1,) * self.dims if self.halvings is None else self.halvings
         return Pyramid(self.dims, self.channels, self.width, self.levels, halvings)
 
@@ -125,11 +160,12 @@ class ImageOptions(InputPart):
     @property
     def strides(self) -> tuple[int, ...]:
         """Voxels that one step on the deepest grid covers along each axis."""
-        return self.pyramid.strides(self.levels - 1)
+        pyramid = self.pyramid
+        return pyramid.strides(pyramid.levels - 1)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if len(self.patch) != self.dims:
+        if not isinstance(self.patch, str) and len(self.patch) != self.dims:
             raise PydanticCustomError(
                 "part",
                 "patch has {found} sizes; expected one for each of the {dims} dims",
@@ -141,13 +177,19 @@ class ImageOptions(InputPart):
         if self.bagged and not self.seen_whole:
             raise PydanticCustomError(
                 "part",
-                "several images a row are each seen whole: give size, and patch = size",
+                "several images a row are each seen whole: give size, such as [128, 128], and leave out patch",
             )
-        if any(axis >= self.dims for axis in self.flip) or len(set(self.flip)) != len(self.flip):
+        for name in ("flip", "predict_flip"):
+            axes = getattr(self, name)
+            if any(axis >= self.dims for axis in axes) or len(set(axes)) != len(axes):
+                raise PydanticCustomError(
+                    "part",
+                    "{name} = {flip} must name different axes from 0 to {last}",
+                    {"name": name, "flip": list(axes), "last": self.dims - 1},
+                )
+        if self.masks == "dicom-seg" and (self.dims != 3 or self.store is not None or self.bagged):
             raise PydanticCustomError(
-                "part",
-                "flip = {flip} must name different axes from 0 to {last}",
-                {"flip": list(self.flip), "last": self.dims - 1},
+                "part", 'masks = "dicom-seg" goes with dims = 3 and with files of DICOM, not with a store'
             )
         if self.augment is not None and self.dims == 2 and isinstance(self.augment.rotate_degrees, tuple):
             raise PydanticCustomError(
@@ -187,8 +229,8 @@ class ImageOptions(InputPart):
 
     @property
     def seen_whole(self) -> bool:
-        """Whether the network sees each image at once: all of it, resampled to the size of a view."""
-        return self.size == self.patch
+        """Whether the network sees each image at once and once: all of it, resampled to the size of a view."""
+        return self.size is not None and self.patch in ("auto", self.size) and not self.predict_flip
 
     @property
     def wish(self) -> Wish:
@@ -205,33 +247,37 @@ class ImageOptions(InputPart):
 
     def _check_network(self) -> None:
         """Raises PydanticCustomError where the network does not fit the patch, or itself."""
-        if self.halvings is not None and (len(self.halvings) != self.dims or max(self.halvings) != self.levels - 1):
+        if self.halvings is not None:
+            most = max(self.halvings) if isinstance(self.levels, str) else self.levels - 1
+            if len(self.halvings) != self.dims or max(self.halvings) != most:
+                raise PydanticCustomError(
+                    "part",
+                    "halvings = {halvings} does not fit: expected {dims} numbers, the largest of them levels - 1 = {most}",
+                    {"halvings": list(self.halvings), "dims": self.dims, "most": most},
+                )
+        if self.encoder == "dense" and not isinstance(self.width, str) and self.width < 2 * self.block_count:
             raise PydanticCustomError(
                 "part",
-                "halvings = {halvings} does not fit: expected {dims} numbers, the largest of them levels - 1 = {most}",
-                {"halvings": list(self.halvings), "dims": self.dims, "most": self.levels - 1},
+                "{blocks} dense layers share half of width = {width}; expected a width of at least {least}, or fewer blocks",
+                {"blocks": self.block_count, "width": self.width, "least": 2 * self.block_count},
             )
+        if not self.resolved:
+            return
         strides = self.strides
-        if any(side % stride for side, stride in zip(self.patch, strides, strict=True)):
-            near = [max(t, round(side / t) * t) for side, t in zip(self.patch, strides, strict=True)]
+        if any(side % stride for side, stride in zip(self.sides, strides, strict=True)):
+            near = [max(t, round(side / t) * t) for side, t in zip(self.sides, strides, strict=True)]
             several = strides[0] if len(set(strides)) == 1 else list(strides)
             raise PydanticCustomError(
                 "part",
                 "patch = {patch} does not fit {levels} levels: every size must be a multiple of {stride}; the nearest is {near}",
-                {"patch": list(self.patch), "levels": self.levels, "stride": several, "near": near},
+                {"patch": list(self.sides), "levels": self.levels, "stride": several, "near": near},
             )
-        tokens = prod(side // stride for side, stride in zip(self.patch, strides, strict=True))
+        tokens = prod(side // stride for side, stride in zip(self.sides, strides, strict=True))
         if self.encoder == "transformer" and tokens > MOST_TOKENS:
             raise PydanticCustomError(
                 "part",
                 "the transformer would see {tokens} positions at once, and {most} are the most; give more levels or a smaller patch",
                 {"tokens": tokens, "most": MOST_TOKENS},
-            )
-        if self.encoder == "dense" and self.width - self.width // 2 < self.block_count:
-            raise PydanticCustomError(
-                "part",
-                "{blocks} dense layers share half of width = {width}; expected a width of at least {least}, or fewer blocks",
-                {"blocks": self.block_count, "width": self.width, "least": 2 * self.block_count},
             )
 
     def text_columns(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from medloom.errors import DataError, some
 from medloom.modalities.image import decoding
 from medloom.modalities.image.copies import signature
 from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
-from medloom.modalities.image.scan import NO_FILE, Refused, Scan, Wish
+from medloom.modalities.image.scan import DICOM, NO_FILE, Refused, Scan, Wish
 from medloom.packed import Packed, Packer
 
 STORED = ("uint8", "int16", "uint16", "float32")
@@ -48,6 +48,16 @@ def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
     lines = [f"{what}: {len(rows)} files {reason} (rows {some(rows)})" for reason, rows in refused.items()]
     if lines:
         raise DataError("\n".join(lines))
+
+
+def check_series(packed: Packed, unit: Int[np.ndarray, " rows"], rows: Sequence[str], what: str) -> None:
+    """Raises DataError where answers are asked for as DICOM and a row's image is none."""
+    other = np.flatnonzero((unit > 0) & (packed.arrays["format"][unit] != DICOM))
+    if len(other):
+        raise DataError(
+            f"{what}: {len(other)} rows have images that are no DICOM (rows {some([rows[row] for row in other.tolist()])}), "
+            'and masks = "dicom-seg" writes answers onto DICOM series; set masks = "nifti"'
+        )
 
 
 def pack(

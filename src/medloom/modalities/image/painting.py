@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,39 +13,35 @@ from torch.nn import functional as F
 
 from medloom.modalities.image.warp import spread
 
-NAMES = ("blur", "bias", "contrast", "brightness", "gamma", "noise")
 REACH = 3
 """Standard deviations of a blur after which its kernel ends."""
 
 
 def painted(
-    values: Float[Tensor, "views channels *patch"],
-    valid: Bool[Tensor, "views *patch"],
-    at: Mapping[str, np.ndarray],
-    zero: Float[np.ndarray, "views channels"],
+    view: Float[Tensor, "channels *patch"],
+    valid: Bool[Tensor, "*patch"],
+    at: Mapping[str, Any],
+    zero: Float[np.ndarray, " channels"],
 ) -> None:
-    """Alters scaled values in place, a view at a time: what a view becomes depends on nothing but itself.
+    """Alters the scaled values of one view in place.
 
     `zero` is what a raw intensity of 0 is in scaled ones. Voxels that are not `valid` are left for the caller to empty.
     """
-    asked = [name for name in NAMES if name in at]
-    for place in range(len(values) if asked else 0):
-        view, own = values[place], {name: at[name][place] for name in asked}
-        if own.get("blur", 0) > 0:
-            _blurred(view, valid[place], float(own["blur"]))
-        if "bias" in own and own["bias"].any():
-            below = torch.from_numpy(zero[place].astype(np.float32)).view(-1, *[1] * (view.ndim - 1))
-            field = spread(torch.from_numpy(own["bias"].astype(np.float32))[None], view.shape[1:]).exp_()
-            view.sub_(below).mul_(field).add_(below)
-        if own.get("contrast", 1) != 1:
-            view.mul_(float(own["contrast"]))
-        if own.get("brightness", 0) != 0:
-            view.add_(float(own["brightness"]))
-        if own.get("gamma", 1) != 1:
-            _bent(view, valid[place], float(own["gamma"]))
-        if own.get("noise", 0) > 0:
-            random = np.random.Generator(np.random.SFC64(int(at["noise_key"][place])))
-            view.add_(torch.from_numpy(random.standard_normal(view.shape, np.float32)), alpha=float(own["noise"]))
+    if at.get("blur", 0) > 0:
+        _blurred(view, valid, float(at["blur"]))
+    if "bias" in at and at["bias"].any():
+        below = torch.from_numpy(zero.astype(np.float32)).view(-1, *[1] * (view.ndim - 1))
+        field = spread(torch.from_numpy(at["bias"].astype(np.float32))[None], view.shape[1:]).exp_()
+        view.sub_(below).mul_(field).add_(below)
+    if at.get("contrast", 1) != 1:
+        view.mul_(float(at["contrast"]))
+    if at.get("brightness", 0) != 0:
+        view.add_(float(at["brightness"]))
+    if at.get("gamma", 1) != 1:
+        _bent(view, valid, float(at["gamma"]))
+    if at.get("noise", 0) > 0:
+        random = np.random.Generator(np.random.SFC64(int(at["noise_key"])))
+        view.add_(torch.from_numpy(random.standard_normal(view.shape, np.float32)), alpha=float(at["noise"]))
 
 
 def _bent(view: Float[Tensor, "channels *patch"], valid: Bool[Tensor, "*patch"], power: float) -> None:

@@ -77,6 +77,8 @@ def read_itk(path: Path, wish: Wish) -> Scan:
         image = reader.Execute()
         voxels_of = itk.GetArrayFromImage(image)
     except RuntimeError as error:
+        if "spacing is not supported" in str(error):
+            raise Refused("have a spacing of zero or axes that coincide; correct the header from the source") from error
         raise Refused("are truncated or broken NRRD or MetaImage files; copy them again from their source") from error
     planes = np.moveaxis(voxels_of, -1, 0) if channels > 1 else voxels_of[None]
     planes = np.moveaxis(planes.reshape(len(planes), *shape[::-1]), (1, 2, 3), (3, 2, 1))

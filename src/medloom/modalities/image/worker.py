@@ -34,6 +34,11 @@ def answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray | Non
     try:
         if request["do"] == "headers":
             return _headers(request["path"]), None
+        if request["do"] == "grid":
+            from medloom.modalities.image.looking import grid_of
+
+            shape, gaps = grid_of(Path(request["path"]), request["dims"])
+            return {"shape": shape, "spacing_mm": gaps}, None
         if request["do"] == "digest":
             from medloom.modalities.image.dicom_header import Plane
             from medloom.modalities.image.dicom_pixels import digest_of
