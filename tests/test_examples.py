@@ -18,7 +18,11 @@ from medloom.run import fit
 from medloom.study import read
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-QUICKER = {"follow-up.toml": ["targets.map.refine=2"]}
+QUICKER = {
+    "follow-up.toml": ["targets.map.refine=2"],
+    "brain-lesions.toml": ["evaluate.maps.methods=[]"],
+    "chest-pneumonia.toml": ['evaluate.maps.methods=["grad_cam"]', "evaluate.maps.pictures=1"],
+}
 
 
 def loaded(name: str) -> Any:
