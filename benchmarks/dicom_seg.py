@@ -20,7 +20,8 @@ from benchmarks.result import Result
 from medloom.cohort.table import make_cohort
 from medloom.cohort_part import CohortPart
 from medloom.feed import pack
-from medloom.modalities.image import Image, ImageOptions
+from medloom.modalities.image import Image
+from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 
 ID = "dicom-seg"

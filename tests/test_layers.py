@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
     ("errors", "cards"),
-    ("find", "expression", "window"),
+    ("find", "expression", "machine", "window"),
     ("mistakes", "strict"),
     ("event_parts", "maps_part", "panel_part", "subgroup_part"),
     ("cohort_part", "parts"),

@@ -139,7 +139,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a network may take: rows of the cohort, minutes of training (None: no limit), and where it computes.
+    """What a network may take: rows of the cohort, minutes of training (None: no limit), and what computes it.
 
     `inputs` share it: those that are seen in views, which are dear.
     """
@@ -148,6 +148,8 @@ class Budget:
     minutes: float | None = None
     device: str = "auto"
     inputs: int = 1
+    memory_bytes: int = 8 << 30
+    cores: int = 1
 
 
 @dataclass(frozen=True, slots=True)

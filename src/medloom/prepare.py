@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int
 
-from medloom import find
+from medloom import find, machine
 from medloom.cohort.event_cohort import with_groups
 from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.stored import blocks
@@ -77,7 +77,8 @@ def read(
 def budget(study: Study, cohort: Cohort) -> Budget:
     """What the network of each input may take."""
     views = sum(find.modality(part.modality).windows for part in study.inputs.values())
-    return Budget(len(cohort), study.train.minutes, study.train.device, max(1, views))
+    train = study.train
+    return Budget(len(cohort), train.minutes, train.device, max(1, views), machine.memory_bytes(), machine.cores())
 
 
 def why_sized(study: Study, cohort: Cohort) -> dict[str, tuple[str, ...]]:

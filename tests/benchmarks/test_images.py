@@ -15,7 +15,7 @@ from medloom.draw import Draw
 def test_batches_of_both_are_crops_of_the_same_images() -> None:
     shapes = image_batches.Shapes(3, (12, 12), (8, 8), 4, 1, 1)
     images = image_batches.made(shapes)
-    modality, source = image_batches.ours(shapes, images, False)
+    modality, source = image_batches.ours(shapes, images, "plain")
     rows = np.array([0, 1, 2, 0])
     view = modality.view(source, rows, Draw(0, np.zeros(4, np.int64)))
     value = modality.batch(source, view).value.numpy()
@@ -26,7 +26,8 @@ def test_batches_of_both_are_crops_of_the_same_images() -> None:
 
 @pytest.mark.slow
 def test_batches_are_timed() -> None:
-    assert (image_batches.rounds(image_batches.Shapes(3, (24, 24), (16, 16), 2, 1, 1), True, 1) > 0).all()
+    for how in image_batches.AUGMENT:
+        assert (image_batches.rounds(image_batches.Shapes(3, (24, 24), (16, 16), 2, 1, 1), how, 1) > 0).all()
 
 
 def test_the_loop_by_hand_trains_the_same_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,12 @@ from medloom.cohort_part import CohortPart
 from medloom.draw import Draw
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
-from medloom.modalities.image import Image, ImageOptions, stored
+from medloom.modalities.image import Image, bag_network, stored
 from medloom.modalities.image.bag_network import BagEncoder
+from medloom.modalities.image.options import ImageOptions
 from medloom.modality import Marks
 from medloom.packed import Source
+from medloom.tasks.register import Register, RegisterOptions
 
 SIDE, IMAGES = 8, 7
 FRONT = ["0.png", None, "2.png;3.png", None, "4.png"]
@@ -178,6 +180,25 @@ def test_mistakes_name_rows_and_a_way_out(folder: Path) -> None:
     with pytest.raises(StudyError, match="give each image a row of its own"):
         fitted.lay(fitted.bind(source), marks, None)
     assert not Image.takes_masks(options) and Image.takes_masks(options_of(column="scan", most_images=1))
+
+
+def test_few_images_at_a_time_are_the_same_images(bags: tuple[Image, Source], monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted, source = bags
+    encoder = fitted.encoder().eval()
+    field = fitted.batch(source, fitted.view(source, np.arange(5), None))
+    together = encoder(field).pooled.detach()
+    monkeypatch.setattr(bag_network, "VOXELS_AT_ONCE", 3 * SIDE * SIDE)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(field).pooled, together, atol=1e-6, rtol=1e-5)
+
+
+def test_a_pair_to_register_is_no_bag() -> None:
+    options = options_of()
+    single = options_of(column="scan", most_images=1)
+    part = RegisterOptions(moving="a", fixed="b")
+    assert not Register.mistakes(part, {"a": single, "b": single})
+    ((key, why),) = Register.mistakes(part, {"a": single, "b": options})
+    assert key == "fixed" and "several images a row" in why
 
 
 def test_a_study_of_a_store_is_all_its_volumes(tmp_path: Path) -> None:

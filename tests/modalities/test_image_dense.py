@@ -198,7 +198,7 @@ def test_a_bad_mask_is_refused_by_row(tmp_path: Path, kind: str, says: str) -> N
         bad = "nowhere.nii"
     elif kind == "broken":
         bad = "bad.nii"
-        (tmp_path / bad).write_bytes(b"hello")
+        (tmp_path / bad).write_bytes(b"\x5c\x01\0\0hello")
     else:
         values = {
             "shape": good[1:],

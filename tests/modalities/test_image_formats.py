@@ -113,6 +113,20 @@ def test_what_a_file_is_in_truth_is_said(tmp_path: Path, name: str, says: str) -
         read_scan(tmp_path / name, Wish(3 if name in ("c.mha", "d.nii") else 2))
 
 
+@pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.npy", "a.png"])
+def test_a_picture_among_volumes_is_refused(tmp_path: Path, name: str) -> None:
+    if name == "a.nii":
+        nibabel.save(nibabel.Nifti1Image(VOLUME[0], np.eye(4)), tmp_path / name)
+    elif name == "a.mha":
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOLUME[0]), str(tmp_path / name))
+    elif name == "a.npy":
+        np.save(tmp_path / name, VOLUME[0])
+    else:
+        Pillow.fromarray(GREY).save(tmp_path / name)
+    with pytest.raises(Refused, match="2 axes where dims = 3"):
+        read_scan(tmp_path / name, Wish(3))
+
+
 def test_a_spacing_of_zero_is_refused_and_metres_become_millimetres(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(VOLUME, np.eye(4)), tmp_path / "zero.nii")
     held = bytearray((tmp_path / "zero.nii").read_bytes())

@@ -36,10 +36,9 @@ def looked(*shape: int, gap: tuple[float, ...] | None = None) -> Looked:
     return Looked(10, shape, shape, gap)
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizing, "memory_bytes", lambda: 16 << 30)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+def budget(rows: int, minutes: float | None = None, inputs: int = 1, gigabytes: int = 16) -> Budget:
+    """A machine of two cores."""
+    return Budget(rows, minutes, "auto", inputs, gigabytes << 30, 2)
 
 
 def png(path: Path, rows: int, columns: int) -> None:
@@ -54,7 +53,7 @@ def test_headers_alone_are_read_and_of_many_files_some(tmp_path: Path) -> None:
     for row in range(450):
         png(tmp_path / f"{row:03d}.png", 40 if row % 3 else 90, 30)
     paths = [f"{row:03d}.png" for row in range(450)]
-    found = Image.sized(options_of(2), cohort_of(tmp_path, [*paths, None, paths[0]]), Budget(452))
+    found = Image.sized(options_of(2), cohort_of(tmp_path, [*paths, None, paths[0]]), budget(452))
     assert "200 headers: 40 × 30 voxels in the median, 90 × 30 at most" in found.why[0]
     chosen = found.options
     assert isinstance(chosen, ImageOptions)
@@ -64,11 +63,11 @@ def test_headers_alone_are_read_and_of_many_files_some(tmp_path: Path) -> None:
 
 def test_numbers_that_are_given_stay_and_nothing_is_looked_at(tmp_path: Path) -> None:
     options = options_of(2, patch=[8, 8], width=4, levels=2)
-    assert Image.sized(options, cohort_of(tmp_path, ["absent.png"]), Budget(1)).options is options
-    some = sizing.sized(options_of(2, patch=[48, 40], width=6), looked(500, 500), Budget(100)).options
+    assert Image.sized(options, cohort_of(tmp_path, ["absent.png"]), budget(1)).options is options
+    some = sizing.sized(options_of(2, patch=[48, 40], width=6), looked(500, 500), budget(100)).options
     assert isinstance(some, ImageOptions)
     assert (some.patch, some.width, some.levels) == ((48, 40), 6, 4)
-    levels = sizing.sized(options_of(3, levels=3), looked(30, 30, 13), Budget(100)).options
+    levels = sizing.sized(options_of(3, levels=3), looked(30, 30, 13), budget(100)).options
     assert isinstance(levels, ImageOptions) and (levels.patch, levels.levels) == ((32, 32, 16), 3)
 
 
@@ -93,7 +92,7 @@ def test_axes_are_halved_until_4_positions_are_left_and_coarse_ones_wait(
 def test_sizes_that_are_given_are_halved_while_they_are_even() -> None:
     options = options_of(2, size=[90, 96])
     assert options.seen_whole
-    found = sizing.sized(options, looked(90, 96), Budget(100))
+    found = sizing.sized(options, looked(90, 96), budget(100))
     assert isinstance(found.options, ImageOptions)
     assert found.options.patch == (90, 96) and found.options.halvings == (1, 4)
     assert "the whole of every image" in found.why[1] and "axes differ" in found.why[1]
@@ -106,11 +105,10 @@ def test_the_transformer_keeps_a_larger_grid_and_not_too_large_a_one() -> None:
     assert 8192 / 2 ** thin[0] * 512 / 2 ** thin[1] <= 4096
 
 
-def test_memory_makes_a_volume_smaller_along_its_longest_side(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_makes_a_volume_smaller_along_its_longest_side() -> None:
     seen = looked(120, 120, 60, gap=(1.0, 1.0, 3.0))
-    large = sizing.sized(options_of(3), seen, Budget(50)).options
-    monkeypatch.setattr(sizing, "memory_bytes", lambda: 1 << 30)
-    small = sizing.sized(options_of(3), seen, Budget(50)).options
+    large = sizing.sized(options_of(3), seen, budget(50)).options
+    small = sizing.sized(options_of(3), seen, budget(50, gigabytes=1)).options
     assert isinstance(large, ImageOptions) and isinstance(small, ImageOptions)
     assert large.sides == (128, 128, 64) and small.width == 16
     assert np.prod(small.sides) < np.prod(large.sides) / 2
@@ -119,16 +117,16 @@ def test_memory_makes_a_volume_smaller_along_its_longest_side(monkeypatch: pytes
 
 
 def test_time_makes_a_network_wider_or_narrower_and_only_volumes_smaller() -> None:
-    picture = [sizing.sized(options_of(2), looked(96, 96), Budget(3000, minutes)).options for minutes in (1, 30, 600)]
+    picture = [sizing.sized(options_of(2), looked(96, 96), budget(3000, minutes)).options for minutes in (1, 30, 600)]
     assert [(o.patch, o.width) for o in picture if isinstance(o, ImageOptions)] == [
         ((96, 96), 8), ((96, 96), 16), ((96, 96), 32)
     ]  # fmt: skip
-    volume = [sizing.sized(options_of(3), looked(64, 64, 64), Budget(300, minutes)) for minutes in (1, 60, 2000)]
+    volume = [sizing.sized(options_of(3), looked(64, 64, 64), budget(300, minutes)) for minutes in (1, 60, 2000)]
     sides = [(o.options.sides, o.options.width) for o in volume if isinstance(o.options, ImageOptions)]
     assert sides[2] == ((64, 64, 64), 32) and sides[0] == ((32, 32, 32), 8)
     assert 32 <= min(sides[1][0]) < 64 and sides[1][1] == 16
     assert "still more than memory or time allow" in "".join(volume[0].why)
-    shared = sizing.sized(options_of(2), looked(96, 96), Budget(3000, 600, inputs=20)).options
+    shared = sizing.sized(options_of(2), looked(96, 96), budget(3000, 600, inputs=20)).options
     assert isinstance(shared, ImageOptions) and shared.width == 16
 
 
@@ -144,18 +142,18 @@ def test_what_a_view_takes_is_counted() -> None:
 def test_a_dense_network_is_never_too_narrow_for_its_layers() -> None:
     seen = looked(32, 32)
     for blocks, least in ((4, 8), (5, 16), (9, 32)):
-        chosen = sizing.sized(options_of(2, encoder="dense", blocks=blocks), seen, Budget(3000, 0.01)).options
+        chosen = sizing.sized(options_of(2, encoder="dense", blocks=blocks), seen, budget(3000, 0.01)).options
         assert isinstance(chosen, ImageOptions) and chosen.width == least
 
 
 def test_images_that_nobody_can_size_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(DataError, match="end in .png and are not whole PNG files.*rows '1'"):
-        Image.sized(options_of(2), cohort_of(tmp_path, ["text.png"]), Budget(1))
+        Image.sized(options_of(2), cohort_of(tmp_path, ["text.png"]), budget(1))
     with pytest.raises(DataError, match="do not exist"):
-        Image.sized(options_of(2), cohort_of(tmp_path, ["absent.png"]), Budget(1))
+        Image.sized(options_of(2), cohort_of(tmp_path, ["absent.png"]), budget(1))
     with pytest.raises(DataError, match="no row has an image"):
-        Image.sized(options_of(2), cohort_of(tmp_path, [None, None]), Budget(2))
+        Image.sized(options_of(2), cohort_of(tmp_path, [None, None]), budget(2))
     with pytest.raises(TypeError, match="before the data were looked at"):
         _ = options_of(2).pyramid
 

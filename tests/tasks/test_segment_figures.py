@@ -61,6 +61,17 @@ def test_clean_up_by_hand() -> None:
     assert Cleanup(True, True).words() == "holes filled, only the largest part kept"
 
 
+def test_what_is_tried_is_what_is_done() -> None:
+    for seed in range(4):
+        answer, truth = (
+            blobs(seed, (16, 18)) ^ (np.random.default_rng(seed).random((16, 18)) < 0.04),
+            blobs(seed, (16, 18)),
+        )
+        for one, dice in zip(candidates(), tried_on(answer, truth, 3.0), strict=True):
+            mended = one(answer, 3.0)
+            assert dice == pytest.approx(2 * (mended & truth).sum() / (mended.sum() + truth.sum()))
+
+
 def test_what_helps_calibration_rows_is_learnt_and_chance_is_not() -> None:
     truth = np.zeros((12, 12), bool)
     truth[2:9, 2:9] = True

@@ -18,7 +18,7 @@ from medloom.parts import TrainPart
 from medloom.prepare import Prepared, prepare, read
 from medloom.training.distributed import ALONE, Ranks
 from medloom.training.place import CPU, Place, choose
-from medloom.training.plan import Plan, make_plan
+from medloom.training.plan import Plan, bytes_kept, make_plan
 from medloom.training.step import Stepper
 from tests.cases import CASES
 
@@ -130,3 +130,17 @@ def test_parts_of_a_batch_are_planned(made, given, expected):
     prepared, network, plan = made
     part = prepared.study.train.model_copy(update={"batch": 6, "micro_batch": given})
     assert make_plan(part, network, prepared.feed, prepared.fold.train, 0, plan.loss_weights).micro_batch == expected
+
+
+def test_parts_are_smaller_where_memory_is_short(made, monkeypatch):
+    prepared, network, plan = made
+    if not network.on_grids:
+        return
+    part, rows = prepared.study.train.model_copy(update={"batch": 6, "steps": 1, "epochs": None}), prepared.fold.train
+    each = bytes_kept(plan, network, prepared.feed, rows[:1], part, CPU, 1)
+    images = batch_of(prepared, 1).inputs[next(iter(prepared.study.inputs))].value.numel()
+    assert each > 4 * 4 * images, "maps of several channels at the image's own resolution, several times"
+    monkeypatch.setattr("medloom.machine.memory_bytes", lambda: 5 * each)
+    assert make_plan(part, network, prepared.feed, rows, 0, plan.loss_weights).micro_batch == 2
+    monkeypatch.setattr("medloom.machine.memory_bytes", lambda: each)
+    assert make_plan(part, network, prepared.feed, rows, 0, plan.loss_weights).micro_batch == 1

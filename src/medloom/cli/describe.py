@@ -72,7 +72,8 @@ def planned(study: Study) -> None:
     seconds = seconds_a_step(plan, network, feed, fold.train, resolved.train)
     packed = sum(source.packed.nbytes for source in feed.sources.values())
     count = several * parameters(network)
-    kept = bytes_kept(plan, network, feed, fold.train, resolved.train)
+    place, at_once = choose(resolved.train, ALONE), plan.micro_batch or plan.batch
+    kept = bytes_kept(plan, network, feed, fold.train, resolved.train, place, at_once)
     print(f"rows        {', '.join(f'{name} {len(rows)}' for name, rows in fold.parts().items())}")
     for name, gives in network.gives.items():
         encoder = parameters(network.encoders[f"input_{name}"])
@@ -88,10 +89,10 @@ def planned(study: Study) -> None:
     )
     rate = f"{plan.learning_rate:g}{' (auto)' if resolved.train.learning_rate == 'auto' else ''}"
     print(f"learning    {resolved.train.optimizer}, {resolved.train.schedule}, learning rate {rate}")
-    print(f"computing   {choose(resolved.train, ALONE)}, {plan.micro_batch or plan.batch} rows at a time")
+    print(f"computing   {place}, {at_once} rows at a time")
     print(
         f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser, "
-        f"{kept / 2**20:,.1f} MB kept for the way back of {plan.micro_batch or plan.batch} rows"
+        f"{kept / 2**20:,.1f} MB kept for the way back of {at_once} rows"
     )
     print(
         f"time        {_duration(several * plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {os.cpu_count()} cores"

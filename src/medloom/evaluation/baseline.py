@@ -164,7 +164,7 @@ def calibrated(task: Task, baseline: Baseline, blocks: Blocks) -> Task:
     if not len(blocks.rows):
         return task
     if blocks.target in blocks.feed.laid:
-        return task.calibrate(_lifted(task, baseline, blocks))
+        return task.calibrate(_lifted(task, baseline, blocks))  # type: ignore[arg-type]
     return task.calibrate((_said(baseline, block, blocks), block.target) for block in blocks)
 
 

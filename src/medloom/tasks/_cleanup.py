@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 LEAST_MM3 = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
 """Sizes of islands that may be too small to be believed; voxels where a file tells no spacing."""
@@ -32,12 +32,8 @@ class Cleanup:
             box = binary_fill_holes(box)
         if self.largest or self.least_mm3:
             parts, _ = label(box, generate_binary_structure(mask.ndim, mask.ndim))
-            sizes = np.bincount(parts.ravel())
-            sizes[0] = 0
-            kept = sizes * voxel_mm3 >= self.least_mm3
-            kept[0] = False
-            if self.largest:
-                kept &= np.arange(len(sizes)) == sizes.argmax()
+            sizes = np.bincount(parts.ravel())[1:]
+            kept = np.concatenate([[False], _kept(sizes, self, voxel_mm3)])
             box = kept[parts]
         mended = np.zeros_like(mask)
         mended[reach] = box
@@ -82,17 +78,35 @@ def learnt(rows: Iterable[Sequence[Float[np.ndarray, " candidates"]]], labels: i
 def tried_on(
     answer: Bool[np.ndarray, "*spatial"], truth: Bool[np.ndarray, "*spatial"], voxel_mm3: float
 ) -> Float[np.ndarray, " candidates"]:
-    """Dice of one label of one row after each candidate; NaN where neither mask has a voxel."""
-    found = []
+    """Dice of one label of one row after each candidate; NaN where neither mask has a voxel.
+
+    Where nothing is drawn, an answer that is emptied altogether counts as 1.
+    """
+    if not answer.any():
+        return np.full(len(candidates()), 0.0 if truth.any() else np.nan)
+    parts = {fill: _parts(Cleanup(fill=fill)(answer, voxel_mm3), truth) for fill in (False, True)}
+    drawn, found = int(truth.sum()), []
     for one in candidates():
-        mended = one(answer, voxel_mm3)
-        total = int(mended.sum()) + int(truth.sum())
-        found.append(2.0 * int((mended & truth).sum()) / total if total else np.nan)
-    # Where an answer without voxels is right, emptying it is what should count.
-    return (
-        np.array(found)
-        if truth.any()
-        else np.where(np.isnan(found), 1.0, found)
-        if answer.any()
-        else np.full(len(found), np.nan)
-    )
+        sizes, shared = parts[one.fill]
+        kept = _kept(sizes, one, voxel_mm3)
+        total = int(sizes[kept].sum()) + drawn
+        found.append(2.0 * int(shared[kept].sum()) / total if total else 1.0)
+    return np.array(found)
+
+
+def _parts(
+    mask: Bool[np.ndarray, "*spatial"], truth: Bool[np.ndarray, "*spatial"]
+) -> tuple[Integer[np.ndarray, " parts"], Integer[np.ndarray, " parts"]]:
+    """Voxels of each connected part, and those of them that are drawn."""
+    from scipy.ndimage import find_objects, generate_binary_structure, label
+
+    reach = find_objects(mask.astype(np.uint8))[0]
+    parts, count = label(mask[reach], generate_binary_structure(mask.ndim, mask.ndim))
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    return sizes, np.bincount(parts[truth[reach]], minlength=count + 1)[1:]
+
+
+def _kept(sizes: Integer[np.ndarray, " parts"], one: Cleanup, voxel_mm3: float) -> Bool[np.ndarray, " parts"]:
+    """Which parts a candidate leaves."""
+    kept = sizes * voxel_mm3 >= one.least_mm3
+    return kept & (np.arange(len(sizes)) == sizes.argmax()) if one.largest else kept

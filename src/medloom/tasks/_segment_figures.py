@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EACH = ("dice", "hd95", "nsd", "volume", "true_volume")
 """Measured of each label, beside what is measured of lesions."""
+UNIT = {1: 1.0, 2: 100.0, 3: 1000.0}
+"""Cubic millimetres of a millilitre; square ones, of pictures, of a square centimetre."""
 LIMITS = 1.96
 """Standard deviations between the mean difference and the limits of agreement."""
 
@@ -55,8 +57,8 @@ def measure_label(
     voxel = float(np.prod(spacing))
     into[f"dice_{name}"][row] = dice(answer, truth)
     into[f"hd95_{name}"][row], into[f"nsd_{name}"][row] = surface_figures(answer, truth, spacing, options.tolerance_mm)
-    into[f"volume_{name}"][row] = int(answer.sum()) * voxel / 1000
-    into[f"true_volume_{name}"][row] = int(truth.sum()) * voxel / 1000
+    into[f"volume_{name}"][row] = int(answer.sum()) * voxel / UNIT[truth.ndim]
+    into[f"true_volume_{name}"][row] = int(truth.sum()) * voxel / UNIT[truth.ndim]
     if name in options.lesions:
         sure = answer.astype(np.uint8) * np.uint8(255) if confidence is None else confidence
         found = lesions_of(answer, sure, truth, voxel, options.lesion_mm)
@@ -111,7 +113,7 @@ def _volumes(name: str) -> dict[str, Metric]:
             f"volume_{what}_{name}",
             partial(_agreement, name, times),
             False,
-            f"Volume of {name}, {label}, mL",
+            f"Size of {name}, {label}, mL (pictures: cm²)",
             note,
             "each",
         )
@@ -207,11 +209,13 @@ def _differences(name: str, ours: Measured) -> Plot:
     """Bland and Altman's differences, as what share of cases differs by no more."""
     away = ours[f"volume_{name}"] - ours[f"true_volume_{name}"]
     share, sorted_ = _sorted(away)
-    text = f"Volume of {name} in the answer less that in the truth, sorted over cases: a line close to 0 everywhere is best."
+    text = (
+        f"Size of {name} in the answer less that in the truth, sorted over cases: a line close to 0 everywhere is best."
+    )
     return Plot(
-        f"Volume of {name}",
+        f"Size of {name}",
         "share of cases",
-        "answer less truth, mL",
+        "answer less truth, mL (pictures: cm²)",
         (Curve("model", share, sorted_),),
         text,
         x_range=(0.0, 1.0),

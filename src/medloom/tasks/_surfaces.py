@@ -65,7 +65,7 @@ def longest_mm(mask: Bool[np.ndarray, "*spatial"], spacing_mm: Sequence[float]) 
         # Of voxels on one line only the first and the last can lie farthest from any other.
         line = np.moveaxis(box, axis, 0)
         ends = np.zeros_like(line)
-        any_ = line.any(axis=0)
+        any_ = np.asarray(line.any(axis=0))
         for place in (line.argmax(axis=0), len(line) - 1 - line[::-1].argmax(axis=0)):
             np.put_along_axis(ends, place[None], any_[None] | np.take_along_axis(ends, place[None], 0), 0)
         kept &= np.moveaxis(ends, 0, axis)

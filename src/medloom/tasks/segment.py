@@ -73,14 +73,12 @@ class MaskPrediction(Prediction):
         found: dict[str, Any] = {}
         for name in self.labels:
             mask = self.part(row, name)
-            told = spacing is not None and mask.size > 0
-            if mask.ndim == 3:
-                found[f"{name}_volume_ml"] = (
-                    round(int(mask.sum()) * float(np.prod(spacing)) / 1000, 6) if told else None
-                )  # type: ignore[arg-type]
-            else:
-                found[f"{name}_area_mm2"] = round(int(mask.sum()) * float(np.prod(spacing)), 6) if told else None  # type: ignore[arg-type]
-            found[f"{name}_longest_mm"] = round(longest_mm(mask, spacing), 6) if told else None  # type: ignore[arg-type]
+            size = f"{name}_volume_ml" if mask.ndim == 3 else f"{name}_area_mm2"
+            if spacing is None or not mask.size:
+                found |= {size: None, f"{name}_longest_mm": None}
+                continue
+            each = float(np.prod(spacing)) / (1000 if mask.ndim == 3 else 1)
+            found |= {size: round(int(mask.sum()) * each, 6), f"{name}_longest_mm": round(longest_mm(mask, spacing), 6)}
         return found
 
 
@@ -169,7 +167,7 @@ class Segment(Task):
 
         return segmentation_loss(output, target, self.options.legend, self._by_label, self.options.boundary)
 
-    def calibrate(self, outputs: Iterable[tuple[Output | Lifted, Field | Lifted]]) -> Self:  # type: ignore[override]
+    def calibrate(self, outputs: Iterable[tuple[Output | Lifted, Field | Lifted]]) -> Self:
         """The task with what is mended in its answers: for each label whatever raises the Dice of these rows."""
         if self.options.cleanup == "none":
             return self

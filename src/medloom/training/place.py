@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from medloom import machine
 from medloom.batch import Output
 from medloom.errors import StudyError
 from medloom.parts import TrainPart
@@ -27,6 +28,13 @@ class Place:
         torch.default_generator.manual_seed(value)
         if self.device.type == "cuda":
             torch.cuda.default_generators[self.device.index].manual_seed(value)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the device; on a CPU all processes share it."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.get_device_properties(self.device).total_memory)
+        return machine.memory_bytes()
 
     @property
     def generators(self) -> list[torch.device]:

@@ -21,7 +21,7 @@ from medloom.model.outputs import threads_set
 from medloom.parts import TrainPart
 from medloom.training.distributed import ALONE, Ranks
 from medloom.training.order import Order
-from medloom.training.place import choose
+from medloom.training.place import Place, choose
 from medloom.training.step import Stepper
 
 AUTO_RATE = {"adamw": 2e-3, "sgd": 0.05, "rmsprop": 1e-3}
@@ -31,6 +31,8 @@ GRID_ELEMENTS = 4_194_304
 """Images computed at a time hold about this many numbers at most: their maps need some hundred times as much memory."""
 
 FEW_ROWS = 4
+MEMORY_SHARE = 0.5
+"""Share of memory that maps may take, which leaves room for gradients, packed data and others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def make_plan(
     micro_batch = _micro_batch(part, batch, elements if network.on_grids else 0, ranks)
     positions = None if lengths is None else _positions(lengths, math.ceil(batch / ranks.count))
     draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch, positions)
+    if network.on_grids and part.micro_batch == "auto":
+        draft = _within_memory(draft, network, feed, rows, part, ranks)
     steps = _steps(part, draft, network, feed, rows, ranks)
     return replace(draft, steps=steps, evaluate_every=max(1, steps // part.evaluations))
 
@@ -83,6 +87,19 @@ def _micro_batch(part: TrainPart, batch: int, elements: int, ranks: Ranks) -> in
     own = math.ceil(batch / ranks.count)
     most = GRID_ELEMENTS * batch // max(elements, 1) if part.micro_batch == "auto" else part.micro_batch
     return max(1, most) if most < own else None
+
+
+def _within_memory(
+    draft: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], part: TrainPart, ranks: Ranks
+) -> Plan:
+    """The plan with fewer rows at a time, where what they keep would take more than its share of memory."""
+    place = choose(part, ranks)
+    own = draft.micro_batch or math.ceil(draft.batch / ranks.count)
+    # Processes share a machine's memory, and have a GPU each.
+    processes = 1 if place.generators else ranks.local_count
+    each = bytes_kept(draft, network, feed, rows[:1], part, place, 1)
+    most = int(MEMORY_SHARE * place.memory_bytes / processes / max(each, 1))
+    return replace(draft, micro_batch=max(1, most)) if most < own else draft
 
 
 def _positions(lengths: Lengths, own: int) -> int | None:
@@ -140,16 +157,23 @@ def seconds_a_step(
     return float(np.median(times[1:]))
 
 
-def bytes_kept(plan: Plan, network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], part: TrainPart) -> int:
-    """About how many bytes a step keeps, beside weights, until the way back: of the rows that are computed at a time.
+def bytes_kept(
+    plan: Plan,
+    network: Network,
+    feed: Feed,
+    rows: Int[np.ndarray, " rows"],
+    part: TrainPart,
+    place: Place,
+    at_once: int,
+) -> int:
+    """About how many bytes a step keeps, beside weights, until the way back, where it computes so many rows at once.
 
-    Counted on few rows, as it grows with them.
+    Counted on few of these rows, as it grows with them.
     """
-    at_once = plan.micro_batch or plan.batch
     few = min(at_once, FEW_ROWS, len(rows))
     order = Order(rows, few, plan.seed, feed.lengths(rows))
     data, epoch = order.at(0, 1)
-    place, trial = choose(part, ALONE), copy.deepcopy(network)
+    trial = copy.deepcopy(network)
     held: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

@@ -170,7 +170,7 @@ def _kept(to: Path, name: str, scan: Scan) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with open(partial, "wb") as handle:
-        handle.write(np.ascontiguousarray(scan.values).tobytes())
+        handle.write(np.ascontiguousarray(scan.values).reshape(-1).view(np.uint8).data)
         handle.flush()
         os.fsync(handle.fileno())
     partial.replace(file)

@@ -197,7 +197,7 @@ class Image(Modality):
             if self.options.augment is not None:
                 self._paint(value[place], seen[place], view, place, -centre[place] / scale[place])
             if not whole:
-                out[place] *= valid[place]
+                np.copyto(out[place], 0, where=~valid[place])
         return Field(value, present, seen)
 
     def _paint(self, values: Tensor, seen: Tensor, view: View, place: int, zero: np.ndarray) -> None:

@@ -113,7 +113,7 @@ def _painting(
         if limit:
             at[name] = draw.uniform(f"image.{name}", rows) * shares.done(name) * limit
     if part.noise:
-        at["noise_key"] = np.floor(draw.uniform("image.noise.key", rows) * 2.0**53).astype(np.int64)
+        at["noise_key"] = np.floor(draw.uniform("image.noise.key", rows) * 2.0**32).astype(np.int64)
     return at
 
 

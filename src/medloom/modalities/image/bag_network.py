@@ -19,6 +19,9 @@ from medloom.modalities.image.network import AttentionPool, ImageEncoder
 from medloom.modalities.image.options import ImageOptions
 from medloom.modality import Located
 
+VOXELS_AT_ONCE = 1 << 21
+"""Voxels that are encoded together in prediction."""
+
 
 class BagEncoder(nn.Module):
     """Bags of images → a vector of each image (tokens), and their weighted mean.
@@ -33,7 +36,8 @@ class BagEncoder(nn.Module):
         self.place = nn.Embedding(len(options.columns), width)
         nn.init.zeros_(self.place.weight)
         self.pool = AttentionPool(width)
-        self.gives = Gives(width=width, features=width)
+        # Grids are inside, and no head may ask for them; that there are some says that threads and memory matter.
+        self.gives = Gives(width=width, features=width, dims=options.dims)
 
     def forward(self, field: Field) -> Encoded:
         """Encodes `field.value` [batch, images, channels, *patch]; places without an image count for nothing."""
@@ -52,7 +56,10 @@ class BagEncoder(nn.Module):
         vectors = field.value.new_zeros((*held.shape, self.gives.width))
         if not held.any():
             return held, vectors
-        made = self.images(one).pooled + self.place(field.extra[PLACE][held])
+        # Where nothing is learnt, few images at a time: a row may have many.
+        step = len(one.value) if torch.is_grad_enabled() else max(1, VOXELS_AT_ONCE // one.value[0].numel())
+        parts = [self.images(one.rows(first, first + step)).pooled for first in range(0, len(one.value), step)]
+        made = torch.cat(parts) + self.place(field.extra[PLACE][held])
         # Set by places and not by a mask that is copied into: the products may come in a shorter type.
         return held, vectors.to(made.dtype).index_put((held,), made)
 

@@ -90,6 +90,10 @@ def only(found: Sequence[Stack], dims: int) -> Stack:
                 f"hold {series} series with {len(found)} images or volumes{told}; give each a folder, or use medloom ingest"
             )
         found = first
+    if found[0].kind == "film":
+        raise Refused(
+            f"are films: they hold {len(found[0].planes)} frames and tell no place of them; save one frame a file"
+        )
     if dims == 2 and len(found[0].planes) > 1:
         raise Refused(f"hold {len(found[0].planes)} slices or frames where dims = 2 is asked for; set dims = 3")
     return found[0]

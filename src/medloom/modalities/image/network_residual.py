@@ -5,6 +5,8 @@ Source: He et al., "Identity mappings in deep residual networks", ECCV 2016 (pre
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 from medloom.masked import MaskedGroupNorm
 from medloom.modalities.image.pyramid import Pyramid
 
-CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLUTION: Mapping[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class ResidualBlock(nn.Module):

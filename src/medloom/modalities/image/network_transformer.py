@@ -75,7 +75,7 @@ class VisionTransformer(nn.Module):
         seen = held.clone()
         seen[:, 0] |= ~held.any(1)
         tokens = values.flatten(2).transpose(1, 2)
-        tokens = tokens + self.place(waves(values.shape[2:], tokens.shape[2]).to(tokens))
+        tokens = tokens + self.place(waves(values.shape[2:], tokens.shape[2], tokens.device))
         for block in self.blocks:
             tokens = block(tokens, seen[:, None, None])
         tokens = self.norm(tokens) * held[:, :, None]
@@ -83,10 +83,10 @@ class VisionTransformer(nn.Module):
         return (*finer[:-1], grid), grid
 
 
-def waves(shape: torch.Size | tuple[int, ...], width: int) -> Float[Tensor, "tokens width"]:
+def waves(shape: torch.Size | tuple[int, ...], width: int, device: torch.device) -> Float[Tensor, "tokens width"]:
     """Where each position of a grid lies, the axes side by side: sines, then cosines, of its place along each."""
     shares = [width // len(shape) + (axis < width % len(shape)) for axis in range(len(shape))]
-    places = torch.meshgrid(*(torch.arange(size, dtype=torch.float32) for size in shape), indexing="ij")
+    places = torch.meshgrid(*(torch.arange(size, dtype=torch.float32, device=device) for size in shape), indexing="ij")
     return torch.cat(
         [_waves(place.reshape(-1), share) for place, share in zip(places, shares, strict=True)], dim=1
     )  # fmt: skip
@@ -94,6 +94,6 @@ def waves(shape: torch.Size | tuple[int, ...], width: int) -> Float[Tensor, "tok
 
 def _waves(place: Float[Tensor, " tokens"], width: int) -> Float[Tensor, "tokens width"]:
     half = (width + 1) // 2
-    speed = torch.exp(torch.arange(half) * (-math.log(LONGEST_WAVE) / half))
+    speed = torch.exp(torch.arange(half, device=place.device) * (-math.log(LONGEST_WAVE) / half))
     angle = place[:, None] * speed
     return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width]

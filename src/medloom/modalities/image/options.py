@@ -27,7 +27,7 @@ class ImageOptions(InputPart):
     modality: Literal["image"] = "image"
     column: str | tuple[str, ...] = Field(
         description="column with the path of a file (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, .npy) or of a folder "
-        "that holds one DICOM series, relative to the table's folder; with store: a volume, series, study or patient of it; "
+        "that holds one DICOM series (of a TIFF, pages are slices where dims = 3), relative to the table's folder; with store: a volume, series, study or patient of it; "
         "empty where the row has none; or several columns, such as frontal and lateral, of which any may be empty"
     )
     most_images: int = Field(

@@ -40,8 +40,8 @@ def painted(
     if at.get("gamma", 1) != 1:
         _bent(view, valid, float(at["gamma"]))
     if at.get("noise", 0) > 0:
-        random = np.random.Generator(np.random.SFC64(int(at["noise_key"])))
-        view.add_(torch.from_numpy(random.standard_normal(view.shape, np.float32)), alpha=float(at["noise"]))
+        random = torch.Generator().manual_seed(int(at["noise_key"]))
+        view.add_(torch.randn(view.shape, generator=random), alpha=float(at["noise"]))
 
 
 def _bent(view: Float[Tensor, "channels *patch"], valid: Bool[Tensor, "*patch"], power: float) -> None:

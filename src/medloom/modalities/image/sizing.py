@@ -8,7 +8,6 @@ for width and time (docs/adr/0035).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
@@ -37,9 +36,9 @@ PASSES = 10
 SPEED = {"cpu": 25e9, "cuda": 5e12}
 """Multiplications and additions a second, of one core and of one GPU: a guess that only sizes hang on, not the budget."""
 MEMORY_SHARE = 0.25
+GPU_MEMORY = 16 << 30
 ON_TOP = 2.0
 """What a decoder on all maps may take beside the encoder: as much again."""
-USUAL_MEMORY = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +63,9 @@ def sized(options: ImageOptions, seen: Looked | None, budget: Budget) -> Sized:
     if not (limits.holds(chosen, cost) and limits.in_time(cost)):
         why.append("the smallest that is tried, and still more than memory or time allow")
     why.append(_words(options, chosen, shape, seen))
-    time = "" if limits.operations is None else f" and {limits.operations / 1e9:,.1f} ({limits.told})"
+    time = "" if limits.operations is None else f" and {limits.operations / 1e6:,.0f} million ({limits.told})"
     why.append(
-        f"a view takes {cost.bytes * ON_TOP / 2**20:,.0f} MB and {cost.operations * ON_TOP / 1e9:,.1f} billion operations "
+        f"a view takes {cost.bytes * ON_TOP / 2**20:,.0f} MB and {cost.operations * ON_TOP / 1e6:,.0f} million operations "
         f"in training, with as much for heads as for the encoder; it may take {limits.bytes / 2**20:,.0f} MB{time}"
     )
     return Sized(chosen, tuple(why))
@@ -83,10 +82,10 @@ class _Limits:
     @classmethod
     def of(cls, budget: Budget) -> _Limits:
         cuda = budget.device == "cuda"
-        memory = MEMORY_SHARE * (16 << 30 if cuda else memory_bytes())
+        memory = MEMORY_SHARE * (GPU_MEMORY if cuda else budget.memory_bytes)
         if budget.minutes is None:
             return cls(memory, None, "")
-        speed = SPEED["cuda"] if cuda else SPEED["cpu"] * (os.cpu_count() or 1)
+        speed = SPEED["cuda"] if cuda else SPEED["cpu"] * budget.cores
         views = PASSES * max(1, budget.rows) * budget.inputs
         return cls(memory, budget.minutes * 60 * speed / views, f"{PASSES} passes in {budget.minutes:g} minutes")
 
@@ -98,14 +97,6 @@ class _Limits:
     def in_time(self, cost: Cost) -> bool:
         """Whether each row can be seen often enough."""
         return self.operations is None or cost.operations * ON_TOP <= self.operations
-
-
-def memory_bytes() -> int:
-    """Memory of this machine, whatever else uses it now: the same answer each time."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return USUAL_MEMORY
 
 
 def _within_memory(

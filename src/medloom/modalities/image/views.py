@@ -41,8 +41,10 @@ def training_view(
         chosen = np.floor(draw.uniform("image.which_focus", rows) * len(focus)) == place
         centred = has & chosen & (draw.uniform("image.focused", rows) < FOCUSED_SHARE)
         corner = np.where(centred[:, None], np.clip(marked - np.array(patch) // 2, low, high), corner)
-    mirrored = draw.uniform("image.flip", rows, len(patch)) < 0.5
-    return View(rows, {"corner": corner, "flip": mirrored & np.isin(np.arange(len(patch)), flip)})
+    mirrored = np.zeros(corner.shape, bool)
+    if flip:
+        mirrored = (draw.uniform("image.flip", rows, len(patch)) < 0.5) & np.isin(np.arange(len(patch)), flip)
+    return View(rows, {"corner": corner, "flip": mirrored})
 
 
 def _marked_voxel(
@@ -152,8 +154,10 @@ def gather(
     corner, flip, patch = view.at["corner"][place].tolist(), view.at["flip"][place], out.shape[1:]
     of_grid, of_view = inside(corner, patch, grid.shape[1:])
     whole = all(part.stop - part.start == side for part, side in zip(of_view, patch, strict=True))
-    if not whole:
+    if whole:
+        valid.fill(True)
+    else:
         out[...], valid[...] = 0, False
+        mirror(valid[None], flip)[(slice(None), *of_view)] = True
     mirror(out, flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
-    mirror(valid[None], flip)[(slice(None), *of_view)] = True
     return whole
