@@ -51,6 +51,8 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     loaded("make_images").main(path / "data", 0.1)
     loaded("make_dicom").main(path / "data", 0.1)
     ingest(path / "data" / "ct-export", path / "data" / "ct", "dicom", {"processes": "1"})
+    loaded("make_exports").main(path / "data" / "exports", 0.15)
+    ingest(str(path / "data" / "exports" / "mimic-iv"), str(path / "data" / "kidney"))
     return path
 
 
