@@ -33,7 +33,7 @@ class MaskedGroupNorm(nn.Module):
         # Sums of squares rather than of squared differences: one pass over the maps, which are large, and not three.
         axes = tuple(range(2, values.ndim))
         mean = self._over_groups(kept.sum(axes)) / count
-        square = self._over_groups(torch.linalg.vector_norm(kept, dim=axes).square()) / count
+        square = self._over_groups(kept.square().sum(axes)) / count
         scale = ((square - mean.square()).clamp_min(0.0) + self.epsilon).rsqrt()
         scale, mean = (part.repeat_interleave(channels // self.groups, 1) for part in (scale, mean))
         each = (batch, channels, *[1] * (values.ndim - 2))

@@ -62,7 +62,8 @@ def image_segment_2d(folder: Path) -> Study:
         "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},
     }
-    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})
+    shown = {"resamples": 100, "maps": {"pictures": 1, "masks": {"scan": {"column": "mask"}}}}
+    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8}, evaluate=shown)
 
 
 def image_segment_3d(folder: Path) -> Study:
@@ -159,4 +160,6 @@ def image_bag_2d(folder: Path) -> Study:
         folder / "cohort.csv"
     )
     scan = {**_image(2), "column": ["front", "side"], "size": [16, 16]}
-    return _study(folder, {"scan": scan}, {"ill": {"task": "classify", "column": "blob"}}, train={**SMALL, "batch": 8})
+    target = {"ill": {"task": "classify", "column": "blob"}}
+    shown = {"resamples": 100, "maps": {"pictures": 1}}
+    return _study(folder, {"scan": scan}, target, train={**SMALL, "batch": 8}, evaluate=shown)

@@ -14,7 +14,7 @@ from medloom.report.section import Image, Images
 
 SIDE = 208
 """Pixels along the longer side of a picture."""
-MOST_BYTES = 3_000_000
+MOST_BYTES = 2_000_000
 """Of all pictures of a report; those beyond are told in words."""
 COLOURS = 96
 OUTLINES = {"truth": (0, 158, 115), "answer": (230, 97, 0)}

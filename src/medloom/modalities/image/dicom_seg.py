@@ -19,6 +19,13 @@ from medloom.modalities.image.geometry import Geometry
 from medloom.modalities.image.scan import Refused, Scan
 from medloom.modalities.image.stacks import Stack
 
+MUST = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+"""What a segmentation cannot do without (DICOM's type 1)."""
+MAY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "StudyID",
+    "ReferringPhysicianName", "Manufacturer",
+)  # fmt: skip
+"""What it repeats, and what stands there empty where the series does not say (type 2)."""
 SERIES_NUMBER = 9_000
 """Of the new series; those of scanners are lower."""
 PLACE_MM = 0.01
@@ -41,7 +48,7 @@ def write_segmentation(
     geometry = _placed(stack, values.shape[2])
     if not np.allclose(geometry.affine, scan.affine, atol=PLACE_MM):
         raise DataError(f"the series of {stem.name} lies elsewhere than when it was read; predict again")
-    sources = _datasets(stack)
+    sources = _datasets(stack, stem.name)
     numbers = np.zeros(values.shape, np.uint8)
     for number, value in enumerate(labels.values(), 1):
         numbers[values == value] = number
@@ -71,10 +78,20 @@ def _placed(stack: Stack, slices: int) -> Geometry:
     return filled(np.zeros((len(geometry.origins), 1, 1, 1), np.uint8), geometry)[1]
 
 
-def _datasets(stack: Stack) -> list[Any]:
-    """The headers of the files, in the order of their first slices."""
-    paths = dict.fromkeys(plane.path for plane in stack.planes)
-    return [load(Path(path), pixels=False) for path in paths]
+def _datasets(stack: Stack, told: str) -> list[Any]:
+    """The headers of the files, in the order of their first slices. Raises DataError where they do not say enough."""
+    found = [load(Path(path), pixels=False) for path in dict.fromkeys(plane.path for plane in stack.planes)]
+    for data in found:
+        lacking = [name for name in MUST if not data.get(name)]
+        if lacking:
+            raise DataError(
+                f"{told}: the series has no {', '.join(lacking)}, which a DICOM segmentation must refer to; mend its "
+                'headers, or set masks = "nifti"'
+            )
+        for name in MAY:
+            if name not in data:
+                setattr(data, name, "")
+    return found
 
 
 def _segmentation(
