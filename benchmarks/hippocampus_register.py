@@ -4,7 +4,8 @@ Reads mri-hippocampus of the data folder: T1 crops with the labels anterior and 
 Decathlon, task 4). Its 394 volumes come from 195 people, so most have two, left and right, and no file says whose it is.
 Numbers that follow each other may be one person: runs of them stay together. That two numbers far apart are one person
 cannot be excluded. Training pairs are of training files alone and test pairs of test files alone; masks of training
-pairs take part in the training of the bundle (`supervise`), those of test pairs judge, on the fixed file's own grid.
+pairs take part in the training of the bundle (`supervise`), those of test pairs judge, on the fixed file's own grid. As many threads
+compute as the environment says (OMP_NUM_THREADS).
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from medloom.warping.transform import Transform, folded, resized, same, sample
 
 ID = "hippocampus-register"
 REPOSITORY = Path(__file__).parents[1]
-SEED = 3
+SEED = 20
 TEST_SHARE, VALID_SHARE = 0.25, 0.1
 TRAIN_PAIRS, VALID_PAIRS, TEST_PAIRS = 2_000, 8, 30
 SIZE = (24, 36, 24)
-TRAIN: Mapping[str, Any] = {"minutes": 8, "batch": 2, "learning_rate": 2e-3, "evaluations": 4}
-TARGET: Mapping[str, Any] = {"smooth": 0.05, "supervise": 1.0, "window": 5, "refine": 10}
+TRAIN: Mapping[str, Any] = {"steps": 1_200, "batch": 2, "learning_rate": 2e-3, "evaluations": 4}
+TARGET: Mapping[str, Any] = {"smooth": 0.05, "supervise": 4.0, "window": 5, "refine": 0}
+"""Where masks weigh this much in training, refinement by the likeness of the images undoes what they taught. Chosen on
+groups that are neither tested nor were trained on: after 400 steps .790 (.774 refined) against .764 (.782) of weight 1."""
 LABELS = (1, 2)
 PUBLISHED = "plain tools on two cores, other pairs: affine .702, demons .763 at 3.5 s a pair"
 
@@ -49,9 +52,8 @@ def run(data: Path | None) -> list[Result]:
     if folder is None or not folder.is_dir():
         return []
     table = pairs(folder)
-    torch.set_num_threads(2)
     out = REPOSITORY / "runs" / ID / commit_of(REPOSITORY)
-    bundle = fit(study(folder), out, data=table).bundle
+    bundle = fit(study(folder, {**TRAIN, "threads": torch.get_num_threads()}), out, data=table).bundle
     return results(judged(bundle, table.filter(pl.col("part") == "test"), folder))
 
 

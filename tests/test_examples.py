@@ -18,6 +18,11 @@ from medloom.run import fit
 from medloom.study import read
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+QUICKER = {
+    "follow-up.toml": ["targets.map.refine=2"],
+    "brain-lesions.toml": ["evaluate.maps.methods=[]"],
+    "chest-pneumonia.toml": ['evaluate.maps.methods=["grad_cam"]', "evaluate.maps.pictures=1"],
+}
 
 
 def loaded(name: str) -> Any:
@@ -43,6 +48,9 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     loaded("make_events").main(path / "data", 0.15)
     loaded("make_signals").main(path / "data", 0.1)
     loaded("make_outbreak").main(path / "data", 0.15)
+    loaded("make_images").main(path / "data", 0.1)
+    loaded("make_dicom").main(path / "data", 0.1)
+    ingest(path / "data" / "ct-export", path / "data" / "ct", "dicom", {"processes": "1"})
     loaded("make_exports").main(path / "data" / "exports", 0.15)
     ingest(str(path / "data" / "exports" / "mimic-iv"), str(path / "data" / "kidney"))
     return path
@@ -50,8 +58,8 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.toml")))
 def test_an_example_runs(folder: Path, tmp_path: Path, name: str) -> None:
-    budget = "train.epochs=1"
-    run = fit(read(folder / name, [budget, "evaluate.resamples=100"]), tmp_path / "run")
+    budget = ["train.epochs=1", "train.threads=1", "evaluate.resamples=100", *QUICKER.get(name, [])]
+    run = fit(read(folder / name, budget), tmp_path / "run")
     assert run.report.exists()
     assert all(target["model"][target["headline"]]["value"] is not None for target in run.metrics["targets"].values())
 

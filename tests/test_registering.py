@@ -35,6 +35,17 @@ def _save(path, values, affine=AFFINE):
     return path
 
 
+def _points(path, shift):
+    """Landmarks around the ball, in mm, on the moving and on the fixed file."""
+    lines = ["image,point,x,y,z"]
+    for number, off in enumerate(np.vstack([4 * np.eye(3), -4 * np.eye(3)])):
+        for image, by in (("moving.nii.gz", 0.0), ("fixed.nii.gz", np.array(shift))):
+            place = AFFINE[:3, :3] @ (np.array([12, 15, 9]) + off + by) + AFFINE[:3, 3]
+            lines.append(f"{image},p{number},{','.join(map(str, place))}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 @pytest.fixture
 def pair(tmp_path):
     one, mask = _blobs()
@@ -49,7 +60,11 @@ def pair(tmp_path):
 
 def test_a_known_shift_is_found_in_millimetres(pair, tmp_path):
     paths, there = pair
-    (told,) = register(paths["moving"], [paths["fixed"]], tmp_path / "out", mask=paths["mask"])
+    points = _points(tmp_path / "points.csv", (1.5, -1.0, 0.5))
+    (told,) = register(paths["moving"], [paths["fixed"]], tmp_path / "out", mask=paths["mask"], points=points)
+    moved_mm = np.linalg.norm(AFFINE[:3, :3] @ [1.5, -1.0, 0.5])
+    assert told["landmarks"]["before"] == pytest.approx(moved_mm) and told["landmarks"]["unit"] == "mm"
+    assert told["landmarks"]["low"] <= told["landmarks"]["after"] <= told["landmarks"]["high"] < 0.4 * moved_mm
     assert told["likeness"] > told["likeness_before"] and told["folded_share"] == 0
     field = nibabel.load(tmp_path / "out/displacement.nii.gz")
     assert field.shape == (24, 30, 18, 1, 3) and field.header.get_intent()[0] == "displacement vector"

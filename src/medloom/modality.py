@@ -245,11 +245,14 @@ class Located:
 class Picture:
     """One image of a row as a person would look at it, on the grid of its file, for those who may see it.
 
-    `values` lie in 0 to 1, one channel or three. `spacing_mm` is 1 along axes of which the file says nothing.
+    `values` lie in 0 to 1, one channel or three. `spacing_mm` is 1 along axes of which the file says nothing. `towards`
+    says what each axis of a volume counts towards: R or L (right, left), A or P (front, back), S or I (head, feet);
+    empty where the file does not tell.
     """
 
     values: Float[np.ndarray, "channels *spatial"]
     spacing_mm: tuple[float, ...]
+    towards: tuple[str, ...] = ()
 
 
 class Modality(ABC):

@@ -25,6 +25,9 @@ from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.scan import Refused, Scan, Wish
 from medloom.model.outputs import outputs
 from medloom.tasks.register import Register
+from medloom.warping.landmarks import Landmarks, read_landmarks
+from medloom.warping.landmarks import errors as landmark_errors
+from medloom.warping.landmarks import told as landmarks_told
 from medloom.warping.likeness import Likeness, likeness
 from medloom.warping.search import Search, aligned, deformed, standardised
 from medloom.warping.transform import Transform, centres, folded, inverse_error, resized, sample
@@ -52,6 +55,7 @@ def register(
     out: Path,
     *,
     mask: Path | None = None,
+    points: Path | None = None,
     bundle: Bundle | Path | None = None,
     similarity: Likeness = "lncc",
     start: Start = "header",
@@ -59,8 +63,8 @@ def register(
     """Lays `moving` over each of `fixed` and writes the results into `out`; returns the figures of each.
 
     Of several fixed images, each gets a folder of its own by its number, and `visits.csv` has the volumes of all.
-    `mask` is drawn on `moving` and carried along. Raises DataError for images that cannot be registered, BundleError
-    for a bundle without such a task.
+    `mask` is drawn on `moving` and carried along; `points` is a table of landmarks on all images (`warping.landmarks`),
+    which judge. Raises DataError for images that cannot be registered, BundleError for a bundle without such a task.
     """
     flat = [path.name.lower().endswith(PICTURES) for path in (moving, *fixed)]
     if len(set(flat)) > 1:
@@ -68,14 +72,17 @@ def register(
     dims = 2 if flat[0] else 3
     one, *others = _read([moving, *fixed], Wish(dims, 1, colour="grey"))
     outline = None if mask is None else _outline(mask, one, dims)
+    marks: Sequence[Landmarks | None] = [None] * len(fixed)
+    if points is not None:
+        marks = read_landmarks(points, moving.name, [path.name for path in fixed], dims)
     if bundle is None:
         maps: Iterator[Found] = (_searched(one, other, similarity, start) for other in others)
     else:
         maps = _learnt(bundle if isinstance(bundle, Bundle) else load(bundle), moving, fixed)
     told = []
-    for number, (path, other, found) in enumerate(zip(fixed, others, maps, strict=True), 1):
+    for number, (path, other, found, mark) in enumerate(zip(fixed, others, maps, marks, strict=True), 1):
         folder = out if len(fixed) == 1 else out / f"{number:03d}"
-        told.append({"fixed": path.name, **_write(folder, one, other, found, outline, similarity)})
+        told.append({"fixed": path.name, **_write(folder, one, other, found, outline, mark, similarity)})
     if outline is not None:
         _write_visits(out / "visits.csv", told)
     return told
@@ -169,7 +176,13 @@ def _learnt(bundle: Bundle, moving: Path, fixed: Sequence[Path]) -> Iterator[Fou
 
 
 def _write(
-    folder: Path, moving: Scan, fixed: Scan, found: Found, outline: np.ndarray | None, similarity: Likeness
+    folder: Path,
+    moving: Scan,
+    fixed: Scan,
+    found: Found,
+    outline: np.ndarray | None,
+    marks: Landmarks | None,
+    similarity: Likeness,
 ) -> dict[str, Any]:
     """Files and figures of one map, on the grid of the fixed image."""
     shape = fixed.values.shape[1:]
@@ -199,6 +212,10 @@ def _write(
     if outline is not None:
         labels, figures["volumes"] = _carried(outline, forward, moving, fixed)
         write_mask(labels, fixed, folder / "mask")
+    if marks is not None:
+        before_and_after = landmark_errors(marks, forward, _placed(moving), _placed(fixed))
+        figures["landmarks"] = landmarks_told(*before_and_after, figures["unit"])
+        _write_landmarks(folder / "landmarks.csv", marks.names, *before_and_after)
     (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
 
@@ -259,6 +276,14 @@ def _write_nifti(path: Path, values: np.ndarray, fixed: Scan, vectors: bool = Fa
     if vectors:
         image.header.set_intent(1006, (), "RAS displacement")
     nibabel.save(image, path)
+
+
+def _write_landmarks(path: Path, names: Sequence[str], before: np.ndarray, after: np.ndarray) -> None:
+    """How far each landmark is missed, as the files lie and by the map."""
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["point", "before", "after"])
+        writer.writerows(zip(names, before.tolist(), after.tolist(), strict=True))
 
 
 def _write_visits(path: Path, told: Sequence[dict[str, Any]]) -> None:

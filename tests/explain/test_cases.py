@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,27 @@ def test_volumes_are_cut_across_their_coarsest_axis_through_the_highest_value() 
     flat = Picture(values[:, :, :, 0], (0.5, 0.7))
     (image, apart), at = cut(flat, heat[:, :, 0])
     assert image is flat.values and apart == (0.5, 0.7) and not at
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_a_slice_hangs_as_radiologists_hang_it_however_it_is_stored(across: int) -> None:
+    """Right on the left, front or head upwards: the same picture of all 48 ways to count the axes of one volume."""
+    ras = np.random.default_rng(1).random((5, 6, 7)).astype(np.float32)
+    spacing = [3.0 if axis == across else 1.0 + 0.1 * axis for axis in range(3)]
+    marked = np.zeros_like(ras)
+    marked[3, 2, 4] = 1
+    # Looked at across x: rows from the head down, columns from the front to the back; and so on.
+    rows, columns = ((2, 1), (2, 0), (1, 0))[across]
+    there = ras.take((3, 2, 4)[across], axis=across)
+    expected = (there.T if rows > columns else there)[::-1, ::-1]
+    for order in itertools.permutations(range(3)):
+        for turned in itertools.product((False, True), repeat=3):
+            flips = tuple(slice(None, None, -1 if one else 1) for one in turned)
+            letters = tuple(("RL", "AP", "SI")[axis][one] for axis, one in zip(order, turned, strict=True))
+            picture = Picture(ras.transpose(order)[flips][None], tuple(spacing[axis] for axis in order), letters)
+            (image, apart), _ = cut(picture, marked.transpose(order)[flips])
+            np.testing.assert_array_equal(image[0], expected)
+            assert apart == (spacing[rows], spacing[columns])
 
 
 def test_the_slice_of_largest_area_is_shown() -> None:

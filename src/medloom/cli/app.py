@@ -234,6 +234,7 @@ def register(
     fixed: Annotated[list[Path], typer.Argument(metavar="FIXED…", help="images that it is laid over: one, or visits")],
     out: Annotated[Path, typer.Option(help="folder for the moved image, the map and the figures")],
     mask: Annotated[Path | None, typer.Option(help="outline on MOVING, which is carried over")] = None,
+    points: Annotated[Path | None, typer.Option(help="table of landmarks on MOVING and FIXED, which judge")] = None,
     bundle: Annotated[Path | None, typer.Option(help="bundle that learnt to register; left out: a search")] = None,
     similarity: Annotated[str, typer.Option(help="lncc (one kind of scan) or mind (different kinds)")] = "lncc",
     start: Annotated[str, typer.Option(help="header (where files say that they lie) or centre")] = "header",
@@ -241,7 +242,7 @@ def register(
     """Lay an image over others; carry an outline over visits. Needs no training."""
     from medloom.cli.register import registered
 
-    registered(moving, fixed, out, mask, bundle, similarity, start)
+    registered(moving, fixed, out, mask, points, bundle, similarity, start)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -121,15 +121,25 @@ def cut(picture: Picture, by: Float[np.ndarray, "*spatial"]) -> tuple[tuple[np.n
 
 
 def _slice(picture: Picture, axis: int, place: int) -> tuple[np.ndarray, tuple[float, float]]:
-    # Volumes are [x, y, z] with y towards the front: drawn with the front upwards.
+    """As radiologists hang it: head or front upwards, the patient's right, or the front, on the left of the viewer.
+
+    Of a file that does not tell its sides: its last axis, or the second, upwards.
+    """
     plane = picture.values.take(place, axis=axis + 1)
-    first, second = (size for other, size in enumerate(picture.spacing_mm) if other != axis)
-    return plane.swapaxes(1, 2)[:, ::-1], (second, first)
+    first, second = (other for other in range(3) if other != axis)
+    if picture.towards:
+        columns, rows = sorted((first, second), key=lambda other: "RLAPSI".index(picture.towards[other]))
+        down, across = picture.towards[rows] in "AS", picture.towards[columns] in "RA"
+    else:
+        columns, rows, down, across = first, second, True, False
+    hung = plane if rows == first else plane.swapaxes(1, 2)
+    hung = hung[:, :: -1 if down else 1, :: -1 if across else 1]
+    return hung, (picture.spacing_mm[rows], picture.spacing_mm[columns])
 
 
 def _plane(values: Float[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndarray, "rows columns"]:
     """The slice of a map through its highest value, as `cut` shows it."""
-    return cut(Picture(values[None], picture.spacing_mm), values)[0][0][0]
+    return cut(replace(picture, values=values[None]), values)[0][0][0]
 
 
 def _scaled(heat: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
@@ -207,5 +217,5 @@ def _area(mask: Bool[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndar
 
 
 def _at(mask: Bool[np.ndarray, "*spatial"], by: Float[np.ndarray, "*spatial"], picture: Picture) -> np.ndarray:
-    plane = cut(Picture(mask[None].astype(np.float32), picture.spacing_mm), by)[0][0][0]
+    plane = cut(replace(picture, values=mask[None].astype(np.float32)), by)[0][0][0]
     return plane > 0.5

@@ -29,7 +29,7 @@ from medloom.feed import Feed
 from medloom.modality import Located, View
 from medloom.model.assembly import Network
 from medloom.model.team import Team
-from medloom.task import Scores
+from medloom.task import Scores, Task
 
 ATTENTION, GRAD_CAM, GRADIENTS, OCCLUSION = "attention", "grad_cam", "integrated_gradients", "occlusion"
 SIGNED = (GRADIENTS, OCCLUSION)
@@ -189,7 +189,8 @@ class Asked:
 
 def can_map(team: Team, feed: Feed, target: str, name: str) -> bool:
     """Whether maps can be made of an input for a target: networks that see it on a grid, and answers that are scores."""
-    if not team.networks or feed.tasks[target].dense:
+    task = feed.tasks[target]
+    if not team.networks or task.dense or type(task).scores is Task.scores:
         return False
     encoder = team.networks[0].encoders[f"input_{name}"]
     return feed.modalities[name].located(encoder) is not None

@@ -384,7 +384,8 @@ def _warnings(story: Story) -> list[str]:
     for name, one in story.comparisons.items():
         if one.rows < FEW_ROWS:
             found.append(f"{name}: only {one.rows} rows judge; the intervals are wide and rough.")
-        rare = {what: n for what, n in story.tally(name, test).items() if n < FEW_EVENTS}
+        # Where an answer has no classes, its rows are all that there is to count, and have just been counted.
+        rare = {what: n for what, n in story.tally(name, test).items() if n < FEW_EVENTS and what != "known"}
         if rare:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)

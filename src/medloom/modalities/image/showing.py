@@ -17,6 +17,8 @@ from medloom.packed import Packed
 
 DARKEST, BRIGHTEST = 0.5, 99.5
 """Percentiles of the voxels that are drawn black and white."""
+TOWARDS = ("RL", "AP", "SI")
+"""What rises, and what falls, along each axis of RAS."""
 
 
 def picture(packed: Packed, unit: int) -> Picture:
@@ -28,7 +30,18 @@ def picture(packed: Packed, unit: int) -> Picture:
     raw = resample.linear(grey, list(scan.raw_shape))
     spacing = scan.spacing_mm if scan.sized else np.ones(3)
     axes = scan.axes if scan.file_shape != (0, 0, 0) else tuple(range(values.ndim - 1))
-    return Picture(np.asarray(raw, np.float32), tuple(float(spacing[axis]) for axis in axes))
+    return Picture(np.asarray(raw, np.float32), tuple(float(spacing[axis]) for axis in axes), towards(scan))
+
+
+def towards(scan: Scan) -> tuple[str, ...]:
+    """What each axis of a volume counts towards in the patient: the nearest direction where it lies oblique."""
+    if not scan.placed or len(scan.axes) < 3:
+        return ()
+    directions = scan.affine[:3, :3] / np.linalg.norm(scan.affine[:3, :3], axis=0)
+    space = np.abs(directions).argmax(axis=0).tolist()
+    if len(set(space)) < 3:
+        return ()
+    return tuple(TOWARDS[one][int(directions[one, axis] < 0)] for axis, one in enumerate(space))
 
 
 def write_numbers(values: Num[np.ndarray, "*spatial"], scan: Scan, stem: Path) -> Path:

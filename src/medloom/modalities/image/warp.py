@@ -90,7 +90,7 @@ def _slab(
         low = int(np.floor(least - first))
         box.append(slice(low, min(int(np.floor(most - first)) + 2, size)))
         along.sub_(low + first)
-    voxels = torch.from_numpy(np.ascontiguousarray(grid[(slice(None), *box)], np.float32))
+    voxels = torch.from_numpy(np.require(grid[(slice(None), *box)], np.float32, ["C", "W"]))
     sampled = (_nearest(voxels, place) if out.dtype.kind in "iu" else _between(voxels, place)).numpy()
     seen[...] = inside
     np.copyto(out, sampled, where=inside, casting="unsafe")
