@@ -23,6 +23,7 @@ STOREYS = (
     ("study_text",),
     ("batch", "packed", "tally", "draw", "fitted", "masked", "warping"),
     ("fingerprint",),
+    ("told",),
     ("modality",),
     ("pairing", "task"),
     ("cohort", "statistics"),

@@ -29,13 +29,14 @@ from medloom.cohort_part import CohortPart
 from medloom.errors import BundleError, DataError, StudyError, some
 from medloom.evaluation.drift import Known
 from medloom.feed import Feed, pack, text_columns
-from medloom.modality import Modality, Problem
+from medloom.modality import Modality
 from medloom.model.assembly import Network, assemble
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
 from medloom.study import Study, make
 from medloom.study_text import dump_json, without_folders
 from medloom.task import Member, Task
+from medloom.told import Problem
 
 FORMAT = 2
 FILES = ("study.json", "state.json", "weights.safetensors", "card.json")

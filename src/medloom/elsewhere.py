@@ -18,10 +18,11 @@ from medloom.evaluation.intervals import Comparison
 from medloom.evaluation.result import is_baseline
 from medloom.feed import Feed, text_columns
 from medloom.judging import Judged, Trained
-from medloom.modality import Marks, Problem
+from medloom.modality import Marks
 from medloom.prepare import with_answers
 from medloom.study import Study
 from medloom.task import Member
+from medloom.told import Problem
 
 
 @dataclass(frozen=True, slots=True)

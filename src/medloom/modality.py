@@ -22,6 +22,7 @@ import numpy as np
 from medloom.draw import Draw
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
+from medloom.told import Attention, Feature, Held, Located, Neutral, Picture, Problem, Trace
 
 if TYPE_CHECKING:
     import polars as pl
@@ -130,18 +131,6 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What rows hold of an input, for the report: how many of `what` each row has, and the share of rows with each part.
-
-    `shares` names parts that enough training patients have, never those of a few.
-    """
-
-    what: str
-    each: Int[np.ndarray, " rows"]
-    shares: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Budget:
     """What a network may take: rows of the cohort, minutes of training (None: no limit), and what computes it.
 
@@ -165,94 +154,12 @@ class Sized:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
-    """The course of one part of one row: values at ages before the index time, both as measured, oldest first.
-
-    `window` is the unit of time where the course is that of a window: ages are then those before its end.
-    """
-
-    name: str
-    age: tuple[float, ...]
-    value: tuple[float, ...]
-    window: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Hiding:
     """How much of an input is hidden from its encoder: a share of its cells, of which so many lie along its longest axis."""
 
     input: str
     share: float
     cells: int
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something of a new row that does not fit what the modality was trained on. Never holds a patient's value."""
-
-    row: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """What one plain number is of: a part of the input; `word` where it is 1 for that word and 0 for all others."""
-
-    part: str
-    word: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Neutral:
-    """What a row of nothing in particular would be to an encoder, so that a real row can be compared with it.
-
-    `value` and `missing` stand in the place of those of the field; `layers` are embedding layers with the part that
-    each is of and the vector that stands for nothing. `parts` names the part of each number in `value`.
-    """
-
-    value: Float[Tensor, "batch numbers"]
-    missing: Float[Tensor, "batch numbers"]
-    parts: tuple[str, ...]
-    layers: tuple[tuple[nn.Module, str, Tensor], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Attention:
-    """How much a trained encoder looked at each raw position of each view: weights that sum to 1, or to 0 where nothing is.
-
-    Neighbouring positions are `step` apart, in `unit`.
-    """
-
-    weight: Float[Tensor, "views positions"]
-    step: float
-    unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """Where in a trained encoder maps over images are made: `module` gives an `Encoded` whose `grid` its answer comes from.
-
-    Images have `dims` axes. `weights` says how much each position of that grid is weighed, of a field of this input: sums of 1; None where all are
-    weighed alike. Both are of images: where a row has several, of those that are data, one after another.
-    """
-
-    module: nn.Module
-    dims: int
-    weights: Callable[[Field], Tensor] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One image of a row as a person would look at it, on the grid of its file, for those who may see it.
-
-    `values` lie in 0 to 1, one channel or three. `spacing_mm` is 1 along axes of which the file says nothing. `towards`
-    says what each axis of a volume counts towards: R or L (right, left), A or P (front, back), S or I (head, feet);
-    empty where the file does not tell.
-    """
-
-    values: Float[np.ndarray, "channels *spatial"]
-    spacing_mm: tuple[float, ...]
-    towards: tuple[str, ...] = ()
 
 
 class Modality(ABC):

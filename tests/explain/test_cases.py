@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from medloom.explain.cases import _area, _where, cut, cut_axis, with_outlines
-from medloom.modality import Picture
+from medloom.told import Picture
 from tests.explain.pictures import study, trained
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 
 from medloom.explain.weak_groups import weak_groups
-from medloom.modality import Feature
 from medloom.task import Replies
+from medloom.told import Feature
 
 NAMES = (("labs", Feature("age")), ("labs", Feature("ward", "surgical")))
 

@@ -12,11 +12,12 @@ from medloom.draw import generator
 from medloom.evaluation.intervals import MODEL
 from medloom.explain.maps import SIGNED, Asked, can_map, lifted, maps
 from medloom.feed import Feed
-from medloom.modality import Lifted, Picture
+from medloom.modality import Lifted
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
 from medloom.study import Study
 from medloom.task import Measured
+from medloom.told import Picture
 
 ANISOTROPIC = 1.2
 """A volume is cut across its coarsest axis, where this one is so many times as coarse as the finest; else the last."""

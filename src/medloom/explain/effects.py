@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from medloom.explain.probe import Piece, Probe
-from medloom.modality import Feature
+from medloom.told import Feature
 
 POINTS = np.linspace(0.05, 0.95, 10)
 """Quantiles of a number at which the answer is asked."""

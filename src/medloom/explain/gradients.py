@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from medloom.batch import Batch, Field, Output
 from medloom.explain.probe import Piece
 from medloom.feed import Feed
-from medloom.modality import Neutral
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
 from medloom.model.team import Team
 from medloom.task import Scores, Task
+from medloom.told import Neutral
 
 STEPS = (24, 96, 384)
 """Points along the path: more of them for a row whose sum misses by more than `TOLERANCE` of its contributions."""

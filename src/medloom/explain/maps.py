@@ -26,10 +26,11 @@ from torch.nn import functional as F
 from medloom.batch import Batch, Encoded, Field
 from medloom.explain.regions import boxes, flat
 from medloom.feed import Feed
-from medloom.modality import Located, View
+from medloom.modality import View
 from medloom.model.assembly import Network
 from medloom.model.team import Team
 from medloom.task import Scores, Task
+from medloom.told import Located
 
 ATTENTION, GRAD_CAM, GRADIENTS, OCCLUSION = "attention", "grad_cam", "integrated_gradients", "occlusion"
 SIGNED = (GRADIENTS, OCCLUSION)

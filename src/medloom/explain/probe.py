@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int
 from medloom.batch import Batch, Field
 from medloom.evaluation.baseline import answered
 from medloom.feed import Feed
-from medloom.modality import Feature
 from medloom.model.outputs import said
 from medloom.model.team import Team
 from medloom.task import Measured
+from medloom.told import Feature
 
 BLOCK = 4_096
 

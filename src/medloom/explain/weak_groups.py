@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.subgroups import Subgroups, subgroups
 from medloom.explain.deletion import halves
-from medloom.modality import Feature
 from medloom.task import Measured, Metric, Replies
+from medloom.told import Feature
 
 MINIMUM = 20
 """Patients of a group in the half that judges."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medloom.modality import Held, Trace
 from medloom.report.section import Paragraph, Table
 from medloom.report.sections.course import section, timelines, warning
 from medloom.task import Plot
+from medloom.told import Held, Trace
 
 
 @dataclass

@@ -23,9 +23,10 @@ from medloom.modalities.events.pack import cut, flat, pack_events, union
 from medloom.modalities.events.plain import OF_VALUES, counts, statistics
 from medloom.modalities.events.summary import EventSummary, centre_and_scale, count_events, knots, merge
 from medloom.modalities.events.units import of_names, refuse_others
-from medloom.modality import Held, Lengths, Modality, Problem, Stored, Trace, View
+from medloom.modality import Lengths, Modality, Stored, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
+from medloom.told import Held, Problem, Trace
 
 if TYPE_CHECKING:
     import polars as pl

@@ -19,9 +19,10 @@ from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, telling, training_view
-from medloom.modality import Budget, Hiding, Lifted, Lifting, Located, Marks, Modality, Picture, Settle, Sized, View
+from medloom.modality import Budget, Hiding, Lifted, Lifting, Marks, Modality, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
+from medloom.told import Located, Picture
 
 if TYPE_CHECKING:
     import polars as pl

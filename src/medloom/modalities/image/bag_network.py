@@ -17,7 +17,7 @@ from medloom.batch import Encoded, Field, Gives
 from medloom.modalities.image.bags import PLACE
 from medloom.modalities.image.network import AttentionPool, ImageEncoder
 from medloom.modalities.image.options import ImageOptions
-from medloom.modality import Located
+from medloom.told import Located
 
 VOXELS_AT_ONCE = 1 << 21
 """Voxels that are encoded together in prediction."""

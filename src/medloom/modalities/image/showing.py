@@ -12,8 +12,8 @@ from medloom import find
 from medloom.modalities.image import resample
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import FLAT, Scan
-from medloom.modality import Picture
 from medloom.packed import Packed
+from medloom.told import Picture
 
 DARKEST, BRIGHTEST = 0.5, 99.5
 """Percentiles of the voxels that are drawn black and white."""

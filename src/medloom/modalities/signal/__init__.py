@@ -29,9 +29,10 @@ from medloom.modalities.signal.summary import (
     usual_quality,
 )
 from medloom.modalities.signal.windows import alter, covering_view, seen, training_view
-from medloom.modality import Attention, Feature, Held, Modality, Problem, Trace, View
+from medloom.modality import Modality, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
+from medloom.told import Attention, Feature, Held, Problem, Trace
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from medloom import fitted
 from medloom.modalities.signal.leads import unlike_einthoven
 from medloom.modalities.signal.quality import QUALITY, STATISTICS, quality, statistics
-from medloom.modality import Feature
+from medloom.told import Feature
 
 Stored = tuple[str, tuple[int, ...], str]
 """An array as JSON: type, shape, bytes in base64."""

@@ -20,8 +20,9 @@ from medloom.modalities.table.options import TableOptions
 from medloom.modalities.table.scaling import bin_edges, centre_and_scale
 from medloom.modalities.table.selection import chosen, variances
 from medloom.modalities.table.summary import TableSummary, merge, summarise
-from medloom.modality import Feature, Modality, Neutral, Problem, View
+from medloom.modality import Modality, View
 from medloom.packed import Packed, Source
+from medloom.told import Feature, Neutral, Problem
 
 if TYPE_CHECKING:
     import polars as pl

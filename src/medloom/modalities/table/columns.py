@@ -19,8 +19,8 @@ from medloom.modalities.table.cells import Cells, cells
 from medloom.modalities.table.column import Column
 from medloom.modalities.table.kinds import parse, unmarked
 from medloom.modalities.table.options import TableOptions
-from medloom.modality import Problem
 from medloom.packed import Packed, Packer
+from medloom.told import Problem
 
 COUNTED_ROWS = 1 << 16
 """Rows looked at a time where something is counted."""

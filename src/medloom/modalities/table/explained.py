@@ -13,7 +13,7 @@ from medloom.batch import Field
 from medloom.modalities.table.encoders.code_bag import CodeBag
 from medloom.modalities.table.encoders.features import Features
 from medloom.modalities.table.encoders.transformer import Transformer
-from medloom.modality import Feature, Neutral
+from medloom.told import Feature, Neutral
 
 if TYPE_CHECKING:
     from medloom.modalities.table import Table

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom.draw import generator
-from medloom.modality import Held, Trace
 from medloom.report.section import Paragraph, Piece, Section, Table
 from medloom.task import Curve, Plot
+from medloom.told import Held, Trace
 
 if TYPE_CHECKING:
     from medloom.report.compose import Story
