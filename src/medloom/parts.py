@@ -189,6 +189,11 @@ class TrainPart(Strict):
     patience: int = Field(
         12, ge=0, description="scorings without a better validation loss after which training stops; 0: never"
     )
+    valid_windows: int = Field(
+        32,
+        ge=0,
+        description="windows of a validation row that a scoring sees at most, evenly spaced, where inputs are seen in windows; 0: all. Calibration, tests and predictions always see all",
+    )
     keep: Literal["best", "last"] = Field(
         "best", description="weights of the best scoring of the validation rows, or the last ones"
     )

@@ -112,12 +112,23 @@ class Study(Strict):
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windows = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
         windowed = [name for name in windows if not self.inputs[name].seen_whole]
-        if len(windowed) > 1:
-            yield ("inputs", windowed[1]), f"only one input may be seen in windows, and {windowed[0]!r} is one already"
         for name, part in self.targets.items():
             ground = getattr(part, "input", None)
             if ground is not None and ground not in self.inputs:
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
+            kind = find.task(part.task)
+            others = (
+                [one for one in windowed if one != ground or len(windowed) > 1]
+                if kind.dense or kind.sees_inputs
+                else []
+            )
+            if others:
+                yield (
+                    ("targets", name),
+                    (
+                        f"its answers are laid on an input and put together from that input's windows alone, so that no other may be seen in windows; {others[-1]!r} is"
+                    ),
+                )
             for key, why in find.task(part.task).mistakes(part, self.inputs):
                 yield ("targets", name, key), why
 

@@ -24,7 +24,7 @@ from tests.cases.images import (
     image_segment_2d,
     image_segment_3d,
 )
-from tests.cases.signals import signal_and_table, signal_windows
+from tests.cases.signals import signal_and_table, signal_windows, signals_and_image
 from tests.cases.tables import (
     table_binary,
     table_codes,
@@ -53,6 +53,7 @@ _MADE = (
     image_networks,
     signal_windows,
     signal_and_table,
+    signals_and_image,
     regress_numbers,
     survive_table,
     survive_proportional,

@@ -130,11 +130,11 @@ class Stepper:
         return {name: (output,) for name, output in self.network(batch.inputs).items()}
 
     def score(self, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
-        """Mean loss of these rows over all ranks, each row counted by its share of views."""
+        """Mean loss of these rows over all ranks, each row counted by its share of views: some of very many."""
         self.network.eval()
         total, count = 0.0, 0.0
         with torch.inference_mode():
-            for _, _, batch in feed.cover(self.ranks.share(rows)):
+            for _, _, batch in feed.cover(self.ranks.share(rows), most=self.part.valid_windows or None):
                 for part in self._parts(batch.to(self.place.device)):
                     total += float(torch.dot(self.loss(part), part.weight))
                     count += len(part)

@@ -199,19 +199,19 @@ class Signal(Modality):
     ]:
         unit = source.unit[view.rows]
         lead = np.asarray(source.packed.arrays["lead"])[unit]
+        alone = self.options.scale == "window"
+        # A rate of each lead, as to multiply is faster than to divide.
+        scaling = np.array(self.centre, np.float32)[:, None], (1 / np.array(self.scale)).astype(np.float32)[:, None]
         value, valid, holey = packing.gather(
-            source.packed, unit, view.at["first"], view.at["last"], self.options.samples
+            source.packed, unit, view.at["first"], view.at["last"], self.options.samples, None if alone else scaling
         )
         unknown = None
         if holey.any():
             unknown = ~np.isfinite(value)
             value[unknown] = 0.0
             valid &= ~(unknown | ~lead[:, :, None]).all(axis=1)
-        if self.options.scale == "window":
+        if alone:
             _scale_alone(value, valid[:, None] & (True if unknown is None else ~unknown))
-        else:
-            value -= np.array(self.centre, np.float32)[:, None]
-            value *= (1 / np.array(self.scale)).astype(np.float32)[:, None]
         alter(value, view, self.options.augment, float(self.options.rate_hz or 0))
         if "dropped" in view.at:
             kept = lead & ~view.at["dropped"]
