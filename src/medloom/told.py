@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Float, Int
     from torch import Tensor, nn
+
+    from medloom.batch import Field
 
 
 @dataclass(frozen=True, slots=True)

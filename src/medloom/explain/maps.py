@@ -29,6 +29,7 @@ from medloom.feed import Feed
 from medloom.modality import View
 from medloom.model.assembly import Network
 from medloom.model.team import Team
+from medloom.pairing import paired
 from medloom.task import Scores, Task
 from medloom.told import Located
 
@@ -103,7 +104,7 @@ class Asked:
         block: list[int] = []
         taken, at_once = 0, 1
         for row in seen.tolist():
-            count = len(self._covering(np.array([row])).rows)
+            count = len(self._covering(np.array([row]))[self.input].rows)
             if row == seen[0]:
                 at_once = self._at_once(row)
             if count > MOST_VIEWS:
@@ -123,16 +124,17 @@ class Asked:
         one = modality.batch(source, View(view.rows[:1], {name: array[:1] for name, array in view.at.items()}))
         return int(np.clip(VOXELS_AT_ONCE // one.value.numel(), 1, VIEWS_AT_ONCE))
 
-    def _covering(self, rows: np.ndarray) -> View:
-        ground = self.feed.windowed or self.input
-        return self.feed.modalities[ground].view(self.feed.sources[ground], rows, None)
+    def _covering(self, rows: np.ndarray) -> dict[str, View]:
+        """As many views of each row for every input that is seen in windows."""
+        modalities, sources = self.feed.modalities, self.feed.sources
+        return paired(rows, {n: one.view(sources[n], rows, None) for n, one in modalities.items() if one.windows})
 
     def _answered(self, rows: np.ndarray) -> Views:
-        ground = self.feed.windowed or self.input
-        whole = self._covering(rows)
+        windows = self._covering(rows)
+        whole = windows[self.input]
         views = {
-            name: whole if name == ground else modality.view(self.feed.sources[name], whole.rows, None)
-            for name, modality in self.feed.modalities.items()
+            name: windows[name] if name in windows else one.view(self.feed.sources[name], whole.rows, None)
+            for name, one in self.feed.modalities.items()
         }
         inputs = {name: one.batch(self.feed.sources[name], views[name]) for name, one in self.feed.modalities.items()}
         batch = Batch(inputs, {}, torch.from_numpy(whole.rows), torch.ones(len(whole.rows)))
