@@ -103,3 +103,11 @@ def test_seeds_depend_on_every_part_and_where_it_stands(a: int, b: int, s: str, 
 def test_generators_are_named_by_their_parts() -> None:
     assert generator(0, "folds").random() == generator(0, "folds").random()
     assert generator(0, "folds").random() != generator(0, "bootstrap").random()
+
+
+def test_what_an_input_draws_for_itself_is_not_what_another_draws() -> None:
+    rows = np.arange(5)
+    one, other = Draw(3, np.zeros(5, np.int64)), Draw(3, np.zeros(5, np.int64), "breath")
+    assert (one.own("noise", rows) == one.uniform("noise", rows)).all()
+    assert (one.uniform("window", rows) == other.uniform("window", rows)).all()
+    assert not (one.own("noise", rows) == other.own("noise", rows)).any()

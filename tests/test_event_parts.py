@@ -65,6 +65,26 @@ def test_the_study_is_written_as_it_was_read() -> None:
         ({"include": [{"name": "a", "of": "ill", "window": "(-1d, 0)", "looks_ahead": True}]}, "take looks_ahead out"),
         ({"exclude": [{"name": "a", "of": "ill", "window": "(-1d, 0)", "at_least": 3, "at_most": 1}]}, "nobody meets"),
         ({"sets": {"visit": "v", "ill": {"codes": "x", "where": "age > 3"}}}, "an event has only value"),
+        ({"sets": {"visit": "v", "ill": {"codes": "x", "where": "ratio > 2"}}}, "with a baseline also baseline, ratio"),
+        (
+            {"sets": {"visit": "v", "ill": {"codes": "x", "baseline": {"take": "min", "window": "[-7d, 0)"}}}},
+            "needs where",
+        ),
+        ({"sets": {"visit": "v", "ill": {"where": "value > 2"}}}, "either codes or any_of"),
+        ({"sets": {"visit": "v", "ill": {"codes": "x", "any_of": ["visit"]}}}, "either codes or any_of"),
+        (
+            {"sets": {"visit": "v", "ill": {"codes": "x", "near": [{"of": "visit", "window": "(0, 2d]"}]}}},
+            "look back from it",
+        ),
+        (
+            {"sets": {"visit": "v", "ill": {"codes": "x", "near": [{"of": "visits", "window": "[-2d, 0)"}]}}},
+            "sets.ill: no set 'visits'",
+        ),
+        (
+            {"sets": {"visit": "v", "ill": {"codes": "x", "near": [{"of": "visit", "window": "[here, 0)"}]}}},
+            "sets.ill: no set 'here'",
+        ),
+        ({"sets": {"visit": {"any_of": ["ill"]}, "ill": {"any_of": ["visit"]}}}, "look at one another in a circle"),
         ({"index": {"at": "visit", "every": "0h"}}, "above 0"),
         ({"index": {"at": "visit", "after": "-2h"}}, "from 0 on"),
         ({"index": {"at": "visit", "after": "2 fortnights"}}, "duration such as 24h"),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from medloom.ingest.door import ingest
 from medloom.run import fit
 from medloom.study import read
 
@@ -42,6 +43,8 @@ def folder(make_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     loaded("make_events").main(path / "data", 0.15)
     loaded("make_signals").main(path / "data", 0.1)
     loaded("make_outbreak").main(path / "data", 0.15)
+    loaded("make_exports").main(path / "data" / "exports", 0.15)
+    ingest(str(path / "data" / "exports" / "mimic-iv"), str(path / "data" / "kidney"))
     return path
 
 

@@ -193,10 +193,13 @@ def test_an_input_whose_values_carry_times_needs_only_the_index_time() -> None:
 
 
 @pytest.mark.usefixtures("third_party")
-def test_only_one_input_may_be_seen_in_windows() -> None:
+def test_several_inputs_may_be_seen_in_windows_unless_an_answer_is_laid_on_one() -> None:
     trace = {"modality": "trace", "known_before_index": True}
-    (problem,) = problems(raw(inputs={"ecg": trace, "eeg": trace}))
-    assert problem == "inputs.eeg: only one input may be seen in windows, and 'ecg' is one already"
+    assert list(make(raw(inputs={"ecg": trace, "eeg": trace})).inputs) == ["ecg", "eeg"]
+    scan = {"modality": "image", "known_before_index": True, "column": "scan", "dims": 2, "patch": [8, 8]}
+    outline = {"task": "segment", "input": "scan", "column": "mask", "labels": {"tumour": 1}}
+    (problem,) = problems(raw(inputs={"scan": scan, "ecg": trace}, targets={"outline": outline}))
+    assert problem.startswith("targets.outline: its answers are laid on an input") and "'ecg' is" in problem
 
 
 @pytest.mark.usefixtures("third_party")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +21,51 @@ class Answers:
     def __init__(self, feed: Feed, masks: Path | None, first: int = 1) -> None:
         self._feed, self._masks, self._first = feed, masks, first
         self._columns: dict[str, list[Any]] = {}
+        self._measured: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
 
     def add(self, target: str, prediction: Prediction, rows: Int[np.ndarray, " rows"]) -> None:
         """Adds a block. Dense answers go to the folder of masks, or into the table itself where there is none."""
         for suffix, values in prediction.columns().items():
             self._columns.setdefault(f"{target}_{suffix}" if suffix else target, []).append(values)
-        dense = prediction.dense()
-        if dense is not None:
+        for suffix, dense in prediction.dense().items():
+            name = f"{target}_{suffix}" if suffix else target
+            legend = prediction.legend(suffix)
             kept = (
-                dense if self._masks is None else [self._save(target, m, r) for m, r in zip(dense, rows, strict=True)]
+                dense
+                if self._masks is None
+                else [self._save(target, name, m, r, legend) for m, r in zip(dense, rows, strict=True)]
             )
-            self._columns.setdefault(target, []).append(kept)
+            self._columns.setdefault(name, []).append(kept)
+        for row, measured in zip(rows.tolist(), prediction.measurements(), strict=False):
+            self._measured.setdefault(target, []).append((row, measured))
 
-    def _save(self, target: str, mask: np.ndarray, row: int) -> str:
+    def _save(self, target: str, name: str, mask: np.ndarray, row: int, legend: Mapping[str, int]) -> str:
         assert self._masks is not None
         self._masks.mkdir(parents=True, exist_ok=True)
         ground = self._feed.tasks[target].options.input  # type: ignore[attr-defined]
-        stem = self._masks / f"{target}-{self._first + int(row):06d}"
-        return str(self._feed.modalities[ground].save(self._feed.sources[ground], int(row), mask, stem))
+        stem = self._masks / self._stem(name, row)
+        return str(self._feed.modalities[ground].save(self._feed.sources[ground], int(row), mask, stem, legend))
+
+    def _stem(self, name: str, row: int) -> str:
+        return f"{name}-{self._first + int(row):06d}"
+
+    def _write_measurements(self, ids: pl.Series) -> None:
+        """Beside the masks: a JSON file for each row, and one CSV of all, in which a later block goes on."""
+        assert self._masks is not None
+        self._masks.mkdir(parents=True, exist_ok=True)
+        for target, lines in self._measured.items():
+            named = [{"row": name, **one} for name, (_, one) in zip(ids.to_list(), lines, strict=True)]
+            for (place, _), one in zip(lines, named, strict=True):
+                path = self._masks / f"{self._stem(target, place)}.json"
+                path.write_text(json.dumps(one, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+            table = pl.DataFrame(named, infer_schema_length=None)
+            with open(self._masks / f"{target}-measurements.csv", "w" if self._first == 1 else "a") as handle:
+                handle.write(table.write_csv(include_header=self._first == 1))
 
     def frame(self, row: pl.Series) -> pl.DataFrame:
         """The table; `row` are the ids of all rows that were added, in their order."""
+        if self._masks is not None and self._measured:
+            self._write_measurements(row)
         return pl.DataFrame([row, *(_joined(name, blocks) for name, blocks in self._columns.items())])
 
 

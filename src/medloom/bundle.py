@@ -120,7 +120,9 @@ class Bundle:
 
         store that its rows were made of."""
         part = self.study.cohort
-        ids = {name for name in (part.row, part.patient, part.site, part.panel and part.panel.series) if name}
+        ids = {
+            name for name in (part.row, part.patient, part.person, part.site, part.panel and part.panel.series) if name
+        }
         text = frozenset(ids | text_columns(self.study))
         if part.panel is not None:
             # Rows of a panel look back over lines of the whole file.
@@ -224,7 +226,7 @@ class Bundle:
     def _cohort_part(self, frame: pl.DataFrame) -> CohortPart:
         """The study's cohort, less what new rows need not carry: a site, an id, a patient where no input looks it up."""
         part, have = self.study.cohort, set(frame.columns)
-        update: dict[str, Any] = {"site": None, "answered": None}
+        update: dict[str, Any] = {"site": None, "answered": None, "person": None}
         if part.row not in have:
             update["row"] = None
         looked_up = any(find.modality(options.modality).needs_patient for options in self.study.inputs.values())

@@ -120,6 +120,10 @@ class CohortPart(Strict):
         None, description="column with a unique id for each row; left out: the row's number, from 1"
     )
     patient: str | None = Field(None, description="column with the patient's id; rows of one patient stay in one fold")
+    person: str | None = Field(
+        None,
+        description="column with the person, where several ids of patient are one: in eICU, whose patients are stays, uniquepid. Rows of one person stay in one fold; inputs with events of their own are still read by patient",
+    )
     independent_rows: bool = Field(
         False, description="declares that every row is another patient, where there is no patient column"
     )
@@ -181,6 +185,8 @@ class CohortPart(Strict):
                 "independent_rows = true where every row is another patient",
                 {"found": found},
             )
+        if self.person is not None and self.patient is None:
+            raise PydanticCustomError("part", "person says which patients are one: give cohort.patient")
         if (self.query is None) != (self.connection is None) or (self.query and self.table):
             raise PydanticCustomError("join", "query goes with connection, and takes the place of table")
         if self.connection and not re.fullmatch(r"sqlite:///.+|env:[A-Za-z_]\w*", self.connection):

@@ -33,11 +33,17 @@ def _mix(value: UInt[np.ndarray, "..."]) -> UInt[np.ndarray, "..."]:
 class Draw:
     """Random numbers of training rows: f(seed, epoch, name, row), the same for any batch or worker.
 
-    `epoch` has one entry for each row that is drawn for. A new transform has a new name, so it shifts no other.
+    `epoch` has one entry for each row that is drawn for. A new transform has a new name, so it shifts no other. `of`
+    names an input that draws beside another of its kind.
     """
 
     seed: int
     epoch: Int[np.ndarray, " rows"]
+    of: str = ""
+
+    def own(self, name: str, rows: Int[np.ndarray, " rows"], *shape: int) -> Float[np.ndarray, "rows ..."]:
+        """The same as `uniform`, but other numbers for each of several inputs of one kind: their noise is not shared."""
+        return self.uniform(f"{self.of}\x1f{name}" if self.of else name, rows, *shape)
 
     def uniform(self, name: str, rows: Int[np.ndarray, " rows"], *shape: int) -> Float[np.ndarray, "rows ..."]:
         """Uniform numbers in [0, 1), an array of `shape` for each row."""

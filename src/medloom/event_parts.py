@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from medloom import expression
+from medloom.event_set_part import Codes, CodeSetPart, WindowText, circle
 from medloom.find import near
 from medloom.strict import Name, Strict, readable
 from medloom.window import Duration, Window, duration, window
@@ -37,34 +37,8 @@ def _as_text(value: Any) -> Any:
     )  # fmt: skip
 
 
-WindowText = Annotated[str, readable(window)]
-Codes = str | Annotated[tuple[str, ...], Field(min_length=1)]
-
-
 def _codes(of: Codes) -> tuple[str, ...]:
     return (of,) if isinstance(of, str) else of
-
-
-class CodeSetPart(Strict):
-    """Codes, and what the values of their events have to be."""
-
-    codes: Codes = Field(
-        description='such as "icd10:I20-I25", "atc:C09", "group:sepsis" (of groups), "LAB//*", a code as it stands; or several'
-    )
-    where: Annotated[str, readable(expression.condition)] | None = Field(
-        None,
-        description='condition on the value of the event: "value > 4", "value >= 3 and value < 6", "value is null"',
-    )
-
-    @model_validator(mode="after")
-    def _of_the_value(self) -> Self:
-        if self.where is not None:
-            names = set(expression.columns(expression.condition(self.where)))
-            if names != {"value"}:
-                raise PydanticCustomError(
-                    "part", "{why}", {"why": f"where = {self.where!r} reads {sorted(names)}; an event has only value"}
-                )
-        return self
 
 
 class IndexPart(Strict):
@@ -239,6 +213,8 @@ class EventCohortPart(Strict):
 
     def _named(self) -> Iterable[tuple[str, str]]:
         """Every place that names a set, with the name."""
+        for name in self.sets:
+            yield from ((f"sets.{name}", of) for of in self.code_set(name).names)
         index = {"index.at": self.index.at, "index.until": self.index.until, "ends": self.ends}
         yield from ((path, name) for path, name in index.items() if name is not None)
         for kind, criteria in (("include", self.include), ("exclude", self.exclude)):
@@ -254,6 +230,7 @@ class EventCohortPart(Strict):
     def _sets_exist(self) -> Self:
         known = {*self.sets, ANY}
         wrong = [f"{path}: no set {name!r}; {near(name, known)}" for path, name in self._named() if name not in known]
+        wrong += circle({name: self.code_set(name).names for name in self.sets})
         columns = [*self.columns, *self.answers()]
         twice = sorted({name for name in columns if columns.count(name) > 1})
         wrong += [f"{twice[0]!r} is the name of several columns; give each its own"] if twice else []

@@ -20,6 +20,7 @@ from medloom.draw import Draw, generator
 from medloom.errors import DataError
 from medloom.modality import Lengths, Marks, Modality, Outcomes, View
 from medloom.packed import Source, open_packed
+from medloom.pairing import paired, pieces
 from medloom.parts import InputPart
 from medloom.task import Task
 
@@ -29,8 +30,10 @@ WINDOWED_BLOCK = 256
 """Rows predicted at a time where an input is seen in windows; one at a time where answers are laid on them."""
 VIEWS_BLOCK = 64
 """Windows gathered at a time, which bounds memory whatever the length of a record."""
-VIEW_BYTES = 1 << 17
-"""What a window touches of a mapped file at least, with the pages around it that the system maps."""
+VIEWS_ELEMENTS = 1 << 24
+"""And no more than hold about this many numbers."""
+VIEW_BYTES = 2 << 20
+"""What a window touches of a mapped file at most: the system maps up to 2 MB around each place that is read."""
 
 ANSWER_PARTS = 5
 """Parts of the training rows, each of which learns from the answers of the others (see `with_outcomes`)."""
@@ -127,17 +130,24 @@ class Feed:
 
     @property
     def windowed(self) -> str | None:
-        """The one input that may be seen in several views a row; of inputs that are all seen whole, the first."""
+        """The first input that may be seen in several views a row; of inputs that are all seen whole, the first."""
         windows = [name for name, modality in self.modalities.items() if modality.windows]
         several = [name for name in windows if not self.modalities[name].options.seen_whole]  # type: ignore[attr-defined]
         return next(iter([*several, *windows]), None)
 
     def batch(self, rows: Int[np.ndarray, " rows"], draw: Draw) -> Batch:
-        """A training batch: one view a row, its randomness a function of the draw and the row."""
-        views = {}
+        """A training batch: one view a row, its randomness a function of the draw and the row.
+
+        Inputs of one kind see the same place of a row; what else happens to them, each draws for itself.
+        """
+        views: dict[str, View] = {}
+        kinds: set[str] = set()
         for name, modality in self.modalities.items():
             focus = tuple(source for ground, source in self.laid.values() if ground == name)
-            views[name] = modality.view(self.sources[name], rows, draw, focus)
+            kind = type(modality).__name__
+            own = draw if kind not in kinds else replace(draw, of=name)
+            kinds.add(kind)
+            views[name] = modality.view(self.sources[name], rows, own, focus)
         return self._gather(views, rows, draw)
 
     def lengths(self, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
@@ -150,26 +160,25 @@ class Feed:
         return Lengths(each, max(one.pool for one in told), min(one.budget for one in told))
 
     def cover(
-        self, rows: Int[np.ndarray, " rows"], block: int | None = None
+        self, rows: Int[np.ndarray, " rows"], block: int | None = None, most: int | None = None
     ) -> Iterator[tuple[np.ndarray, dict[str, View], Batch]]:
         """Prediction batches that cover all of each row: (rows, views, batch) for batch after batch.
 
-        Where an input is seen in windows, the batch has one entry a window, and the other inputs repeat the row. Rows
-        with many windows have several batches.
+        Where inputs are seen in windows, the batch has one entry a window, and the other inputs repeat the row. Rows
+        with many windows have several batches. With `most`, no more windows of a row are seen, evenly spaced.
         """
-        for part, pieces in self.covering(rows, block):
-            for views, batch in pieces:
+        for part, batches in self.covering(rows, block, most):
+            for views, batch in batches:
                 yield part, views, batch
 
     def covering(
-        self, rows: Int[np.ndarray, " rows"], block: int | None = None
+        self, rows: Int[np.ndarray, " rows"], block: int | None = None, most: int | None = None
     ) -> Iterator[tuple[np.ndarray, Iterator[tuple[dict[str, View], Batch]]]]:
         """Blocks of rows, each with the batches that together cover it: made as they are asked for, in order.
 
-        Where answers are laid on windows, a block is one row and has one batch, so that it can be lifted.
+        Where answers are laid on windows, a block is one row, so that what is lifted of it can be let go.
         """
-        ground = self.windowed
-        if ground is None:
+        if self.windowed is None:
             step = block or self._at_once(rows)
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
@@ -179,16 +188,19 @@ class Feed:
         step = block or (1 if dense else WINDOWED_BLOCK)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            view = self.modalities[ground].view(self.sources[ground], part, None)
-            size = max(1, len(view.rows)) if dense else VIEWS_BLOCK
-            yield part, self._pieces(ground, view, size)
+            windows = {n: m.view(self.sources[n], part, None) for n, m in self.modalities.items() if m.windows}
+            views = paired(part, windows, most)
+            whole = any(task.sees_inputs for task in self.tasks.values())
+            size = max(1, len(views[self.windowed].rows)) if whole else self._views_at_once(views)
+            yield part, (self._viewed(one[self.windowed].rows, one) for one in pieces(views, size))
 
-    def _pieces(self, ground: str, view: View, size: int) -> Iterator[tuple[dict[str, View], Batch]]:
-        """Batches of the windows of some rows, so many at a time."""
-        for first in range(0, max(1, len(view.rows)), size):
-            at = {name: array[first : first + size] for name, array in view.at.items()}
-            piece = View(view.rows[first : first + size], at)
-            yield self._viewed(piece.rows, {ground: piece})
+    def _views_at_once(self, views: Mapping[str, View]) -> int:
+        """Windows gathered at a time: fewer where each is large."""
+        each = 0
+        for name, view in views.items():
+            first = View(view.rows[:1], {key: array[:1] for key, array in view.at.items()})
+            each += self.modalities[name].batch(self.sources[name], first).value.numel() if len(view.rows) else 1
+        return int(np.clip(VIEWS_ELEMENTS // max(1, each), 1, VIEWS_BLOCK))
 
     def _viewed(self, rows: Int[np.ndarray, " views"], views: dict[str, View]) -> tuple[dict[str, View], Batch]:
         """The batch of these views, of inputs that have none in prediction's own way."""
@@ -304,12 +316,20 @@ def fit_tasks(parts: Mapping[str, Any], marks: Mapping[str, Marks], rows: Int[np
 def taken_columns(study: Any) -> frozenset[str]:
     """Columns that are ids, times, folds or answers: never read as input."""
     cohort = study.cohort
-    named: Sequence[str | None] = (cohort.row, cohort.patient, cohort.at, cohort.site, study.split.column)
+    named: Sequence[str | None] = (
+        cohort.row,
+        cohort.patient,
+        cohort.person,
+        cohort.at,
+        cohort.site,
+        study.split.column,
+    )
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     times = [part.at for part in study.inputs.values()]
     times += cohort.history.known_at.values() if cohort.history else []
     times += [cohort.answered, *(cohort.panel.aside if cohort.panel else ())]
     answers += cohort.events.answers() if cohort.events else []
+    answers += [one.column for one in study.evaluate.maps.masks.values()]
     return frozenset(name for name in (*named, *answers, *times) if name)
 
 
@@ -317,4 +337,5 @@ def text_columns(study: Any) -> frozenset[str]:
     """Columns of a CSV that must stay as written: answers, and whatever inputs declare as categories."""
     answers = [column for part in study.targets.values() for column in find.task(part.task).columns(part)]
     words = [c for part in study.inputs.values() for c in getattr(part, "text_columns", tuple)()]
+    words += [one.column for one in study.evaluate.maps.masks.values()]
     return frozenset([*answers, *words, *([study.split.column] if study.split.column else [])])

@@ -31,8 +31,9 @@ class MaskedGroupNorm(nn.Module):
         kept = values * valid
         count = valid.flatten(1).sum(1, keepdim=True).clamp_min(1.0) * (channels // self.groups)
         # Sums of squares rather than of squared differences: one pass over the maps, which are large, and not three.
-        mean = self._over_groups(kept.flatten(2).sum(2)) / count
-        square = self._over_groups(torch.linalg.vector_norm(kept.flatten(2), dim=2).square()) / count
+        axes = tuple(range(2, values.ndim))
+        mean = self._over_groups(kept.sum(axes)) / count
+        square = self._over_groups(kept.square().sum(axes)) / count
         scale = ((square - mean.square()).clamp_min(0.0) + self.epsilon).rsqrt()
         scale, mean = (part.repeat_interleave(channels // self.groups, 1) for part in (scale, mean))
         each = (batch, channels, *[1] * (values.ndim - 2))

@@ -12,10 +12,10 @@ The order in which the methods are called, by `feed.py` alone::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
 
@@ -78,10 +78,34 @@ class Outcomes:
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """Values at raw positions: one array a row, `[channels, *raw shape]`."""
+    """Values at raw positions: one array a row, `[channels, *raw shape]`.
+
+    Real numbers are what a head gave; whole ones have been settled by the task (`Task.settle`). `spacing_mm` is the
+    distance of positions along each axis, for each row; None where its file does not tell.
+    """
 
     rows: Int[np.ndarray, " rows"]
     values: Sequence[Shaped[np.ndarray, "channels ..."]]
+    spacing_mm: Sequence[tuple[float, ...] | None] = ()
+
+
+Settle = Callable[[Any], Any]
+"""Scores of some positions `[channels, ...]` → what is kept of each of them, as whole numbers `[kept, ...]`."""
+
+
+class Lifting(ABC):
+    """Collects a dense output view after view, in the order in which `view` gave them, and lifts it to raw positions.
+
+    No more is held at a time than views that overlap need, and what is kept of all others.
+    """
+
+    @abstractmethod
+    def add(self, view: View, output: Output) -> None:
+        """Takes the outputs of some views; all views of a row come one after another."""
+
+    @abstractmethod
+    def finish(self) -> Lifted:
+        """All rows that were added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +228,30 @@ class Attention:
     unit: str
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where in a trained encoder maps over images are made: `module` gives an `Encoded` whose `grid` its answer comes from.
+
+    Images have `dims` axes. `weights` says how much each position of that grid is weighed, of a field of this input: sums of 1; None where all are
+    weighed alike. Both are of images: where a row has several, of those that are data, one after another.
+    """
+
+    module: nn.Module
+    dims: int
+    weights: Callable[[Field], Tensor] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One image of a row as a person would look at it, on the grid of its file, for those who may see it.
+
+    `values` lie in 0 to 1, one channel or three. `spacing_mm` is 1 along axes of which the file says nothing.
+    """
+
+    values: Float[np.ndarray, "channels *spatial"]
+    spacing_mm: tuple[float, ...]
+
+
 class Modality(ABC):
     """One kind of input. Abstract or final: subclasses are frozen dataclasses and are not subclassed again."""
 
@@ -318,6 +366,11 @@ class Modality(ABC):
         """
         return {}
 
+    @classmethod
+    def takes_masks(cls, options: InputPart) -> bool:
+        """Whether masks can be laid on this input: whether it has `lay`, `truth` and `lift`."""
+        return False
+
     def fingerprint(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Features in which rows that are almost the same lie close together, of about equal spread; for the audit.
 
@@ -368,6 +421,18 @@ class Modality(ABC):
         """Where along its views the trained encoder of this input looked; None where it weighs no positions."""
         return None
 
+    def located(self, encoder: nn.Module) -> Located | None:
+        """Where in its trained encoder maps over images are made; None where an input is no image."""
+        return None
+
+    def shares(self, encoder: nn.Module, field: Field) -> Float[Tensor, "views images"] | None:
+        """How much each image of each view is weighed, sums of 1, or of 0 where there is none; None of inputs with one image."""
+        return None
+
+    def pictures(self, source: Source, row: int) -> tuple[Picture, ...]:
+        """The images of one row: a patient's data, for reports whose study asks for it. Nothing of other inputs."""
+        return ()
+
     def problems(self, source: Source, cohort: Cohort) -> list[Problem]:
         """What of these rows does not fit the fitted state (unseen category, value out of range)."""
         return []
@@ -407,12 +472,30 @@ class Modality(ABC):
         """The laid marks at raw positions, as they were read."""
         raise DenseUnsupported(type(self).__name__)
 
-    def lift(self, source: Source, view: View, output: Output) -> Lifted:
-        """A dense output of all views of some rows → values at raw positions; the inverse of `lay`."""
+    def lifting(self, source: Source, settle: Settle | None = None) -> Lifting:
+        """What lifts dense outputs of views to raw positions, and settles them part by part; the inverse of `lay`."""
         raise DenseUnsupported(type(self).__name__)
 
-    def save(self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path) -> Path:
-        """Writes a dense answer in the geometry of its input; returns the file's path (`stem` plus a suffix)."""
+    @final
+    def lift(self, source: Source, view: View, output: Output) -> Lifted:
+        """A dense output of all views of some rows → values at raw positions."""
+        lifting = self.lifting(source)
+        lifting.add(view, output)
+        return lifting.finish()
+
+    def save(
+        self, source: Source, row: int, values: Shaped[np.ndarray, "..."], stem: Path, labels: Mapping[str, int]
+    ) -> Path:
+        """Writes a dense answer in the geometry of its input; returns the file's path (`stem` plus a suffix).
+
+        `labels` are the names of the values.
+        """
+        raise DenseUnsupported(type(self).__name__)
+
+    def save_numbers(
+        self, source: Source, row: int, values: Float[np.ndarray, "..."], stem: Path, image: int = 0
+    ) -> Path:
+        """Writes real numbers in the geometry of one of a row's images; returns the file's path (`stem` plus a suffix)."""
         raise DenseUnsupported(type(self).__name__)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.maps_part import MapsPart as MapsPart
 from medloom.strict import Name as Name
 from medloom.strict import Strict as Strict
 from medloom.subgroup_part import SubgroupPart as SubgroupPart
@@ -198,9 +199,21 @@ class TrainPart(Strict):
     )
     schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate over the steps")
     clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 switches clipping off")
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of an average of the weights of all steps, such as 0.99, which is then what is scored and kept; 0: "
+        "the weights of a step by themselves",
+    )
     evaluations: int = Field(40, ge=1, description="how often the validation rows are scored over the whole budget")
     patience: int = Field(
         12, ge=0, description="scorings without a better validation loss after which training stops; 0: never"
+    )
+    valid_windows: int = Field(
+        32,
+        ge=0,
+        description="windows of a validation row that a scoring sees at most, evenly spaced, where inputs are seen in windows; 0: all. Calibration, tests and predictions always see all",
     )
     keep: Literal["best", "last"] = Field(
         "best", description="weights of the best scoring of the validation rows, or the last ones"
@@ -319,6 +332,7 @@ class EvaluatePart(Strict):
         le=20,
         description="draw the course of so many test rows in the report: it then holds patients' data, and says so",
     )
+    maps: MapsPart = Field(MapsPart(), description="where in images the answers come from, and what is shown of it")
     sample_size: bool = Field(
         True, description="tell how many patients the criteria of Riley ask for, beside how many there are"
     )

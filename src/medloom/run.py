@@ -26,6 +26,8 @@ from medloom.evaluation.rowwise import keep as keep_rows
 from medloom.evaluation.sample_size import sample_sizes
 from medloom.explain.best_columns import best_columns
 from medloom.explain.evidence import Evidence, evidence
+from medloom.explain.map_rows import METHODS, mapped_rows, sees_images
+from medloom.explain.mapped import masks_of
 from medloom.explain.rows import explained
 from medloom.feed import Feed
 from medloom.judging import Judged, Trained, compared, judge, judge_one, pooled, train_one
@@ -136,6 +138,7 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
             folder.log(event)
         watch(event)
 
+    masks_of(resolved, cohort)
     first = prepared(splits[0])
     groups = _groups(resolved, first.cohort, first.feed)
     found = starting.with_findings(examine(first), start, resolved, cohort, tuple(splits)) if ranks.leads else None
@@ -343,13 +346,19 @@ def explain(
     *,
     problems: OnProblem = "refuse",
     folder: Path | None = None,
+    maps: Path | None = None,
 ) -> Iterator[pl.DataFrame]:
     """What each column adds to the answers for rows of a table file of any size, block after block (`explain.rows`).
 
-    Raises BundleError where a bundle has no network, or no input with columns; DataError for rows that do not fit.
+    Of a bundle that sees images, where in them the answers come from (`explain.map_rows`): with a folder `maps`, every
+    map is written there as a file. Raises BundleError where a bundle has no network, or no input that can be explained;
+    DataError for rows that do not fit.
     """
     held = bundle if isinstance(bundle, Bundle) else load(bundle)
-    return explained(held.team, held.tasks, held.feeds(data, problems=problems, folder=folder))
+    feeds = held.feeds(data, problems=problems, folder=folder)
+    if sees_images(held.team, held.modalities):
+        return mapped_rows(held.team, held.tasks, feeds, held.study.evaluate.maps.methods or METHODS, maps)
+    return explained(held.team, held.tasks, feeds)
 
 
 def report(run: str | Path, form: str = "html", out: str | Path | None = None) -> Path:

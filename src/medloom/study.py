@@ -69,6 +69,7 @@ class Study(Strict):
         problems = [
             *self._undeclared_times(),
             *self._wrong_grounds(),
+            *self._unmasked(),
             *self._unsplittable(),
             *self._strangers(),
             *self._early_answers(),
@@ -124,19 +125,42 @@ class Study(Strict):
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windows = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
         windowed = [name for name in windows if not self.inputs[name].seen_whole]
-        if len(windowed) > 1:
-            yield ("inputs", windowed[1]), f"only one input may be seen in windows, and {windowed[0]!r} is one already"
         for name, part in self.targets.items():
             ground = getattr(part, "input", None)
             if ground is not None and ground not in self.inputs:
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
-            if len(self.targets) > 1 and find.task(part.task).alone:
+            kind = find.task(part.task)
+            if len(self.targets) > 1 and kind.alone:
                 yield (
                     ("targets", name, "task"),
                     f"{part.task} hides its input from other targets; give it a study of its own",
                 )
+            others = (
+                [one for one in windowed if one != ground or len(windowed) > 1]
+                if kind.dense or kind.sees_inputs
+                else []
+            )
+            if others:
+                yield (
+                    ("targets", name),
+                    (
+                        f"its answers are laid on an input and put together from that input's windows alone, so that no other may be seen in windows; {others[-1]!r} is"
+                    ),
+                )
             for key, why in find.task(part.task).mistakes(part, self.inputs):
                 yield ("targets", name, key), why
+
+    def _unmasked(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Masks for maps of inputs that are not there, or that nothing can be laid on."""
+        for name in self.evaluate.maps.masks:
+            part = self.inputs.get(name)
+            if part is None:
+                yield ("evaluate", "maps", "masks", name), f"no input {name!r}; {find.near(name, self.inputs)}"
+            elif not find.modality(part.modality).takes_masks(part):
+                yield (
+                    ("evaluate", "maps", "masks", name),
+                    "masks lie on an image, one a row; this input is something else",
+                )
 
     def _strangers(self) -> Iterable[tuple[tuple[str, ...], str]]:
         joins = {name: find.task(part.task).joins for name, part in self.targets.items()}

@@ -18,7 +18,7 @@ from medloom.modality import Hiding, Lifted, Marks
 from medloom.parts import InputPart, TargetPart
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Shaped
+    from jaxtyping import Bool, Float, Int, Shaped
     from torch import Tensor, nn
 
     from medloom.batch import Batch, Field, Gives, Output
@@ -40,9 +40,20 @@ class Prediction(ABC):
     def columns(self) -> Mapping[str, Any]:
         """Columns of the prediction table: suffix ("" for the answer itself, "probability") → values, one a row."""
 
-    def dense(self) -> Sequence[np.ndarray] | None:
-        """For dense answers: one array a row at raw positions, written to files; the table holds their paths."""
-        return None
+    def dense(self) -> Mapping[str, Sequence[np.ndarray]]:
+        """For dense answers: arrays at raw positions, one a row, written to files; the table holds their paths.
+
+        By suffix, as `columns` are: several where one file cannot hold all, such as labels that overlap.
+        """
+        return {}
+
+    def legend(self, suffix: str = "") -> Mapping[str, int]:
+        """Names of the values that a dense answer of this suffix holds."""
+        return {}
+
+    def measurements(self) -> Sequence[Mapping[str, Any]]:
+        """What is measured of each row's dense answer (volumes, diameters), for files beside it; units in the names."""
+        return ()
 
 
 Bounds = tuple[float, float, float]
@@ -181,6 +192,8 @@ class Task(ABC):
     """Whether the loss of a row depends on that row alone."""
     dense: ClassVar[bool] = False
     """Whether the target is laid on an input (`options.input`) and answers are lifted back by it."""
+    outlined: ClassVar[bool] = False
+    """Whether answers are outlines of labels on a picture, which `outlines` gives."""
     sees_inputs: ClassVar[bool] = False
     """Whether answers are as large as the inputs, which baselines need too: rows are then answered one at a time."""
     alone: ClassVar[bool] = False
@@ -289,6 +302,13 @@ class Task(ABC):
         """
         raise RecalibrationUnsupported(type(self).__name__)
 
+    def settle(self, scores: Float[np.ndarray, "channels ..."]) -> Shaped[np.ndarray, "kept ..."]:
+        """For dense answers: what is kept of each position's scores, as whole numbers, by itself.
+
+        Lifted outputs are settled part by part, so that the scores of a large image are never held together.
+        """
+        return scores
+
     @abstractmethod
     def decode(self, output: Output | Lifted) -> Prediction:
         """The answers of a block of rows: calibrated, thresholded, named."""
@@ -312,6 +332,12 @@ class Task(ABC):
     def replies(self, measured: Measured) -> Replies | None:
         """What was measured, as answers and errors of rows; None where a row's answer is not a few numbers."""
         return None
+
+    def outlines(
+        self, prediction: Prediction, truth: Lifted
+    ) -> tuple[Mapping[str, Bool[np.ndarray, "*spatial"]], Mapping[str, Bool[np.ndarray, "*spatial"]]]:
+        """Of one row, the voxels of each label: those marked, and those answered. Of tasks that are `outlined`."""
+        return {}, {}
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """Figures for the report; `measured` of "model" and of each baseline on the same rows."""

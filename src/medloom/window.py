@@ -68,6 +68,11 @@ class Window:
         return isinstance(right, Duration) and (right.amount < 0 or (right.amount == 0 and not self.holds_right))
 
     @property
+    def reached(self) -> bool:
+        """Whether it ends at the moment it is measured from at the latest, so that all of it is known by then."""
+        return isinstance(self.right, Duration) and self.right.amount <= 0
+
+    @property
     def ahead(self) -> bool:
         """Whether it begins at the index time or later, so that it holds nothing from before."""
         return isinstance(self.left, Duration) and self.left.amount >= 0

@@ -20,3 +20,16 @@ def test_a_class_filled_with_copies_or_with_points_between_its_rows_is_found() -
     near = columns[start] + random.random((80, 1)) * (columns[end] - columns[start])
     made = one.with_columns(pl.Series(f"x{i}", near[:, i]) for i in range(4))
     assert [f.kind for f in oversampling.findings(evidence(pl.concat([frame, made])))] == ["oversampling"]
+
+
+def test_rows_of_few_values_meet_by_chance_more_often_in_the_larger_class() -> None:
+    random = np.random.default_rng(3)
+    rows = 4_000
+    columns = {f"x{i}": random.integers(0, 12, rows).astype(float) for i in range(3)}
+    died = (random.random(rows) < 0.05).astype(int)
+    many = {"fine": random.integers(0, 60, rows) / 7}
+    frame = pl.DataFrame({**columns, **many, "died": died}).drop("x2")
+    coarse = evidence(frame)
+    large, small = (np.flatnonzero(frame["died"].to_numpy() == side) for side in (0, 1))
+    assert oversampling._copied(coarse, large) > 4 * oversampling._copied(coarse, small) + 0.05
+    assert list(oversampling.findings(coarse)) == []

@@ -17,6 +17,7 @@ from tests.cases.answers import (
 )
 from tests.cases.events import cohort_of_events, events_binary, events_bins, events_sequences
 from tests.cases.images import (
+    image_bag_2d,
     image_dicom_resampled,
     image_networks,
     image_register_2d,
@@ -24,7 +25,7 @@ from tests.cases.images import (
     image_segment_2d,
     image_segment_3d,
 )
-from tests.cases.signals import signal_and_table, signal_windows
+from tests.cases.signals import signal_and_table, signal_windows, signals_and_image
 from tests.cases.tables import (
     table_binary,
     table_codes,
@@ -45,6 +46,7 @@ _MADE = (
     events_binary,
     events_sequences,
     events_bins,
+    image_bag_2d,
     image_segment_2d,
     image_segment_3d,
     image_dicom_resampled,
@@ -53,6 +55,7 @@ _MADE = (
     image_networks,
     signal_windows,
     signal_and_table,
+    signals_and_image,
     regress_numbers,
     survive_table,
     survive_proportional,

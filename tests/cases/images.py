@@ -62,14 +62,27 @@ def image_segment_2d(folder: Path) -> Study:
         "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},
     }
-    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})
+    shown = {"resamples": 100, "maps": {"pictures": 1, "masks": {"scan": {"column": "mask"}}}}
+    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8}, evaluate=shown)
 
 
 def image_segment_3d(folder: Path) -> Study:
-    """Outlines on NIfTI."""
-    _pictures(folder, 24, (10, 12, 9)).write_csv(folder / "cohort.csv")
-    targets = {"outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}}}
-    return _study(folder, {"scan": _image(3)}, targets, train={**SMALL, "batch": 4})
+    """Two outlines that overlap on NIfTI, looked at lesion by lesion; windows mirrored and skipped; averaged weights."""
+    import nibabel
+
+    frame = _pictures(folder, 24, (10, 12, 9))
+    cores = []
+    for row, name in enumerate(frame["mask"].to_list()):
+        mask = np.asarray(nibabel.load(folder / name).dataobj).astype(np.uint8)
+        mask[:, :6] = 0
+        cores.append(_save(folder / f"core{row}", mask))
+    frame.with_columns(pl.Series("core", cores)).write_csv(folder / "cohort.csv")
+    target = {
+        "task": "segment", "columns": {"blob": "mask", "core": "core"}, "input": "scan", "lesions": ["blob"],
+        "lesion_mm": [5], "boundary": 0.1,
+    }  # fmt: skip
+    scan = {**_image(3), "predict_flip": [2], "skip_empty": True}
+    return _study(folder, {"scan": scan}, {"outline": target}, train={**SMALL, "batch": 4, "average": 0.9})
 
 
 def image_networks(folder: Path) -> Study:
@@ -85,7 +98,7 @@ def image_networks(folder: Path) -> Study:
 
 
 def image_dicom_resampled(folder: Path) -> Study:
-    """Series of DICOM in folders, seen at another spacing and within a window; outlines on the files' own grids."""
+    """Series of DICOM in folders, seen at another spacing and within a window, altered in training; outlines on the files' own grids."""
     import nibabel
 
     from tests.modalities.dicom_files import series
@@ -101,7 +114,8 @@ def image_dicom_resampled(folder: Path) -> Study:
         )  # fmt: skip
         names.append(f"series{row}")
     frame.with_columns(pl.Series("image", names)).write_csv(folder / "cohort.csv")
-    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200]}
+    augment = {"rotate_degrees": 10, "scale": 0.1, "elastic": 0.1, "contrast": 0.1, "blur": 0.5, "noise": 0.05}
+    scan = {**_image(3), "spacing_mm": [1.5, 1.25, 1.0], "window": [0, 200], "augment": augment}
     targets = {
         "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},
@@ -138,3 +152,21 @@ def image_restore_2d(folder: Path) -> Study:
     _pictures(folder, 24, (16, 20)).drop("mask", "blob").write_csv(folder / "cohort.csv")
     targets = {"hidden": {"task": "restore", "input": "scan", "cells": 4}}
     return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})
+
+
+def image_bag_2d(folder: Path) -> Study:
+    """Two columns of pictures, one with several in a cell; any of them may be missing, and some rows have none."""
+    frame = _pictures(folder, 40, (16, 16))
+    names = frame["image"].to_list()
+    front: list[str | None] = list(names)
+    side: list[str | None] = [";".join([names[(row + 2) % 40]] * (row % 3)) or None for row in range(40)]
+    for row in (0, 3, 7):
+        front[row] = None
+    side[3] = None
+    frame.with_columns(pl.Series("front", front), pl.Series("side", side)).drop("image").write_csv(
+        folder / "cohort.csv"
+    )
+    scan = {**_image(2), "column": ["front", "side"], "size": [16, 16]}
+    target = {"ill": {"task": "classify", "column": "blob"}}
+    shown = {"resamples": 100, "maps": {"pictures": 1}}
+    return _study(folder, {"scan": scan}, target, train={**SMALL, "batch": 8}, evaluate=shown)

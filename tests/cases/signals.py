@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 
 from medloom.study import Study
-from tests.cases.made import COHORT, TABLE, _cohort, _study
+from tests.cases.images import _image, _pictures
+from tests.cases.made import COHORT, SMALL, TABLE, _cohort, _study
 
 
 def _records(folder: Path, rows: int, seed: int) -> list[str]:
@@ -63,3 +64,16 @@ def signal_and_table(folder: Path) -> Study:
         "plain": ["statistics", "bands"],
     }  # fmt: skip
     return _study(folder, {"ecg": part, "labs": TABLE}, {"fast": {"task": "classify", "column": "fast"}})
+
+
+def signals_and_image(folder: Path) -> Study:
+    """Two records of other lengths and a picture, each seen in windows of its own; the second record is missing of some."""
+    (folder / "breath").mkdir()
+    breath = [f"breath/{name}" if row % 5 else None for row, name in enumerate(_records(folder / "breath", 24, 26))]
+    _pictures(folder, 24, (20, 24)).with_columns(
+        pl.Series("record", _records(folder, 24, 25)), pl.Series("breath", breath, dtype=pl.String)
+    ).write_csv(folder / "cohort.csv")
+    ecg = {**_SIGNAL, "known_before_index": True}
+    inputs = {"ecg": ecg, "breath": {**ecg, "column": "breath", "window_seconds": 7}, "scan": _image(2)}
+    ill = {"ill": {"task": "classify", "column": "blob"}}
+    return _study(folder, inputs, ill, train={**SMALL, "epochs": 2, "evaluations": 2, "batch": 8, "threads": 1})

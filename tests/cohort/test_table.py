@@ -210,3 +210,20 @@ def test_canonical_does_not_depend_on_storage(labels: list[int | None]) -> None:
 def test_canonical_twice_is_canonical_once(text: str) -> None:
     once = canonical(pl.Series([text]))
     assert canonical(once).to_list() == once.to_list()
+
+
+def test_a_person_of_several_patients_stays_together_and_events_are_still_of_the_patient() -> None:
+    frame = pl.DataFrame({"stay": ["1", "2", "3"], "who": ["b", "a", "b"]})
+    part = CohortPart(row="stay", patient="stay", person="who")
+    cohort = make_cohort(part, frame, Path(), {})
+    assert cohort.patient.tolist() == [1, 0, 1] and cohort.patient_id.to_list() == ["b", "a", "b"]
+    assert cohort.record.to_list() == ["1", "2", "3"]
+    assert cohort.take(np.array([2, 0])).record.to_list() == ["3", "1"]
+    plain = make_cohort(CohortPart(row="stay", patient="who"), frame, Path(), {})
+    assert plain.record.to_list() == plain.patient_id.to_list()
+    with pytest.raises(DataError, match="cohort.person: 1 rows have no person in 'who'"):
+        make_cohort(part, frame.with_columns(who=pl.Series(["b", None, "b"])), Path(), {})
+    with pytest.raises(DataError, match="cohort.person: no column 'whom'"):
+        make_cohort(CohortPart(row="stay", patient="stay", person="whom"), frame, Path(), {})
+    with pytest.raises(ValueError, match="give cohort.patient"):
+        CohortPart(independent_rows=True, person="who")

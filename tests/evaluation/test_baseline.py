@@ -9,7 +9,7 @@ import torch
 from medloom.batch import Batch, Field
 from medloom.evaluation.baseline import Blocks, answered, fit_baselines, judge_baselines
 from medloom.feed import Feed
-from medloom.modality import Lifted, Marks, Modality, View
+from medloom.modality import Lifted, Lifting, Marks, Modality, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
 from medloom.task import Baseline, Block, Task
@@ -44,12 +44,26 @@ class Numbers(Modality):
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
         return np.stack([rows, rows**2], axis=1).astype(float)
 
-    def lift(self, source: Source, view: View, output: Any) -> Lifted:
-        rows = view.rows[::2]
-        return Lifted(rows, list(output["logits"].numpy().reshape(len(rows), 1, 4)))
+    def lifting(self, source: Source, settle: Any = None) -> Lifting:
+        return Halves()
 
     def truth(self, laid: Source, rows: np.ndarray) -> Lifted:
         return Lifted(rows, list(laid.packed.arrays["value"][laid.unit[rows]][:, None]))
+
+
+class Halves(Lifting):
+    """Two views a row, side by side."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.values: list[np.ndarray] = []
+
+    def add(self, view: View, output: Any) -> None:
+        self.rows += view.rows[::2].tolist()
+        self.values += list(output["logits"].numpy().reshape(-1, 1, 4))
+
+    def finish(self) -> Lifted:
+        return Lifted(np.array(self.rows), self.values)
 
 
 class Echo(Baseline):
@@ -86,7 +100,12 @@ class Answer(Task):
         return dict(self.made)
 
     def calibrate(self, outputs: Iterable[Any]) -> Answer:
-        gaps = [(field.value - output["logits"]).double().mean() for output, field in outputs]
+        gaps = [
+            (np.stack(truth.values) - np.stack(said.values)).astype(np.float64).mean()
+            if isinstance(said, Lifted)
+            else (truth.value - said["logits"]).double().mean()
+            for said, truth in outputs
+        ]
         return Answer(float(np.mean(gaps)))
 
     def decode(self, output: Any) -> Any:

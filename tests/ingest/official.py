@@ -64,6 +64,8 @@ CLAIMS = {
     "diagnoses": "member_id service_date code_type code",
     "procedures": "member_id service_date code_type code",
     "drugs": "member_id fill_date code_type code days_supply",
+    "stays": "member_id admission_date discharge_date",
+    "enrolment": "member_id from_date to_date",
 }
 TABLES = {"omop": OMOP, "mimic-iv": MIMIC, "eicu": EICU, "claims": CLAIMS}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,6 +106,41 @@ def test_killed_anywhere_and_called_again_gives_the_same_bytes(tmp_path: Path) -
     assert again.lines[1] == "5 of 7 volumes and pictures stored"
 
 
+def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    series(source / "P0", VOLUMES["P0"], name="P0")
+    os.rename(next((source / "P0").iterdir()), os.fsencode(str(source)) + b"/bad\xffname")
+    with open(os.fsencode(str(source)) + b"/\xfewords", "wb") as handle:
+        handle.write(b"words and nothing else")
+    os.mkfifo(source / "pipe")
+    os.symlink("/", source / "everything")
+    made = ingest(source, tmp_path / "store")
+    assert made.lines[:2] == ("7 files, 1 series, 1 patients", "1 of 1 volumes and pictures stored")
+    assert "words,are text" in (tmp_path / "store/set_apart.csv").read_text(encoding="utf-8")
+
+
+def test_a_folder_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    series(tmp_path / "in/P0", VOLUMES["P0"], name="P0")
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("P0"):
+            raise PermissionError(13, "closed", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(DataError, match="1 folders cannot be opened .*P0"):
+        ingest(tmp_path / "in", tmp_path / "store", "dicom")
+
+
+def test_the_inventory_is_in_the_order_of_a_clinics_list(tmp_path: Path) -> None:
+    for patient, number in (("P2", 1), ("P1", 10), ("P1", 2)):
+        series(tmp_path / f"in/{patient}{number}", VOLUMES["P0"], name=f"{patient}{number}", PatientID=patient, SeriesNumber=number)  # fmt: skip
+    ingest(tmp_path / "in", tmp_path / "store")
+    lines = pl.read_csv(tmp_path / "store/inventory.csv")
+    assert list(zip(lines["patient"], lines["series_number"], strict=True)) == [("P1", 2), ("P1", 10), ("P2", 1)]
+
+
 def test_new_files_are_taken_up(tmp_path: Path) -> None:
     source = archive(tmp_path / "in")
     ingest(source, tmp_path / "store")
@@ -121,7 +157,9 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="other options"):
         ingest(source, tmp_path / "store", "dicom")
     with pytest.raises(DataError, match="holds other files"):
-        ingest(source, source / "P0", "dicom")
+        ingest(source, Path(shutil.copytree(source / "P0", tmp_path / "full")), "dicom")
+    with pytest.raises(DataError, match="lies within"):
+        ingest(source, source / "store", "dicom")
     (tmp_path / "text").mkdir()
     (tmp_path / "text/a").write_text("nothing but words here")
     with pytest.raises(DataError, match="none of 1 files is a DICOM image .*text"):

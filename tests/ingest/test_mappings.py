@@ -123,10 +123,13 @@ def test_claims(tmp_path: Path) -> None:
         "diagnoses": [{"member_id": "m", "service_date": "2020-01-02", "code_type": "ICD10CM", "code": "I50.9"}],
         "procedures": [{"member_id": "m", "service_date": "2020-01-03", "code_type": "CPT4", "code": "99213"}],
         "drugs": [{"member_id": "m", "fill_date": "2020-01-04", "code_type": "NDC", "code": "0002", "days_supply": 30}],
+        "stays": [{"member_id": "m", "admission_date": "2020-01-05", "discharge_date": "2020-01-07"}, {"member_id": "m", "admission_date": "2020-01-06"}],
+        "enrolment": [{"member_id": "m", "from_date": "2019-01-01", "to_date": "2020-12-31"}],
     }  # fmt: skip
     found = made(write(tmp_path / "claims", "claims", lines), tmp_path / "s", "claims")
     assert [(c, v) for _, _, c, v in found] == [
-        ("sex=F", None), ("MEDS_BIRTH", None), ("ICD10CM/I50.9", None), ("CPT4/99213", None), ("NDC/0002", 30.0),
+        ("sex=F", None), ("MEDS_BIRTH", None), ("ENROLMENT_START", None), ("ICD10CM/I50.9", None), ("CPT4/99213", None),
+        ("NDC/0002", 30.0), ("ADMISSION", None), ("ADMISSION", None), ("DISCHARGE", None), ("ENROLMENT_END", None),
     ]  # fmt: skip
 
 

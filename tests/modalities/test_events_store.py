@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,22 @@ def test_levels_stand_for_codes_of_their_system() -> None:
         names_of(EventsOptions(table="e/", members={"a": ["x"], "b": ["x*"]}), ["x"])
     with pytest.raises(ValidationError, match="is no group of"):
         EventsOptions(table="e/", members={"a": ["icd10:what"]})
+
+
+def test_a_refusal_names_the_store_that_was_given(tmp_path: Path) -> None:
+    patients = [f"p{number}" for number in range(12)]
+    rows = make_cohort(
+        study.CohortPart(patient="patient", at="at"),
+        pl.DataFrame({"patient": patients, "at": [9.0] * 12}),
+        tmp_path,
+        {},
+    )
+    events = pl.DataFrame({"patient": patients, "time": ticks(np.ones(12)), "code": ["hr"] * 12, "value": [80.0] * 12})
+    for name, unit in (("own", "1/min"), ("theirs", "Hz")):
+        write_store(tmp_path / name, events, "number", {}, {"hr": unit})
+    options = EventsOptions(table="own/")
+    source = feed.pack(Events, options, rows)
+    fit = Events.fit(options, [Events.summarise(options, source, np.arange(12))])
+    given = feed.pack(Events, options, replace(rows, stores={"own": tmp_path / "theirs"}))
+    with pytest.raises(DataError, match=r"theirs: values of 1 codes stand in other units than those learnt \('hr'"):
+        fit.bind(given)

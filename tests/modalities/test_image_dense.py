@@ -17,7 +17,7 @@ from medloom.draw import Draw
 from medloom.errors import DataError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
-from medloom.modalities.image.dense import importance
+from medloom.modalities.image.lifting import importance
 from medloom.modality import Marks, View
 from medloom.packed import Source
 
@@ -198,7 +198,7 @@ def test_a_bad_mask_is_refused_by_row(tmp_path: Path, kind: str, says: str) -> N
         bad = "nowhere.nii"
     elif kind == "broken":
         bad = "bad.nii"
-        (tmp_path / bad).write_bytes(b"hello")
+        (tmp_path / bad).write_bytes(b"\x5c\x01\0\0hello")
     else:
         values = {
             "shape": good[1:],
@@ -283,7 +283,7 @@ def test_saved_nifti_lies_where_its_image_lies(tmp_path: Path, codes: tuple[int,
     options = options_of(2)
     source = source_of(tmp_path, ["scan.nii.gz"], options)
     values = RNG.choice([0, 3, 300], (8, 10)).astype(np.int16)
-    path = Image(options, (0.0,), (1.0,)).save(source, 0, values, tmp_path / "out" / "case.1")
+    path = Image(options, (0.0,), (1.0,)).save(source, 0, values, tmp_path / "out" / "case.1", {})
     assert path == tmp_path / "out" / "case.1.nii.gz"
     saved, first = nibabel.load(path), nibabel.load(tmp_path / "scan.nii.gz")
     np.testing.assert_array_equal(np.asarray(saved.dataobj), values[:, None])
@@ -299,5 +299,5 @@ def test_saved_png_holds_label_values(tmp_path: Path, highest: int) -> None:
     options = options_of(2)
     source = source_of(tmp_path, [write(tmp_path / "a.png", np.ones((8, 9)))], options)
     values = RNG.choice([0, 1, highest], (8, 9)).astype(np.int16)
-    path = Image(options, (0.0,), (1.0,)).save(source, 0, values, tmp_path / "answer")
+    path = Image(options, (0.0,), (1.0,)).save(source, 0, values, tmp_path / "answer", {})
     np.testing.assert_array_equal(np.asarray(Pillow.open(path)), values)

@@ -76,6 +76,50 @@ def test_echoes_of_one_series_are_volumes_of_their_own(tmp_path: Path) -> None:
         read_series(tmp_path, Wish(3))
 
 
+@pytest.mark.parametrize(
+    ("group", "creator", "element", "kind", "values"),
+    [
+        (0x0019, "SIEMENS MR HEADER", 0x0C, "IS", ("0", "800", "1500")),
+        (0x0043, "GEMS_PARM_01", 0x39, "IS", (["0", "8"], ["1000000800", "8"], ["1000001500", "8"])),
+        (0x2001, "Philips Imaging DD 001", 0x03, "FL", (0.0, 800.0, 1500.0)),
+    ],
+)
+def test_b_values_that_only_the_maker_tells_are_found(
+    tmp_path: Path, group: int, creator: str, element: int, kind: str, values: tuple[object, ...]
+) -> None:
+    for number, value in enumerate(values):
+        for place in range(3):
+            where = {"ImagePositionPatient": [0, 0, 3.0 * place], "ImageOrientationPatient": list(AXIAL)}
+            data = image(VOLUME[place] + number, "dwi", 10 * number + place, PixelSpacing=[1, 1], **where)
+            data.private_block(group, creator, create=True).add_new(element, kind, value)
+            save(data, tmp_path / f"{place}{number}")
+    made = found(tmp_path)
+    assert [(one.apart, len(one.planes)) for one in made] == [
+        ("DiffusionBValue 0", 3), ("DiffusionBValue 800", 3), ("DiffusionBValue 1500", 3),
+    ]  # fmt: skip
+
+
+def test_one_identifier_for_two_patients_makes_no_volume_of_both(tmp_path: Path) -> None:
+    for patient, first in (("X1", 0.0), ("X2", 15.0)):
+        series(tmp_path / patient, VOLUME, name="same", origin=(0, 0, first), PatientID=patient)
+    made = found(tmp_path)
+    assert sorted((one.header.patient, len(one.planes)) for one in made) == [("X1", 6), ("X2", 6)]
+    with pytest.raises(Refused) as caught:
+        read_series(tmp_path, Wish(3))
+    assert "another patient or study" in str(caught.value)
+    assert "X1" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("description", "kind"),
+    [("AAHead_Scout", "localizer"), ("3 plane_loc", "localizer"), ("LOC", "localizer"), ("scouting for boys", "original"),
+     ("t2 local", "original"), ("SURVEY_32ch", "localizer"), ("location", "original")],
+)  # fmt: skip
+def test_scouts_are_known_by_what_they_are_called(tmp_path: Path, description: str, kind: str) -> None:
+    series(tmp_path, VOLUME[:2], SeriesDescription=description)
+    assert [one.kind for one in found(tmp_path)] == [kind]
+
+
 def test_times_of_single_slices_do_not_part_a_volume(tmp_path: Path) -> None:
     for point in range(3):
         for place in range(4):
@@ -200,7 +244,7 @@ def test_every_file_of_pydicom_is_read_or_refused_with_a_reason() -> None:
         assert answer.raw_shape == (data.Rows, data.Columns)
     assert len(read) >= 81
     # Objects without images, text, films, and those that are broken: nothing else.
-    known = ("no images", "DICOMDIR", "without an image", "frames where dims = 2", "no whole number", "truncated", "archives")  # fmt: skip
+    known = ("no images", "DICOMDIR", "without an image", "frames where dims = 2", "are films", "no whole number", "truncated", "archives")  # fmt: skip
     assert [name for name, why in refused.items() if not any(word in why for word in known)] == []
     broken = [name for name, why in refused.items() if "truncated" in why]
     assert sorted(broken) == ["JPEG2000-embedded-sequence-delimiter.dcm", "MR_truncated.dcm"]

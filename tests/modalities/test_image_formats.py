@@ -66,7 +66,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
 def test_pages_masks_in_jpeg_and_objects_are_refused(tmp_path: Path) -> None:
     pages = [Pillow.fromarray(GREY), Pillow.fromarray(GREY)]
     pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
-    with pytest.raises(Refused, match="several pages"):
+    with pytest.raises(Refused, match="hold 2 pages where dims = 2"):
         read_scan(tmp_path / "a.tiff", Wish(2))
     pages[0].save(tmp_path / "a.jpg")
     with pytest.raises(Refused, match="blurs label values"):
@@ -74,6 +74,57 @@ def test_pages_masks_in_jpeg_and_objects_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(Refused, match="Python objects"):
         read_scan(tmp_path / "a.npy", Wish(2))
+
+
+def test_pages_of_one_size_are_a_volume(tmp_path: Path) -> None:
+    pages = np.random.default_rng(0).integers(0, 4000, (3, 4, 5)).astype(np.uint16)
+    pictures = [Pillow.fromarray(page) for page in pages]
+    pictures[0].save(tmp_path / "a.tif", save_all=True, append_images=pictures[1:])
+    scan = read_scan(tmp_path / "a.tif", Wish(3))
+    np.testing.assert_array_equal(scan.values[0], pages.transpose(2, 1, 0))
+    assert (scan.file_shape, scan.placed, scan.sized) == ((5, 4, 3), False, False)
+    also = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "a.tif")))
+    np.testing.assert_array_equal(also, pages)
+    pictures[0].save(tmp_path / "b.tif", save_all=True, append_images=[Pillow.fromarray(pages[1][:2])])
+    with pytest.raises(Refused, match="pages of different sizes"):
+        read_scan(tmp_path / "b.tif", Wish(3))
+    pictures[0].save(tmp_path / "c.tif")
+    with pytest.raises(Refused, match="flat pictures"):
+        read_scan(tmp_path / "c.tif", Wish(3))
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("a.bmp", "are BMP pictures, not DICOM; convert"), ("b.tif", "end in .tif .* they are PNG pictures"),
+     ("c.mha", "spacing of zero"), ("d.nii", "end in .nii .* are text"), ("e.npy", "end in .npy .* are text"), ("f.jpg", "are empty")],
+)  # fmt: skip
+def test_what_a_file_is_in_truth_is_said(tmp_path: Path, name: str, says: str) -> None:
+    Pillow.fromarray(GREY).save(tmp_path / "a.bmp")
+    Pillow.fromarray(GREY).save(tmp_path / "b.tif", format="PNG")
+    image = SimpleITK.GetImageFromArray(VOLUME)
+    SimpleITK.WriteImage(image, str(tmp_path / "c.mha"))
+    whole = (tmp_path / "c.mha").read_bytes()
+    assert b"ElementSpacing = 1 1 1" in whole
+    (tmp_path / "c.mha").write_bytes(whole.replace(b"ElementSpacing = 1 1 1", b"ElementSpacing = 1 0 1"))
+    for text in ("d.nii", "e.npy"):
+        (tmp_path / text).write_text("nothing but words")
+    (tmp_path / "f.jpg").write_bytes(b"")
+    with pytest.raises(Refused, match=says):
+        read_scan(tmp_path / name, Wish(3 if name in ("c.mha", "d.nii") else 2))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.mha", "a.npy", "a.png"])
+def test_a_picture_among_volumes_is_refused(tmp_path: Path, name: str) -> None:
+    if name == "a.nii":
+        nibabel.save(nibabel.Nifti1Image(VOLUME[0], np.eye(4)), tmp_path / name)
+    elif name == "a.mha":
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(VOLUME[0]), str(tmp_path / name))
+    elif name == "a.npy":
+        np.save(tmp_path / name, VOLUME[0])
+    else:
+        Pillow.fromarray(GREY).save(tmp_path / name)
+    with pytest.raises(Refused, match="2 axes where dims = 3"):
+        read_scan(tmp_path / name, Wish(3))
 
 
 def test_a_spacing_of_zero_is_refused_and_metres_become_millimetres(tmp_path: Path) -> None:

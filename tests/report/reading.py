@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 LANDMARKS = ("header", "nav", "main")
+INLINE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
+"""The only kind of picture that a page may hold."""
 WIDEST_CH = 40
 """Words in a row longer than this would push a phone's page wide, unless they may break."""
 
@@ -115,13 +117,19 @@ def _tables(read: Reader) -> Iterator[str]:
 
 def _safety(html: str, read: Reader) -> Iterator[str]:
     for tag, a in read.elements:
-        named = [value or "" for name, value in a.items() if not name.startswith("xmlns")]
+        # Base64 may hold any letters: a picture is held against `INLINE` as a whole.
+        named = [
+            value or "" for name, value in a.items() if not name.startswith("xmlns") and not INLINE.match(value or "")
+        ]
         yield from (f"asks the network: {tag}" for value in named if re.search(r"(?:https?:)?//\w", value))
     if re.search(r"url\((?!#)", html):
         yield "a url() in the styles"
-    yield from (
-        f"<{tag}> is not allowed" for tag, _ in read.of("link", "img", "iframe", "object", "embed", "base", "form")
-    )
+    yield from (f"<{tag}> is not allowed" for tag, _ in read.of("link", "iframe", "object", "embed", "base", "form"))
+    for _, a in read.of("img"):
+        if not INLINE.fullmatch(a.get("src") or ""):
+            yield "a picture that is not in the page"
+        if not a.get("alt") or not a.get("width") or not a.get("height"):
+            yield "a picture without words or without a size"
     for tag, a in read.elements:
         yield from (f"{name} on {tag}" for name in a if name.startswith("on"))
         if tag == "script" and "src" in a:

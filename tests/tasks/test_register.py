@@ -54,7 +54,7 @@ def test_what_does_not_fit_together_is_refused(one, other, target, said):
 
 def test_two_images_may_stand_beside_each_other_only_where_they_are_seen_whole():
     assert _made().inputs["one"].seen_whole
-    with pytest.raises(StudyError, match="only one input may be seen in windows"):
+    with pytest.raises(StudyError, match="no other may be seen in windows"):
         _made({"size": None}, {"size": None})
 
 

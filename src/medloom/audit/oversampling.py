@@ -29,7 +29,9 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
         cases, controls = (np.flatnonzero(outcome.value == side) for side in (1.0, 0.0))
         if min(len(cases), len(controls)) < 30:
             continue
-        shares = [_copied(evidence, rows) for rows in (cases, controls)]
+        # Rows of few values meet by chance the more often the more there are: as many of one class as of the other.
+        size = min(len(cases), len(controls))
+        shares = [_copied(evidence, _some(rows, size)) for rows in (cases, controls)]
         how = "copies of others"
         if len(columns) >= 3 and max(shares) - min(shares) < 0.1:
             values = np.stack([c.number for c in columns], axis=1)
@@ -52,6 +54,11 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
             outcome.target,
             int(max(shares) * len(made)),
         )
+
+
+def _some(rows: np.ndarray, size: int) -> np.ndarray:
+    """So many of the rows, at random."""
+    return rows if len(rows) == size else rows[generator(len(rows), "copies").permutation(len(rows))[:size]]
 
 
 def _copied(evidence: Evidence, rows: np.ndarray) -> float:

@@ -18,7 +18,12 @@ def after_index(evidence: Evidence) -> Iterator[Finding]:
     cohort = evidence.cohort
     if cohort.at is None:
         return
+    events = evidence.prepared.study.cohort.events
+    # Columns made of events end before the index time by their windows: a count may still look like a time of few years.
+    made = {} if events is None else events.columns
     for column in evidence.columns:
+        if column.name in made:
+            continue
         late = _late(column, cohort.at, cohort.at_kind == "date")
         if late is None or not late.any():
             continue

@@ -198,13 +198,13 @@ def predict(
 def explain(
     bundle: BundleFolder,
     data: Annotated[Path, typer.Argument(help="table of rows, of any size")],
-    out: Annotated[Path, typer.Option(help="what each column adds to each answer: a .parquet or .csv file")],
+    out: Annotated[Path, typer.Option(help="what each answer rests on: a .parquet or .csv file")],
     problems: Problems = "refuse",
     folder: Annotated[
         Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")
     ] = None,
 ) -> None:
-    """What each column adds to the answer of each row."""
+    """What each column adds to the answer of each row; of images, where in them it comes from, as maps beside OUT."""
     from medloom.cli.predict import explain_file
 
     lines = explain_file(bundle, data, out, _choice(problems), folder)

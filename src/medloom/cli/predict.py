@@ -23,9 +23,10 @@ def predict_file(bundle: Path, data: Path, out: Path, problems: OnProblem, folde
 
 
 def explain_file(bundle: Path, data: Path, out: Path, problems: OnProblem, folder: Path | None) -> int:
-    """Writes what columns add to the answers of `data` to `out`; returns the number of lines."""
+    """Writes what the answers of `data` rest on to `out`, maps over images beside it; returns the number of lines."""
     _named(out)
-    return _written(explain(bundle, data, problems=problems, folder=folder), out)
+    maps = out.with_name(out.stem + "-maps")
+    return _written(explain(bundle, data, problems=problems, folder=folder, maps=maps), out)
 
 
 def embed_file(bundle: Path, data: Path, out: Path, problems: OnProblem, folder: Path | None) -> int:

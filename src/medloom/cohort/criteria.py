@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from medloom import expression
@@ -88,7 +89,7 @@ def compiled(of: Condition, frame: Table) -> pl.Expr:
             missing = _column(name, frame).is_null()
             return missing | pl.col(name).is_nan() if frame.schema[name].is_float() else missing
         case In(Column(name), values):
-            return _column(name, frame).is_in([_literal(value, name, frame) for value in values])
+            return _column(name, frame).is_in([_stored(_literal(value, name, frame), name, frame) for value in values])
         case Compare(Column(name), operator, Column(other)):
             left_kind, right_kind = _kind(name, frame), _kind(other, frame)
             if left_kind != right_kind:
@@ -133,6 +134,11 @@ def _literal(value: Value, name: str, frame: Table) -> object:
     if time is None:
         raise DataError(f"column {name!r} holds times, and is compared with {value!r}; expected 'YYYY-MM-DD'")
     return time
+
+
+def _stored(value: object, name: str, frame: Table) -> object:
+    """The value as a column of short numbers holds it: a list of values is not rounded to them by itself."""
+    return float(np.float32(value)) if frame.schema[name] == pl.Float32 and isinstance(value, float) else value
 
 
 def _compared(left: pl.Expr, operator: str, right: pl.Expr) -> pl.Expr:

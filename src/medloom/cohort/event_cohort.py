@@ -20,18 +20,19 @@ from medloom.cohort.event_store import TICKS, EventStore, is_store, open_store
 from medloom.cohort.files import canonical
 from medloom.cohort.index_times import IndexTimes, asked, observed_until
 from medloom.cohort.outcomes import Answered, Rows, answers, column
-from medloom.cohort.windows import Occurrences, Seen, Spans, occurrences
+from medloom.cohort.set_events import occurrences
+from medloom.cohort.windows import Occurrences, Seen, Spans
 from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.event_parts import (
     ANY,
     END_OF_DATA,
     LAST_EVENT,
-    CodeSetPart,
     EventCohortPart,
     OutcomePart,
     WindowCriterionPart,
 )
+from medloom.event_set_part import in_order
 from medloom.find import near
 from medloom.window import WindowError
 
@@ -62,7 +63,7 @@ def of_store(part: CohortPart, store: EventStore, *, own: bool, answered: bool) 
         raise DataError(f"{store.folder}: no event has a time, so that there is no index time")
     held = held_codes(events, store, own)
     try:
-        sets = occurrences(store, {name: events.code_set(name) for name in held}, held)
+        sets = occurrences(store, str(store.kind), {name: events.code_set(name) for name in held}, held)
         return _made(part, events, store, sets, own, answered, {name: int(one.sum()) for name, one in held.items()})
     except WindowError as error:
         raise DataError(f"cohort.events: {error}") from error
@@ -78,7 +79,8 @@ def with_groups(part: CohortPart, folder: Path) -> CohortPart:
     for name in events.sets:
         one = events.code_set(name)
         try:
-            sets[name] = one.model_copy(update={"codes": tuple(unfolded(_patterns(one), groups))})
+            codes = None if one.codes is None else tuple(unfolded(one.patterns, groups))
+            sets[name] = one.model_copy(update={"codes": codes})
         except DataError as error:
             raise DataError(f"cohort.events.sets.{name}: {error}") from error
     return part.model_copy(update={"events": events.model_copy(update={"sets": sets, "groups": None})})
@@ -92,7 +94,7 @@ def is_folder_of_store(data: object) -> bool:
 def held_codes(part: EventCohortPart, store: EventStore, own: bool) -> dict[str, Bool[np.ndarray, " codes"]]:
     """Which codes of the store each set holds; place 0 is no code. Raises DataError with every mistake."""
     parts = {name: part.code_set(name) for name in dict.fromkeys((*part.sets, ANY))}
-    patterns = {name: _patterns(one) for name, one in parts.items()}
+    patterns = {name: one.patterns for name, one in parts.items() if one.codes is not None}
     wrong = [f"{name}: {why}" for name, each in patterns.items() for one in each if (why := mistake(one))]
     if wrong:
         raise DataError("\n".join(f"cohort.events.sets.{line}" for line in wrong))
@@ -102,17 +104,16 @@ def held_codes(part: EventCohortPart, store: EventStore, own: bool) -> dict[str,
     for place, each in enumerate(names, 1):
         for name in each:
             held[name][place] = True
+    for name in in_order({name: one.names for name, one in parts.items()}):
+        for of in parts[name].any_of or ():
+            held[name] |= held[of]
     empty = [name for name, one in held.items() if not one.any()]
     if own and empty:
-        said = ((name, near(patterns[name][0].rpartition(":")[2], codes)) for name in empty)
+        said = ((name, near(patterns.get(name, ("",))[0].rpartition(":")[2], codes)) for name in empty)
         raise DataError(
             "\n".join(f"cohort.events.sets.{name}: the store has no code of this set; {hint}" for name, hint in said)
         )
     return held
-
-
-def _patterns(one: CodeSetPart) -> tuple[str, ...]:
-    return (one.codes,) if isinstance(one.codes, str) else one.codes
 
 
 def _made(

@@ -30,7 +30,7 @@ __all__ = ["TICKS", "TIMELESS", "EventStore", "finish_store", "is_store", "open_
 class EventStore:
     """An opened store. `packed.meta["kind"]` says whether times are dates or numbers, `meta["codes"]` names the codes.
 
-    `meta["units"]` has the unit of each code that has one.
+    `meta["units"]` has the unit of each code that has one, `meta["folder"]` says where the store lies.
     """
 
     folder: Path
@@ -67,7 +67,8 @@ def open_store(folder: Path) -> EventStore:
     patients = pl.read_parquet(folder / "patients.parquet")["patient"]
     codes = pl.read_parquet(folder / "codes.parquet")
     units = {code: unit for code, unit in codes.select("code", "measured_in").iter_rows() if unit}
-    return EventStore(folder, replace(packed, meta={**packed.meta, "units": units}), patients, codes)
+    meta = {**packed.meta, "units": units, "folder": str(folder)}
+    return EventStore(folder, replace(packed, meta=meta), patients, codes)
 
 
 def write_store(

@@ -52,9 +52,16 @@ class Cohort:
     codes: Mapping[str, int] = field(default_factory=dict)
     answered: Float[np.ndarray, " rows"] | None = None
     """When the answers of each row are known, NaN where that is not told; None where the study does not say."""
+    record_id: pl.Series | None = None
+    """Whose events each row sees, where `patient_id` is the person of several; None where it is the same."""
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @property
+    def record(self) -> pl.Series:
+        """The id by which tables and stores of events know each row's patient."""
+        return self.patient_id if self.record_id is None else self.record_id
 
     def take(self, rows: Int[np.ndarray, " some"]) -> Cohort:
         """The cohort of these rows, in this order, in memory. Of a file, rows that ascend are read on one way through it."""
@@ -85,6 +92,7 @@ class Cohort:
             at=None if self.at is None else self.at[rows],
             site=None if self.site is None else self.site.gather(rows),
             answered=None if self.answered is None else self.answered[rows],
+            record_id=None if self.record_id is None else self.record_id.gather(rows),
         )
 
     def column(self, name: str, what: str) -> pl.Series:
@@ -107,7 +115,7 @@ def read_cohort(
     `text` names the columns of a CSV that must stay as they are written (categories, labels).
     """
     series = part.panel.series if part.panel else None
-    ids = frozenset(name for name in (part.row, part.patient, part.site, series) if name)
+    ids = frozenset(name for name in (part.row, part.patient, part.person, part.site, series) if name)
     made: event_cohort.Made | None = None
     stores: dict[str, Path] = {}
     text = text | ids | criteria.text_columns(part) | {key for one in part.join.values() for key in one.keys}
@@ -156,12 +164,8 @@ def make_cohort(
     if isinstance(numbers, int):
         numbers = pl.int_range(numbers, numbers + len(frame), eager=True)
     row = _row_ids(part, frame, numbers)
-    patient_id = canonical(frame[part.patient]) if part.patient else row
-    if patient_id.null_count():
-        missing = row.gather(patient_id.is_null().arg_true()).to_list()
-        raise DataError(
-            f"cohort.patient: {len(missing)} rows have no patient in {part.patient!r} (rows {some(missing)})"
-        )
+    record_id = _whose(part.patient, "patient", frame, row) if part.patient else row
+    patient_id = _whose(part.person, "person", frame, row) if part.person else record_id
     at, kind = read_times(frame[part.at], f"cohort.at {part.at!r}", row) if part.at else (None, None)
     if at is not None and np.isnan(at).any():
         missing = row.gather(np.flatnonzero(np.isnan(at))).to_list()
@@ -178,7 +182,17 @@ def make_cohort(
         files=folder,
         tables=tables,
         answered=_answered(part, frame, row, kind),
+        record_id=record_id if part.person else None,
     )
+
+
+def _whose(column: str, key: str, frame: Table, row: pl.Series) -> pl.Series:
+    """The patient, or the person, of each row. Raises DataError for rows without."""
+    found = canonical(frame[column])
+    if found.null_count():
+        missing = row.gather(found.is_null().arg_true()).to_list()
+        raise DataError(f"cohort.{key}: {len(missing)} rows have no {key} in {column!r} (rows {some(missing)})")
+    return found
 
 
 def _answered(part: CohortPart, frame: Table, row: pl.Series, kind: Kind | None) -> Float[np.ndarray, " rows"] | None:
@@ -191,7 +205,7 @@ def _answered(part: CohortPart, frame: Table, row: pl.Series, kind: Kind | None)
 
 
 def _columns_exist(part: CohortPart, frame: Table) -> None:
-    wanted = {"row": part.row, "patient": part.patient, "at": part.at, "site": part.site, "answered": part.answered}
+    wanted = {key: getattr(part, key) for key in ("row", "patient", "person", "at", "site", "answered")}
     missing = {key: name for key, name in wanted.items() if name is not None and name not in frame.columns}
     if missing:
         raise DataError(

@@ -10,13 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from medloom.cohort.criteria import compiled
 from medloom.cohort.event_store import TICKS, TIMELESS, EventStore
-from medloom.event_parts import CodeSetPart
-from medloom.expression import condition
 from medloom.window import Duration, Window
 
 NEVER = np.iinfo(np.int64).max
@@ -32,17 +28,11 @@ class Occurrences:
     offset: Int[np.ndarray, " patients_and_two"]
 
     @classmethod
-    def of(cls, store: EventStore, held: Bool[np.ndarray, " codes"], where: str | None) -> Occurrences:
-        """Those of the codes that are `held` (place 0 is no code), whose values meet the condition."""
+    def at(cls, store: EventStore, place: Int[np.ndarray, " events"]) -> Occurrences:
+        """Those at these places of the store, in order."""
         arrays = store.packed.arrays
-        code, offset = arrays["code"], np.asarray(arrays["offset"])
-        place = np.arange(len(code)) if held[1:].all() else np.flatnonzero(held[code])
-        value = np.asarray(arrays["value"][place])
-        if where is not None:
-            frame = pl.DataFrame({"value": value}).fill_nan(None)
-            meets = frame.select(compiled(condition(where), frame)).to_series().fill_null(False).to_numpy()
-            place, value = place[meets], value[meets]
-        return cls(np.asarray(arrays["time"][place]), value, np.searchsorted(place, offset))
+        found = np.searchsorted(place, np.asarray(arrays["offset"]))
+        return cls(np.asarray(arrays["time"][place]), np.asarray(arrays["value"][place]), found)
 
     def valued(self) -> Occurrences:
         """Those that have a value."""
@@ -167,13 +157,6 @@ class Seen:
             padded = np.append(self.events.value.astype(np.float64), 0.0)
             found[some] = reduce.reduceat(padded, ends)[::2]
         return found / np.where(some, self.count, 1) if take == "mean" else found
-
-
-def occurrences(
-    store: EventStore, sets: Mapping[str, CodeSetPart], held: Mapping[str, Bool[np.ndarray, " codes"]]
-) -> dict[str, Occurrences]:
-    """The events of every set, by its name."""
-    return {name: Occurrences.of(store, held[name], one.where) for name, one in sets.items()}
 
 
 def _shifted(index: Int[np.ndarray, " rows"], by: Duration, kind: str) -> Int[np.ndarray, " rows"]:

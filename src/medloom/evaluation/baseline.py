@@ -165,6 +165,8 @@ def calibrated(task: Task, baseline: Baseline, blocks: Blocks) -> Task:
     """The task calibrated to what a baseline says of these rows; as it was where there are none."""
     if not len(blocks.rows):
         return task
+    if blocks.target in blocks.feed.laid:
+        return task.calibrate(_lifted(task, baseline, blocks))  # type: ignore[arg-type]
     return task.calibrate((_said(baseline, block, blocks), block.target) for block in blocks)
 
 
@@ -175,14 +177,20 @@ def measured(task: Task, baseline: Baseline, blocks: Blocks) -> Measured:
         return _of_rows(task, baseline, blocks)
     if target not in feed.laid:
         return _joined([task.measure(task.decode(_said(baseline, block, blocks)), block.target) for block in blocks])
+    return _joined([task.measure(task.decode(lifted), truth) for lifted, truth in _lifted(task, baseline, blocks)])
+
+
+def _lifted(task: Task, baseline: Baseline, blocks: Blocks) -> Iterator[tuple[Lifted, Lifted]]:
+    """What a baseline says of each row at raw positions, settled by the task, and what is true."""
+    feed, target = blocks.feed, blocks.target
     ground, laid = feed.laid[target]
     modality, source = feed.modalities[ground], feed.sources[ground]
-    found = []
-    for rows, views, batch in feed.cover(blocks.rows):
-        output = baseline.output(Block(feed.plain(batch.rows.numpy()), batch, batch.targets[target]))
-        lifted: Lifted = modality.lift(source, views[ground], output)
-        found.append(task.measure(task.decode(lifted), modality.truth(laid, rows)))
-    return _joined(found)
+    for rows, pieces in feed.covering(blocks.rows):
+        lifting = modality.lifting(source, task.settle)
+        for views, batch in pieces:
+            output = baseline.output(Block(feed.plain(batch.rows.numpy()), batch, batch.targets[target]))
+            lifting.add(views[ground], output)
+        yield lifting.finish(), modality.truth(laid, rows)
 
 
 def _of_rows(task: Task, baseline: Baseline, blocks: Blocks) -> Measured:

@@ -14,7 +14,9 @@ from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.intervals import MODEL
 from medloom.evaluation.subgroups import Subgroups, subgroups
 from medloom.explain.attention import Looked, looked
+from medloom.explain.cases import Case, with_maps, with_outlines
 from medloom.explain.examine import Explanation, explain
+from medloom.explain.mapped import Mapped, mapped
 from medloom.explain.probe import Probe
 from medloom.explain.weak_groups import WeakGroups, weak_groups
 from medloom.feed import Feed
@@ -35,6 +37,10 @@ class Evidence:
     weak: Mapping[str, WeakGroups] = field(default_factory=dict)
     looked: tuple[Looked, ...] = ()
     """Where along time or place networks looked, in the mean over rows."""
+    mapped: tuple[Mapped, ...] = ()
+    """What maps over images are worth."""
+    cases: tuple[Case, ...] = ()
+    """Pictures of single rows: patients' data, where the study asks for it. No part of `metrics.json`."""
 
     def plain(self) -> dict[str, Any]:
         """Entries of `metrics.json`, those with something to tell."""
@@ -47,6 +53,8 @@ class Evidence:
             found["errors"] = {name: one.plain() for name, one in self.weak.items()}
         if self.looked:
             found["attention"] = {one.input: one.plain() for one in self.looked}
+        for one in self.mapped:
+            found.setdefault("maps", {}).setdefault(one.input, {})[one.target] = one.plain()
         return found
 
 
@@ -78,11 +86,27 @@ def evidence(
         for name, entrants in measured.items()
         if groups and not feed.tasks[name].dense
     }
+    cases = _cases(study, team, feed, test, measured, rows)
     if not asked.explain or not len(test):
-        return Evidence(subgroups=by_group)
+        return Evidence(subgroups=by_group, cases=cases)
     explanation = explain(team, feed, test, cohort.patient[test], asked.level, study.seed)
     seen = looked(team, feed, test, cohort.patient[test], study.seed)
-    return Evidence(explanation, by_group, _weak(study, cohort, team, feed, measured, rows), seen)
+    weak = _weak(study, cohort, team, feed, measured, rows)
+    return Evidence(explanation, by_group, weak, seen, mapped(study, cohort, team, feed, test), cases)
+
+
+def _cases(
+    study: Study,
+    team: Team,
+    feed: Feed,
+    test: Int[np.ndarray, " test"],
+    measured: Mapping[str, Mapping[str, Measured]],
+    rows: Mapping[str, Int[np.ndarray, " rows"]],
+) -> tuple[Case, ...]:
+    """Nothing unless the study asks for pictures of patients."""
+    if not study.evaluate.maps.pictures or not len(test) or not team.networks:
+        return ()
+    return (*with_outlines(team, feed, measured, rows, test), *with_maps(study, team, feed, test))
 
 
 def _weak(

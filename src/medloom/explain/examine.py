@@ -92,48 +92,97 @@ def explain(
     rows, patient = _sampled(rows, patient, _affordable(team, feed, rows, len(pieces)), seed, left_out)
     if len(rows) < min(LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
         return _nothing("asking this model again and again takes too long; `medloom explain` explains single rows")
-    probe = Probe(team, feed, rows)
-    first = halves(patient, seed)
-    some = np.sort(generator(seed, "rows of gradients").permutation(len(rows))[:GRADIENT_ROWS])
-    gradients = {name: _gradients(team, feed, name, rows[some], first[some]) for name in targets}
+    asking = _Asking(Probe(team, feed, rows), patient, tuple(targets), level, seed)
+    gradients = asking.gradients()
     pieces = _foremost(pieces, gradients, left_out)
-    several = len(feed.modalities) > 1
-    owner = [Piece(name, one.part) for name, one in probe.features()]
+    owner = [Piece(name, one.part) for name, one in asking.probe.features()]
     groups = correlated(pieces, owner, feed.plain(rows))
-    asked = [*((piece,) for piece in pieces), *groups]
-    repeats = int(np.clip(MOST_ASKED // len(asked), 2, REPEATS))
-    found = exchanges(probe, patient, asked, repeats, seed)
-    whole = probe.measured()
-    known = {name: probe.known(name) for name in targets}
-    headlines = {name: next(iter(feed.tasks[name].metrics().items())) for name in targets}
-    each = {
-        name: importances(
-            name, headlines[name], whole[name], found, asked, patient, known[name], RESAMPLES, level, seed
-        )
-        for name in targets
-    }
-    ranked = {name: _ranked(each[name][: len(pieces)]) for name in targets}
-    tried: dict[str, dict[str, Deletion]] = {}
-    if len(pieces) >= FEWEST:
+    results, repeats = asking.explained(pieces, groups, gradients)
+    return Explanation(results, len(rows), len(np.unique(patient)), repeats, len(feed.modalities) > 1, tuple(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What is asked again and again: the same rows of the same patients, for the same targets."""
+
+    probe: Probe
+    patient: Int[np.ndarray, " rows"]
+    targets: tuple[str, ...]
+    level: float
+    seed: int
+
+    def gradients(self) -> dict[str, _Gradients]:
+        """Contributions by gradients of some rows, by target."""
+        rows, first = self.probe.rows, halves(self.patient, self.seed)
+        some = np.sort(generator(self.seed, "rows of gradients").permutation(len(rows))[:GRADIENT_ROWS])
+        team, feed = self.probe.team, self.probe.feed
+        return {name: _gradients(team, feed, name, rows[some], first[some]) for name in self.targets}
+
+    def explained(
+        self,
+        pieces: Sequence[Piece],
+        groups: Sequence[tuple[Piece, ...]],
+        gradients: Mapping[str, _Gradients],
+    ) -> tuple[dict[str, Explained], int]:
+        """Everything of each target, and how often pieces were exchanged."""
+        asked = [*((piece,) for piece in pieces), *groups]
+        repeats = int(np.clip(MOST_ASKED // len(asked), 2, REPEATS))
+        found = exchanges(self.probe, self.patient, asked, repeats, self.seed)
+        whole = self.probe.measured()
+        known = {name: self.probe.known(name) for name in self.targets}
+        headlines = {name: next(iter(self.probe.feed.tasks[name].metrics().items())) for name in self.targets}
+        each = {
+            name: importances(
+                name,
+                headlines[name],
+                whole[name],
+                found,
+                asked,
+                self.patient,
+                known[name],
+                RESAMPLES,
+                self.level,
+                self.seed,
+            )
+            for name in self.targets
+        }
+        ranked = {name: _ranked(each[name][: len(pieces)]) for name in self.targets}
+        tried = self._tried(pieces, gradients, found, whole, known, headlines)
+        top = {name: tuple(one.pieces[0] for one in ranked[name][:EFFECTS]) for name in self.targets}
+        drawn = effects(self.probe, top, self.patient)
+        results = {
+            name: _explained(
+                headlines[name],
+                ranked[name],
+                each[name][len(pieces) :],
+                gradients[name],
+                tried.get(name, {}),
+                drawn.get(name, ()),
+            )
+            for name in self.targets
+        }
+        return results, repeats
+
+    def _tried(
+        self,
+        pieces: Sequence[Piece],
+        gradients: Mapping[str, _Gradients],
+        found: Mapping[tuple[int, int], Mapping[str, Any]],
+        whole: Mapping[str, Any],
+        known: Mapping[str, np.ndarray],
+        headlines: Mapping[str, tuple[str, Any]],
+    ) -> dict[str, dict[str, Deletion]]:
+        """What the rankings are worth, by target; nothing where there are too few pieces to rank."""
+        if len(pieces) < FEWEST:
+            return {}
+        first = halves(self.patient, self.seed)
         rankings = {
             name: _rankings(name, headlines[name], whole, found, known[name], first, pieces, gradients[name])
-            for name in targets
+            for name in self.targets
         }
-        tried = deletions(probe, patient, pieces, rankings, headlines, whole, known, RESAMPLES, level, seed)
-    top = {name: tuple(one.pieces[0] for one in ranked[name][:EFFECTS]) for name in targets}
-    drawn = effects(probe, top, patient)
-    results = {
-        name: _explained(
-            headlines[name],
-            ranked[name],
-            each[name][len(pieces) :],
-            gradients[name],
-            tried.get(name, {}),
-            drawn.get(name, ()),
+        return deletions(
+            self.probe, self.patient, pieces, rankings, headlines, whole, known, RESAMPLES, self.level, self.seed
         )
-        for name in targets
-    }
-    return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,25 +88,29 @@ class Network(nn.Module):
             if task.needs == "tokens" and not self.gives[ground].features:
                 raise StudyError(f"targets.{name}: input {ground!r} has no positions to answer for")
 
-    def forward(self, inputs: Mapping[str, Field]) -> dict[str, Output]:
-        """One output for each target; where there are members, their predictions brought together by the task."""
+    def forward(self, inputs: Mapping[str, Field], only: str | None = None) -> dict[str, Output]:
+        """One output for each target; where there are members, their predictions brought together by the task.
+
+        `only` names the one target whose output is asked for.
+        """
         return {
             name: parts[0] if len(parts) == 1 else self.tasks[name].combine(parts)
-            for name, parts in self.apart(inputs).items()
+            for name, parts in self.apart(inputs, only).items()
         }
 
-    def apart(self, inputs: Mapping[str, Field]) -> dict[str, tuple[Output, ...]]:
+    def apart(self, inputs: Mapping[str, Field], only: str | None = None) -> dict[str, tuple[Output, ...]]:
         """Outputs of each target: one for each member of an ensemble, else one."""
         encoded = {}
         for name, field in inputs.items():
             one = self.encoders[f"input_{name}"](field)
             encoded[name] = one if field.index is None else one.take(field.index)
-        apart = {name for name, head in self.heads.items() if isinstance(head, nn.ModuleList)}
+        heads = {name: head for name, head in self.heads.items() if only in (None, name.removeprefix("target_"))}
+        apart = {name for name, head in heads.items() if isinstance(head, nn.ModuleList)}
         members = range(self.members) if apart else ()
         each = [Seen(self.fusion(encoded, inputs, member), encoded, inputs) for member in members]
-        whole = Seen(self.fusion(encoded, inputs), encoded, inputs) if len(apart) < len(self.heads) else None
+        whole = Seen(self.fusion(encoded, inputs), encoded, inputs) if len(apart) < len(heads) else None
         outputs = {}
-        for name, head in self.heads.items():
+        for name, head in heads.items():
             if name in apart:
                 outputs[name] = tuple(one(seen) for one, seen in zip(head, each, strict=True))  # type: ignore[call-overload]
             else:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from medloom.batch import Batch, Field, Output
 from medloom.feed import Feed
-from medloom.modality import Lifted, View
+from medloom.modality import Lifted, Lifting
 from medloom.model.assembly import Network
 from medloom.model.team import NETWORK, Team
 
@@ -46,11 +46,13 @@ def apart(
     for part, pieces in feed.covering(rows):
         parts, seen = [], []
         beneath: list[Mapping[str, Field]] = []
-        views: dict[str, View] = {}
-        for now, batch in pieces:
-            views = now
+        lifting = _lifting(feed)
+        for views, batch in pieces:
             with torch.inference_mode(), threads_set(threads):
-                parts.append(_forward(team.networks, feed, batch))
+                said_of = _forward(team.networks, feed, batch)
+            for name, lift in lifting.items():
+                lift.add(views[str(_ground(feed, name))], said_of.pop(name))
+            parts.append(said_of)
             seen.append(batch.rows.numpy())
             beneath.append({name: batch.targets[name] for name in feed.beneath})
         raw, view_rows = _joined(parts), np.concatenate(seen)
@@ -61,8 +63,7 @@ def apart(
         for name in feed.tasks:
             ground = _ground(feed, name)
             if ground is not None:
-                lifted = feed.modalities[ground].lift(feed.sources[ground], views[ground], raw[name])
-                answers[name][NETWORK] = lifted
+                answers[name][NETWORK] = lifting[name].finish()
                 if name in feed.laid:
                     truths[name] = feed.modalities[ground].truth(feed.laid[name][1], part)
             elif name in raw:
@@ -101,6 +102,15 @@ def _ask_simple(
         plain = feed.plain(rows)
         for target, members in team.simple.items():
             answers[target] |= {name: member.answer(plain) for name, member in members.items()}
+
+
+def _lifting(feed: Feed) -> dict[str, Lifting]:
+    """What collects the dense answers of a block of rows, by target; each is settled as its task says."""
+    grounds = {name: ground for name in feed.tasks if (ground := _ground(feed, name)) is not None}
+    return {
+        name: feed.modalities[ground].lifting(feed.sources[ground], feed.tasks[name].settle)
+        for name, ground in grounds.items()
+    }
 
 
 def _ground(feed: Feed, target: str) -> str | None:

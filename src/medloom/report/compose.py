@@ -30,7 +30,18 @@ from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
-from medloom.report.sections import attention, course, coverage, drift, errors, kept, stress, table_one, thresholds
+from medloom.report.sections import (
+    attention,
+    course,
+    coverage,
+    drift,
+    errors,
+    kept,
+    maps,
+    stress,
+    table_one,
+    thresholds,
+)
 from medloom.report.sections import audit as audit_section
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
@@ -398,6 +409,7 @@ def _warnings(story: Story) -> list[str]:
     ]
     if study.evaluate.timelines:
         found.append(course.warning(story))
+    found += maps.warnings(story)
     if story.problems:
         found.append(
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from medloom.evaluation.intervals import Estimate
 from medloom.report.content import Answer, Content
 from medloom.report.page import grouped
-from medloom.report.section import Facts, Listing, Paragraph, Piece, Section, Table, Thresholds
+from medloom.report.section import Facts, Images, Listing, Paragraph, Piece, Section, Table, Thresholds
 from medloom.report.verdict import number, percent, verdict
 from medloom.report.words import CHAPTERS, PARTS, PURPOSES, how_to_read
 from medloom.task import Plot
@@ -133,6 +133,9 @@ def _piece(piece: Piece) -> Iterable[str]:
         return (f"{_plain(piece.title)}: {_plain(piece.text)}", "")
     if isinstance(piece, Thresholds):
         return _thresholds(piece)
+    if isinstance(piece, Images):
+        said = (*(f"{image.title}: {image.text}" for image in piece.images), *piece.told)
+        return (_plain(piece.caption), "", *_listed("", said))
     return (_plain(piece.caption), "", *table(piece.head, cells(piece)))
 
 

@@ -61,11 +61,12 @@ class Told:
 def render(content: Content) -> str:
     """The whole page as text."""
     told = _told(content)
-    live = any(kind == "Thresholds" for chapter in told.values() for one in chapter for kind, _, _ in one.pieces)
+    kinds = {kind for chapter in told.values() for one in chapter for kind, _, _ in one.pieces}
     sections = list(_sections(content))
     return page(
         "page.html.jinja",
-        live,
+        "Thresholds" in kinds,
+        images="Images" in kinds,
         content=content,
         sections=sections,
         several=len(sections) > MANY_ANSWERS,
@@ -78,11 +79,15 @@ def render(content: Content) -> str:
     )
 
 
-def page(template: str, live: bool, **what: Any) -> str:
-    """A page of one of the templates; `live` ones hold the script, which their policy names by its hash."""
+def page(template: str, live: bool, images: bool = False, **what: Any) -> str:
+    """A page of one of the templates; `live` ones hold the script, which their policy names by its hash.
+
+    Only pages with `images` may show any, and those from the page itself alone.
+    """
     script = _script() if live else ""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = "default-src 'none'; style-src 'unsafe-inline'" + (f"; script-src 'sha256-{digest}'" if live else "")
+    policy += "; img-src data:" if images else ""
     return _environment().get_template(template).render(script=script, policy=policy, **what) + "\n"
 
 

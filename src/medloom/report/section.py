@@ -99,7 +99,27 @@ class Thresholds:
     shown: tuple[int, ...]
 
 
-Piece = Paragraph | Listing | Facts | Table | Thresholds | Plot
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A small picture: a PNG in base64, drawn `width` by `height`, and in words what is to be seen on it."""
+
+    title: str
+    text: str
+    png: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Pictures side by side under one caption. `told` says of those that would make the page too large what they show."""
+
+    caption: str
+    images: tuple[Image, ...]
+    told: tuple[str, ...] = ()
+
+
+Piece = Paragraph | Listing | Facts | Table | Thresholds | Images | Plot
 
 
 @dataclass(frozen=True, slots=True)

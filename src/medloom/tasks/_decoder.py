@@ -1,4 +1,4 @@
-"""From the maps of an encoder back to every voxel: a U-Net decoder, and the loss that trains it."""
+"""From the maps of an encoder back to every voxel: a U-Net decoder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from medloom.batch import Field, Gives, Output, Seen
 from medloom.masked import MaskedGroupNorm
+from medloom.tasks._segment_loss import COARSER
 
 CONVOLUTION = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: Mapping[int, Callable[..., nn.Module]] = {
@@ -20,8 +21,6 @@ TRANSPOSED: Mapping[int, Callable[..., nn.Module]] = {
     3: nn.ConvTranspose3d,
 }
 POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-SMOOTHING = 1.0
-"""Voxels added to both halves of the soft Dice, so that a view without a label has a gradient that is not steep."""
 
 
 class UpBlock(nn.Module):
@@ -46,10 +45,11 @@ class UpBlock(nn.Module):
 class Decoder(nn.Module):
     """The pyramid of one input → {"logits": [batch, classes, *patch]}.
 
+    With `deep`, in training, coarser maps say what they see too: "logits_coarser_<level>", all but the coarsest.
     Source: Ronneberger, Fischer & Brox, "U-Net: convolutional networks for biomedical image segmentation", MICCAI 2015.
     """
 
-    def __init__(self, ground: str, gives: Gives, classes: int) -> None:
+    def __init__(self, ground: str, gives: Gives, classes: int, deep: bool = False) -> None:
         super().__init__()
         self.ground = ground
         self.dims = gives.dims
@@ -60,16 +60,22 @@ class Decoder(nn.Module):
             for (finer, stride_finer), (coarse, stride_coarse) in reversed(list(pairwise(gives.levels)))
         )
         self.classify = CONVOLUTION[gives.dims](gives.levels[0][0], classes, 1)
+        middle = range(1, len(gives.levels) - 1) if deep else range(0)
+        self.coarser = nn.ModuleDict(
+            {str(level): CONVOLUTION[gives.dims](gives.levels[level][0], classes, 1) for level in middle}
+        )
 
     def forward(self, seen: Seen) -> Output:
         """Logits of every voxel of the view."""
         finer = seen.encoded[self.ground].finer
         valid = self._validity(seen.inputs[self.ground], finer[0])
-        values = finer[-1]
+        values, coarser = finer[-1], {}
         for level, block in zip(reversed(range(len(finer) - 1)), self.blocks, strict=True):
             values = block(values, finer[level], valid[level])
+            if self.training and str(level) in self.coarser:
+                coarser[f"{COARSER}{level}"] = self.coarser[str(level)](values)
         logits = self.classify(values)
-        return {"logits": F.interpolate(logits, scale_factor=self.finest) if self.finest > 1 else logits}
+        return {"logits": F.interpolate(logits, scale_factor=self.finest) if self.finest > 1 else logits, **coarser}
 
     def _validity(self, field: Field, finest: Tensor) -> list[Float[Tensor, "batch 1 *spatial"]]:
         """For each level 1 where a position covers any valid voxel, else 0."""
@@ -87,20 +93,3 @@ def _factor(coarse: int | tuple[int, ...], finer: int | tuple[int, ...]) -> int 
     axes = len(coarse) if isinstance(coarse, tuple) else len(finer)  # type: ignore[arg-type]
     both = [stride if isinstance(stride, tuple) else (stride,) * axes for stride in (coarse, finer)]
     return tuple(a // b for a, b in zip(*both, strict=True))
-
-
-def entropy_and_dice(logits: Float[Tensor, "batch classes *patch"], target: Field) -> Float[Tensor, " batch"]:
-    """Mean cross-entropy over valid voxels plus 1 − soft Dice, the mean over labels, of each row by itself.
-
-    Source: Milletari, Navab & Ahmadi, "V-Net", 3DV 2016 (soft Dice); the sum as in Isensee et al., Nature Methods 2021.
-    """
-    classes = torch.arange(1, logits.shape[1], device=logits.device).view(1, -1, *[1] * (logits.ndim - 2))
-    valid = torch.ones_like(target.value, dtype=logits.dtype) if target.valid is None else target.valid.to(logits.dtype)
-    log_probability = F.log_softmax(logits, 1)
-    entropy = -log_probability.gather(1, target.value[:, None])[:, 0]
-    entropy = (entropy * valid).flatten(1).sum(1) / valid.flatten(1).sum(1).clamp_min(1.0)
-    answer = (log_probability[:, 1:].exp() * valid[:, None]).flatten(2)
-    truth = ((target.value[:, None] == classes).to(logits.dtype) * valid[:, None]).flatten(2)
-    both = (answer * truth).sum(2)
-    dice = (2 * both + SMOOTHING) / (answer.sum(2) + truth.sum(2) + SMOOTHING)
-    return (entropy + 1 - dice.mean(1)) * target.present.to(logits.dtype)

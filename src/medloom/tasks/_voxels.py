@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from medloom.batch import Field, Output
 from medloom.task import Baseline, Block
+from medloom.tasks._segment_options import Legend
 
 CELLS = 2048
 """Fine cells in which scaled intensities are counted, before they are pooled into bins."""
@@ -26,12 +28,13 @@ class Prior(Baseline):
 
     label = "Most frequent class everywhere"
 
-    def __init__(self, ground: str, classes: int) -> None:
+    def __init__(self, ground: str, legend: Legend, overlapping: bool) -> None:
         self._ground: Final = ground
-        self._log_share = np.zeros(classes)
+        self._said: Final = partial(_said, legend=legend, overlapping=overlapping)
+        self._log_share = np.zeros(len(legend.values))
 
     def fit(self, train: Iterable[Block], valid: Iterable[Block]) -> None:
-        """Counts the voxels of each class."""
+        """Counts the voxels of each id of laid masks."""
         number = np.zeros(len(self._log_share))
         for block in train:
             number += np.bincount(block.target.value[_known(block.target)].numpy(), minlength=len(number))
@@ -41,7 +44,7 @@ class Prior(Baseline):
         """Log shares of the classes, the same at each voxel."""
         image = block.batch.inputs[self._ground].value
         share = torch.from_numpy(self._log_share.astype(np.float32)).view(1, -1, *[1] * (image.ndim - 2))
-        return {"logits": share.expand(len(image), -1, *image.shape[2:])}
+        return {"logits": self._said(share).expand(len(image), -1, *image.shape[2:])}
 
 
 class Intensity(Baseline):
@@ -49,10 +52,11 @@ class Intensity(Baseline):
 
     label = "Naive Bayes on the intensity"
 
-    def __init__(self, ground: str, classes: int) -> None:
+    def __init__(self, ground: str, legend: Legend, overlapping: bool) -> None:
         self._ground: Final = ground
-        self._log_prior = np.zeros(classes)
-        self._log_likelihood = np.zeros((0, CELLS, classes))
+        self._said: Final = partial(_said, legend=legend, overlapping=overlapping)
+        self._log_prior = np.zeros(len(legend.values))
+        self._log_likelihood = np.zeros((0, CELLS, len(legend.values)))
 
     def fit(self, train: Iterable[Block], valid: Iterable[Block]) -> None:
         """Counts classes in fine cells of intensity, in one pass, then pools the cells into bins of equal counts."""
@@ -78,7 +82,19 @@ class Intensity(Baseline):
         logits = torch.from_numpy(self._log_prior.astype(np.float32)).expand(*image[:, 0].shape, -1)
         for channel, table in enumerate(torch.from_numpy(self._log_likelihood.astype(np.float32))):
             logits = logits + table[_cell(image[:, channel])]
-        return {"logits": logits.movedim(-1, 1)}
+        return {"logits": self._said(logits.movedim(-1, 1))}
+
+
+def _said(
+    log_share: Float[Tensor, "batch ids *patch"], legend: Legend, overlapping: bool
+) -> Float[Tensor, "batch classes *patch"]:
+    """What a head would say: from how likely each id of laid masks is to log odds of labels, or to scores of classes."""
+    share = log_share.softmax(1)
+    member = torch.from_numpy(legend.member).to(share.dtype)
+    of_labels = torch.einsum("bi...,il->bl...", share, member)
+    if overlapping:
+        return torch.logit(of_labels, eps=1e-7)
+    return torch.cat([1 - of_labels.sum(1, keepdim=True), of_labels], 1).clamp_min(1e-12).log()
 
 
 def _known(target: Field) -> Tensor:

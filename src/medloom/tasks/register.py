@@ -85,6 +85,13 @@ class Register(Task):
                 return [
                     (key, f"input {getattr(options, key)!r} is not seen whole; expected an image with size = patch")
                 ]
+            if getattr(part, "bagged", False):
+                return [
+                    (
+                        key,
+                        f"input {getattr(options, key)!r} has several images a row; expected one column with one image",
+                    )
+                ]
             if getattr(part, "flip", ()):
                 return [
                     (

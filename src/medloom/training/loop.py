@@ -98,7 +98,7 @@ def _train(
     network, part, plan, ranks = stepper.network, stepper.part, stepper.plan, stepper.ranks
     progress, best = Progress(), None
     if checkpoint is not None and checkpoint.exists():
-        progress, best = state.load(checkpoint, network, stepper.optimizer)
+        progress, best = state.load(checkpoint, network, stepper.optimizer, stepper.averaged)
     exchange = stepper.join(asked) if ranks.count > 1 else None
     began = saved = time.monotonic()
     watch(Event("start", progress.step, plan.steps))
@@ -109,7 +109,8 @@ def _train(
         progress.step += 1
         progress.train_steps += 1
         if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
-            best = _score(stepper, feed, rows[1], progress, float(running), best)
+            with stepper.judged():
+                best = _score(stepper, feed, rows[1], progress, float(running), best)
             running.zero_()
             watch(_scored(progress, plan, time.monotonic() - began))
         elif progress.step % 16 == 0:
@@ -119,13 +120,15 @@ def _train(
         stop = asked.is_set() if exchange is None else exchange.stop
         if checkpoint is not None and ranks.leads and (due or ended or stop):
             progress.train_loss = float(running)
-            state.save(checkpoint, network, best, stepper.optimizer, progress)
+            state.save(checkpoint, network, best, stepper.optimizer, progress, stepper.averaged)
             saved = time.monotonic()
         if stop and not ended:
             ranks.wait()
             raise Interrupted(progress.step, plan.steps)
     if part.keep == "best" and best is not None:
         network.load_state_dict(best)
+    elif stepper.averaged is not None:
+        stepper.averaged.take()
     network.eval()
     watch(Event("stop", progress.step, plan.steps, seconds=time.monotonic() - began))
     return progress

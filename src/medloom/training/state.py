@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from medloom.errors import DataError
 from medloom.fitted import below
+from medloom.training.averaging import Averaged
 
 
 @dataclass(slots=True)
@@ -38,10 +39,12 @@ def save(
     best: Mapping[str, Tensor] | None,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
+    averaged: Averaged | None = None,
 ) -> None:
     """Writes a checkpoint beside the old one, flushes it, and renames it into place."""
     tensors = {f"weights/{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"best/{name}": tensor for name, tensor in (best or {}).items()}
+    tensors |= {f"averaged/{name}": tensor for name, tensor in (averaged.weights if averaged else {}).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": t for name, t in state.items() if isinstance(t, Tensor)}
     described = {"progress": json.dumps({name: getattr(progress, name) for name in Progress.__slots__})}
@@ -52,13 +55,17 @@ def save(
     partial.replace(path)
 
 
-def load(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, dict[str, Tensor] | None]:
-    """Restores network and optimiser in place; returns the progress and the best weights. Raises DataError."""
+def load(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, averaged: Averaged | None = None
+) -> tuple[Progress, dict[str, Tensor] | None]:
+    """Restores network, optimiser and average in place; returns the progress and the best weights. Raises DataError."""
     try:
         with safe_open(path, framework="pt") as handle:
             progress = Progress(**json.loads(handle.metadata()["progress"]))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}
         network.load_state_dict(below(tensors, "weights/"))
+        if averaged is not None:
+            averaged.restore(below(tensors, "averaged/"))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{path}: the checkpoint does not fit this study; train into an empty folder") from error
     state: dict[int, dict[str, Any]] = {}

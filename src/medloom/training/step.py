@@ -6,6 +6,7 @@ import math
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from medloom.feed import Feed
 from medloom.model.assembly import Network
 from medloom.parts import TrainPart
 from medloom.task import Task
+from medloom.training.averaging import Averaged
 from medloom.training.distributed import ALONE, Exchange, Ranks
 from medloom.training.place import CPU, Place, in_float32
 
@@ -48,11 +50,13 @@ class Stepper:
             [p.detach() for p in group.parameters if p.ndim >= 2] if part.weight_decay else [] for group in self._groups
         ]
         self.optimizer = make_optimizer(self._groups, part, plan.learning_rate)
+        self.averaged = Averaged(self.network, part.average) if part.average else None
 
     def join(self, asked: threading.Event) -> Exchange:
         """Steps with all ranks from now on, from rank 0's weights; whoever sets `asked` stops all of them."""
         self.exchange = Exchange(self.ranks, self._trained, asked)
-        self.exchange.begin(list(self.network.state_dict().values()))
+        average = list(self.averaged.weights.values()) if self.averaged is not None else []
+        self.exchange.begin([*self.network.state_dict().values(), *average])
         return self.exchange
 
     def step(self, batch: Batch, step: int) -> Tensor:
@@ -76,6 +80,8 @@ class Stepper:
             if decayed:
                 torch._foreach_mul_(decayed, 1 - own["lr"] * self.part.weight_decay)
         self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.add(step)
         return loss
 
     def _set_rates(self, rate: float, step: int) -> None:
@@ -92,6 +98,10 @@ class Stepper:
             if group.begun:
                 for parameter in group.parameters:
                     parameter.requires_grad_(learning)
+
+    def judged(self) -> AbstractContextManager[None]:
+        """The network with the weights that are scored and kept: their average, where the study asks for it."""
+        return nullcontext() if self.averaged is None else self.averaged.shown()
 
     def _backward(self, batch: Batch) -> Tensor:
         """Adds the gradient of the rows' share of the batch's loss, part after part; returns that share, detached."""
@@ -146,11 +156,11 @@ class Stepper:
         return {name: (output,) for name, output in self.network(batch.inputs).items()}
 
     def score(self, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
-        """Mean loss of these rows over all ranks, each row counted by its share of views."""
+        """Mean loss of these rows over all ranks, each row counted by its share of views: some of very many."""
         self.network.eval()
         total, count = 0.0, 0.0
         with torch.inference_mode():
-            for _, _, batch in feed.cover(self.ranks.share(rows)):
+            for _, _, batch in feed.cover(self.ranks.share(rows), most=self.part.valid_windows or None):
                 for part in self._parts(batch.to(self.place.device)):
                     total += float(torch.dot(self.loss(part), part.weight))
                     count += len(part)

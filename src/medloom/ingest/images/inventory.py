@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medloom.modalities.image.stacks import Stack
+from medloom.modalities.image.stacks import Stack, natural
 
 COLUMNS = {
     "volume": "name of the volume: its series, with a number where a series holds several; of a picture its object",
@@ -104,8 +104,16 @@ def made_of(stack: Stack, root: Path) -> str:
     return digest.hexdigest()
 
 
+def _place(line: dict[str, Any]) -> tuple[object, ...]:
+    """A patient's lines together, study after study, series by their number."""
+    return (
+        line["patient"] or "", line["acquired"][:10] if line["acquired"] else "", line["study"] or "",
+        natural(line["series_number"] or ""), line["series"] or "", natural(line["volume"]),
+    )  # fmt: skip
+
+
 def write_inventory(lines: Sequence[dict[str, Any]], folder: Path) -> None:
-    """`inventory.parquet` for programs, `inventory.csv` for people: the same lines."""
+    """`inventory.parquet` for programs, `inventory.csv` for people: the same lines, in the order of a clinic's list."""
     import polars as pl
 
     kinds = {
@@ -116,7 +124,8 @@ def write_inventory(lines: Sequence[dict[str, Any]], folder: Path) -> None:
         "stored": pl.Boolean,
     }
     schema = {name: kinds.get(name, pl.String) for name in COLUMNS}
-    joined = [{**{name: line[name] for name in COLUMNS}, "problems": "; ".join(line["problems"])} for line in lines]
+    ordered = sorted(lines, key=_place)
+    joined = [{**{name: line[name] for name in COLUMNS}, "problems": "; ".join(line["problems"])} for line in ordered]
     frame = pl.DataFrame(joined, schema=schema)
     for name, write in (
         ("inventory.csv", frame.drop("geometry").write_csv),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medloom.errors import DataError, some
 from medloom.modalities.image.decoding import Pool
 from medloom.modalities.image.dicom_header import Header, Plane
 from medloom.modalities.image.scan import Refused
@@ -52,14 +54,23 @@ class Journal:
 
 
 def files_below(source: Path) -> list[str]:
-    """All files below the source, sorted, as paths below it; links are not followed, so nothing leads out of it."""
+    """All files below the source, sorted, as paths below it. Raises DataError where a folder cannot be opened.
+
+    Links are not followed, so nothing leads out of it; pipes and devices, which may never end, are no files.
+    """
     if source.is_file():
         return [source.name]
-    found = []
-    for above, folders, names in os.walk(source, followlinks=False):
-        folders.sort()
-        found += [str((Path(above) / name).relative_to(source)) for name in names if not (Path(above) / name).is_symlink()]  # fmt: skip
+    found, closed = list[str](), list[str]()
+    for above, _, names in os.walk(source, onerror=lambda error: closed.append(str(error.filename)), followlinks=False):
+        inner = os.path.relpath(above, source)
+        found += [os.path.normpath(os.path.join(inner, name)) for name in names if _regular(os.path.join(above, name))]
+    if closed:
+        raise DataError(f"{source}: {len(closed)} folders cannot be opened ({some(sorted(closed))}); allow it, or move them")  # fmt: skip
     return sorted(found)
+
+
+def _regular(path: str) -> bool:
+    return stat.S_ISREG(os.lstat(path).st_mode)
 
 
 def write_journal(source: Path, names: Sequence[str], file: Path, pool: Pool) -> Journal:

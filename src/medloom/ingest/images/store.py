@@ -55,6 +55,8 @@ def make_store(source: Path, to: Path, choice: Choice, processes: int) -> tuple[
     Goes on where an earlier call was stopped, and reads again only what changed. The store's bytes do not depend on
     where it was stopped nor on the number of processes.
     """
+    if to.resolve().is_relative_to(source.resolve()):
+        raise DataError(f"{to}: lies within {source}, and would be read as a part of it; give a folder beside it")
     to.mkdir(parents=True, exist_ok=True)
     _same_choice(to, choice)
     names = files_below(source)
@@ -94,7 +96,7 @@ def _same_files(work: Path, names: list[str]) -> None:
     """Begins the headers anew where the source has other files than when it was stopped."""
     import hashlib
 
-    now = hashlib.blake2b("\0".join(names).encode(), digest_size=16).hexdigest()
+    now = hashlib.blake2b(os.fsencode("\0".join(names)), digest_size=16).hexdigest()
     file = work / "files.txt"
     if not file.exists() or file.read_text(encoding="utf-8") != now:
         (work / "headers.jsonl").unlink(missing_ok=True)
@@ -168,7 +170,7 @@ def _kept(to: Path, name: str, scan: Scan) -> dict[str, Any]:
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     with open(partial, "wb") as handle:
-        handle.write(np.ascontiguousarray(scan.values).tobytes())
+        handle.write(np.ascontiguousarray(scan.values).reshape(-1).view(np.uint8).data)
         handle.flush()
         os.fsync(handle.fileno())
     partial.replace(file)
@@ -211,7 +213,8 @@ def _done(to: Path) -> dict[str, dict[str, Any]]:
 
 def _finish(to: Path, work: Path, lines: list[dict[str, Any]], journal: Journal) -> None:
     write_inventory(lines, to)
-    with open(to / "set_apart.csv", "w", encoding="utf-8", newline="") as handle:
+    # A file's name may hold bytes that are no text.
+    with open(to / "set_apart.csv", "w", encoding="utf-8", errors="backslashreplace", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["file", "reason"])
         writer.writerows(journal.apart())

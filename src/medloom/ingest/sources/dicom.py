@@ -87,6 +87,8 @@ class Dicom(IngestSource):
 
 def _marked(file: Path) -> bool:
     try:
+        if not file.is_file():
+            return False
         with open(file, "rb") as handle:
             return handle.read(132)[128:] == b"DICM"
     except OSError:

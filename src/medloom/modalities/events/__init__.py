@@ -190,15 +190,14 @@ class Events(Modality):
 
     def bind(self, source: Source) -> Source:
         """Adds what each store code is to the fitted state: vocabulary id, centre, scale, and place among the frequent."""
-        kind = source.packed.meta["kind"]
-        if None not in (kind, self.kind) and kind != self.kind:
-            raise DataError(
-                f"{self.options.table}: {self.options.time!r} holds {kind}s; the model was trained on {self.kind}s"
-            )
-        vocabulary = {code: number for number, code in enumerate(self.codes, FIRST_CODE)}
         meta = source.packed.meta
+        # A bundle may be given another store than that of its study.
+        kind, where = meta["kind"], meta.get("folder", self.options.table)
+        if None not in (kind, self.kind) and kind != self.kind:
+            raise DataError(f"{where}: {self.options.time!r} holds {kind}s; the model was trained on {self.kind}s")
+        vocabulary = {code: number for number, code in enumerate(self.codes, FIRST_CODE)}
         names = source.bound.get("names", meta["codes"])
-        refuse_others(self.options.table, of_names(names, meta["codes"], meta.get("units", {})), self.measured_in)
+        refuse_others(where, of_names(names, meta["codes"], meta.get("units", {})), self.measured_in)
         ids = np.array([0, *(vocabulary.get(name, RARE) for name in names)], np.int64)
         centre, scale = (np.array([0.0] * FIRST_CODE + list(numbers))[ids] for numbers in (self.centre, self.scale))
         slot = np.full(FIRST_CODE + len(self.codes), -1, np.int64)

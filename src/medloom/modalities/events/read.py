@@ -66,7 +66,7 @@ def with_events(options: EventsOptions, cohort: Cohort) -> pl.Series:
         )
     _units(options, cohort)
     known = pl.concat(found).unique().to_frame().with_columns(known=True)
-    asked = cohort.patient_id.rename("patient").to_frame()
+    asked = cohort.record.rename("patient").to_frame()
     flags = asked.join(known, on="patient", how="left", maintain_order="left")
     return flags.select(pl.when(pl.col("known")).then(pl.col("patient")).alias("patient")).to_series()
 
@@ -105,7 +105,7 @@ def read_events(options: EventsOptions, cohort: Cohort) -> EventColumn:
 
     Raises DataError for times, codes and values that cannot be read; names lines and codes, never values.
     """
-    wanted = pl.DataFrame({"patient": cohort.patient_id, "unit": np.arange(len(cohort), dtype=np.int64)})
+    wanted = pl.DataFrame({"patient": cohort.record, "unit": np.arange(len(cohort), dtype=np.int64)})
     keys = ("patient", "time", "code", "value") if options.value else ("patient", "time", "code")
     label = pl.format(f"{_word(options, cohort)} {{}}", pl.col("line"))
     parts: list[EventColumn] = []

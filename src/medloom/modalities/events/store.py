@@ -17,6 +17,6 @@ def stored(options: EventsOptions, cohort: Cohort) -> Stored:
     """The store, memory-mapped, and each row's patient in it; 0 where it holds no event of that patient."""
     store = open_store(cohort.stores.get(PurePath(options.table).name, cohort.folder / options.table))
     known = pl.DataFrame({"patient": canonical(store.patients)}).with_row_index("unit", offset=1)
-    asked = cohort.patient_id.rename("patient").to_frame()
+    asked = cohort.record.rename("patient").to_frame()
     unit = asked.join(known, on="patient", how="left", maintain_order="left")["unit"]
     return Stored(store.packed, unit.fill_null(0).to_numpy().astype(np.int64))

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from medloom.draw import Draw
-from medloom.modalities.image import dense, packing, stored
+from medloom.errors import StudyError
+from medloom.modalities.image import bags, dense, packing, showing, stored
+from medloom.modalities.image.augment import altered_view
 from medloom.modalities.image.files import write_mask
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
-from medloom.modalities.image.views import covering_view, gather, training_view
-from medloom.modality import Budget, Hiding, Lifted, Marks, Modality, Sized, View
+from medloom.modalities.image.views import covering_view, gather, telling, training_view
+from medloom.modality import Budget, Hiding, Lifted, Lifting, Located, Marks, Modality, Picture, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
 if TYPE_CHECKING:
     import polars as pl
-    from torch import nn
+    from torch import Tensor, nn
 
-    from medloom.batch import Field, Output
+    from medloom.batch import Field
     from medloom.cohort.table import Cohort
 
 
@@ -50,11 +52,18 @@ class Image(Modality):
             return Sized(options)
         from medloom.modalities.image import looking, sizing
 
-        return sizing.sized(options, looking.looked(options, cohort, cls.keys(options, cohort).to_list()), budget)
+        keys = cls.keys(options, cohort).to_list()
+        if options.bagged:
+            keys = bags.first_names(options, cohort, keys)
+        return sizing.sized(options, looking.looked(options, cohort, keys), budget)
 
     @classmethod
     def columns(cls, options: ImageOptions) -> tuple[str, ...]:  # type: ignore[override]
-        return (options.column,)
+        return options.columns
+
+    @classmethod
+    def takes_masks(cls, options: ImageOptions) -> bool:  # type: ignore[override]
+        return not options.bagged
 
     @classmethod
     def keys(cls, options: ImageOptions, cohort: Cohort) -> pl.Series:  # type: ignore[override]
@@ -63,36 +72,49 @@ class Image(Modality):
 
         from medloom.cohort.table import canonical
 
-        paths = canonical(cohort.column(options.column, "image"))
+        single = options.columns[0]
+        paths = bags.keys(options, cohort) if options.bagged else canonical(cohort.column(single, "image"))
         known = _known_at(options, cohort)
         if known is None or cohort.at is None:
             return paths
         return pl.select(pl.when(pl.Series(known < cohort.at)).then(paths).alias("key")).to_series()
 
     @classmethod
-    def read(cls, options: ImageOptions, cohort: Cohort) -> list[Scan]:  # type: ignore[override]
+    def read(cls, options: ImageOptions, cohort: Cohort) -> list[Scan] | list[bags.Bag]:  # type: ignore[override]
         """The decoded files of these rows. Raises DataError naming the rows of every file that cannot be used."""
         keys, rows = cls.keys(options, cohort).to_list(), cohort.row.to_list()
+        if options.bagged:
+            return bags.read(options, cohort, keys)
         if options.store is not None:
-            return stored.read_scans(cohort.folder / options.store, keys, rows, options.column, options.wish)
-        return packing.read_scans([cohort.files / path for path in keys], rows, options.column, options.wish)
+            return stored.read_scans(cohort.folder / options.store, keys, rows, options.label, options.wish)
+        return packing.read_scans([cohort.files / path for path in keys], rows, options.label, options.wish)
 
     @classmethod
-    def pack(cls, options: ImageOptions, columns: Iterable[list[Scan]], store: Path | None) -> Packed:  # type: ignore[override]
-        return packing.pack(columns, options.dims, options.channels, store)
+    def pack(cls, options: ImageOptions, columns: Iterable[Any], store: Path | None) -> Packed:  # type: ignore[override]
+        if not options.bagged:
+            return packing.pack(columns, options.dims, options.channels, store)
+        ends = bags.Ends()
+        return packing.pack(ends.noted(columns), options.dims, options.channels, store, ends.arrays)
 
     @classmethod
     def point(cls, options: ImageOptions, packed: Packed, cohort: Cohort, unit: np.ndarray) -> Source:  # type: ignore[override]
         known = _known_at(options, cohort)
+        along: dict[str, np.ndarray] = {}
+        if options.bagged:
+            unit, along = bags.point(packed, unit)
         newest = None if known is None else np.where(unit > 0, known, np.nan)
-        return Source(packed, unit, cohort.patient, newest=newest, bound={"row_ids": cohort.row.to_list()})
+        bound: dict[str, Any] = {"row_ids": cohort.row.to_list()}
+        if options.masks == "dicom-seg":
+            packing.check_series(packed, unit, bound["row_ids"], options.label)
+            bound["files"] = [cohort.files / path if path else None for path in cls.keys(options, cohort).to_list()]
+        return Source(packed, unit, cohort.patient, newest=newest, bound=bound, along=along)
 
     @classmethod
     def summarise(cls, options: ImageOptions, source: Source, rows: np.ndarray) -> ImageSummary:  # type: ignore[override]
         """Counts of the intensities of these rows; an image that several rows share counts once for each."""
         grids = Grids(source.packed)
         total = merge([ImageSummary(((np.zeros(0, np.float32), np.zeros(0, np.int64)),) * options.channels)])
-        unit, number = np.unique(source.unit[rows], return_counts=True)
+        unit, number = np.unique(bags.units(source, rows)[0], return_counts=True)
         for one, times in zip(unit.tolist(), number.tolist(), strict=True):
             planes = [counts(plane) for plane in grids.unit(one)]
             total = ImageSummary(
@@ -117,52 +139,101 @@ class Image(Modality):
         """Training: a random crop a row, mirrored as `flip` allows. Prediction: overlapping windows of each row.
 
         `at["corner"]` is a view's first voxel, negative where the view begins before the image; `at["flip"]` says along
-        which axes it is mirrored.
+        which axes it is mirrored. What `augment` asks for stands beside them (`augment.py`), in training alone.
         """
-        shapes = np.asarray(Grids(source.packed).shapes[source.unit[rows]])
+        if self.options.bagged:
+            return bags.view(source, rows, draw, self._view)
+        return self._view(source, source.unit[rows], rows, draw, focus)
+
+    def _view(
+        self, source: Source, units: np.ndarray, rows: np.ndarray, draw: Draw | None, focus: Sequence[Source] = ()
+    ) -> View:
+        """Views of one image each; `rows` are what random numbers are keyed by."""
+        grids, patch = Grids(source.packed), self.options.sides
+        shapes = np.asarray(grids.shapes[units])
         if draw is None:
-            return covering_view(shapes, self.options.sides, self.options.overlap, rows)
-        return training_view(shapes, self.options.sides, self.options.flip, rows, draw, focus)
+            windows = covering_view(shapes, patch, self.options.overlap, rows, self.options.predict_flip)
+            return telling(windows, source, patch) if self.options.skip_empty and not self.options.bagged else windows
+        view = training_view(shapes, patch, self.options.flip, rows, draw, focus)
+        if self.options.augment is None:
+            return view
+        return altered_view(view, self.options.augment, patch, grids.spacing(units), draw)
 
     def batch(self, source: Source, view: View) -> Field:
-        """Images: `[views, channels, *patch]`, scaled, 0 where `valid` is false. Laid masks: class ids `[views, *patch]`."""
+        """Images: `[views, channels, *patch]`, scaled, 0 where `valid` is false. Laid masks: class ids `[views, *patch]`.
+
+        Where rows have several images, `[views, images, channels, *patch]`, those of a row first and then padding.
+        """
+        if not self.options.bagged:
+            return self._batch(source, source.unit[view.rows], view)
+        each = self._batch(source, bags.units(source, view.rows)[0], bags.apart(view))
+        assert each.valid is not None
+        return bags.joined(source, view, each.value, each.valid)
+
+    def _batch(self, source: Source, unit: np.ndarray, view: View) -> Field:
+        """Views of one image each."""
         import torch
 
         from medloom.batch import Field
 
-        unit = source.unit[view.rows]
-        laid = source.packed.meta["kind"] == "mask"
         grids = Grids(source.packed)
-        out = np.zeros(
-            (len(unit), 1 if laid else self.options.channels, *self.options.sides), np.int64 if laid else np.float32
-        )
-        valid = gather([grids.unit(one) for one in unit.tolist()], view, out)
-        present = torch.from_numpy(unit > 0)
+        laid = source.packed.meta["kind"] == "mask"
+        channels = 1 if laid else self.options.channels
+        out = np.empty((len(unit), channels, *self.options.sides), np.int64 if laid else np.float32)
+        valid = np.empty((len(unit), *self.options.sides), bool)
+        value, seen, present = torch.from_numpy(out), torch.from_numpy(valid), torch.from_numpy(unit > 0)
         if laid:
-            return Field(torch.from_numpy(out[:, 0]), present, torch.from_numpy(valid))
-        spread = (slice(None), slice(None), *[None] * self.options.dims)
+            for place, one in enumerate(unit.tolist()):
+                gather(grids.unit(one), view, place, out[place], valid[place])
+            return Field(value[:, 0], present, seen)
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        out -= bound["centre"][unit].astype(np.float32)[spread]
-        out /= bound["scale"][unit].astype(np.float32)[spread]
-        out *= valid[:, None]
-        return Field(torch.from_numpy(out), present, torch.from_numpy(valid))
+        spread = (..., *[None] * self.options.dims)
+        centre, scale = (bound[name][unit].astype(np.float32) for name in ("centre", "scale"))
+        # View after view, so that each is still in the processor's cache when it is scaled and altered.
+        for place, one in enumerate(unit.tolist()):
+            whole = gather(grids.unit(one), view, place, out[place], valid[place])
+            out[place] -= centre[place][spread]
+            out[place] /= scale[place][spread]
+            if self.options.augment is not None:
+                self._paint(value[place], seen[place], view, place, -centre[place] / scale[place])
+            if not whole:
+                np.copyto(out[place], 0, where=~valid[place])
+        return Field(value, present, seen)
+
+    def _paint(self, values: Tensor, seen: Tensor, view: View, place: int, zero: np.ndarray) -> None:
+        """Alters the intensities of one view; a view of prediction says nothing of it."""
+        from medloom.modalities.image.painting import painted
+
+        painted(values, seen, {name: array[place] for name, array in view.at.items()}, zero)
 
     def plain(self, source: Source, rows: np.ndarray) -> np.ndarray:
-        """Of each channel, scaled: standard deviation, mean, extremes, quantiles, and a coarse grid of means."""
+        """Of each channel, scaled: standard deviation, mean, extremes, quantiles, and a coarse grid of means.
+
+        Of several images of a row, the mean and the highest of each number.
+        """
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        unit = source.unit[rows]
+        unit = bags.units(source, rows)[0] if self.options.bagged else source.unit[rows]
         raw = source.packed.arrays["plain"][unit].reshape(
-            len(rows), self.options.channels, feature_count(self.options.dims)
+            len(unit), self.options.channels, feature_count(self.options.dims)
         )
         centre = np.repeat(bound["centre"][unit][:, :, None], raw.shape[2], axis=2)
         centre[:, :, 0] = 0.0
-        return ((raw - centre) / bound["scale"][unit][:, :, None]).reshape(len(rows), -1)
+        numbers = ((raw - centre) / bound["scale"][unit][:, :, None]).reshape(len(unit), raw.shape[1] * raw.shape[2])
+        return bags.means(source, rows, numbers) if self.options.bagged else numbers
 
     def fingerprint(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """The coarse pattern of each image, which stays when it is saved anew, resized, turned, mirrored or brightened."""
-        return np.asarray(source.packed.arrays["signature"][source.unit[rows]], np.float64)
+        signature = source.packed.arrays["signature"]
+        if not self.options.bagged:
+            return np.asarray(signature[source.unit[rows]], np.float64)
+        mean = bags.means(source, rows, signature[bags.units(source, rows)[0]])[:, : signature.shape[1]]
+        return np.nan_to_num(mean)
 
     def encoder(self) -> nn.Module:
+        if self.options.bagged:
+            from medloom.modalities.image.bag_network import BagEncoder
+
+            return BagEncoder(self.options)
         from medloom.modalities.image.network import ImageEncoder
 
         return ImageEncoder(self.options)
@@ -188,23 +259,52 @@ class Image(Modality):
         return published.put_into(encoder.trunk, tensors, path.name)  # type: ignore[arg-type]
 
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
+        if self.options.bagged:
+            raise StudyError(
+                f"masks are laid on one image a row, and {self.options.label} names several; give each image a row of its own"
+            )
         return dense.lay(source, marks, store)
 
     def truth(self, laid: Source, rows: np.ndarray) -> Lifted:
         return dense.truth(laid, rows)
 
-    def lift(self, source: Source, view: View, output: Output) -> Lifted:
-        """The one dense tensor of an output, `[views, classes, *patch]`, averaged over the views of each row."""
-        spatial = [values for values in output.values() if values.ndim == 2 + self.options.dims]
-        if len(spatial) != 1:
-            raise TypeError(
-                f"found {len(spatial)} tensors of {2 + self.options.dims} axes in an output; expected one to lift"
-            )
-        return dense.lift(source, view, spatial[0].detach().float().cpu().numpy())
+    def lifting(self, source: Source, settle: Settle | None = None) -> Lifting:
+        """Averages the one dense tensor of outputs, `[views, classes, *patch]`, over the views of each row.
 
-    def save(self, source: Source, row: int, values: np.ndarray, stem: Path) -> Path:
-        """Writes label values, `[*shape]`, in the format and the geometry of the row's image."""
-        return write_mask(values, Grids(source.packed).scan(int(source.unit[row])), stem)
+        Where rows have several images, `[views, images, classes, *patch]`: an entry for each image of a row.
+        """
+        from medloom.modalities.image.lifting import ImageLifting
+
+        if self.options.bagged:
+            return bags.BagLifting(source, self.options.dims, settle)
+        return ImageLifting(source, self.options.dims, settle, self.options.skip_empty)
+
+    def save(self, source: Source, row: int, values: np.ndarray, stem: Path, labels: Mapping[str, int]) -> Path:
+        """Writes label values, `[*shape]`, in the format and the geometry of the row's image, or as `masks` says."""
+        scan = Grids(source.packed).scan(int(source.unit[row]))
+        if self.options.masks == "dicom-seg":
+            from medloom.modalities.image.dicom_seg import write_segmentation
+
+            return write_segmentation(values, scan, source.bound["files"][row], stem, labels)
+        return write_mask(values, scan, stem)
+
+    def save_numbers(self, source: Source, row: int, values: np.ndarray, stem: Path, image: int = 0) -> Path:
+        """Writes real numbers, `[*shape]`, in the format and the geometry of one of the row's images."""
+        return showing.write_numbers(values, Grids(source.packed).scan(int(source.unit[row]) + image), stem)
+
+    def located(self, encoder: nn.Module) -> Located:
+        from medloom.modalities.image.bag_network import located
+
+        return located(encoder, self.options)
+
+    def shares(self, encoder: nn.Module, field: Field) -> Tensor | None:
+        if not self.options.bagged:
+            return None
+        return encoder.weights(field)  # type: ignore[operator]
+
+    def pictures(self, source: Source, row: int) -> tuple[Picture, ...]:
+        units, _ = bags.units(source, np.array([row]))
+        return tuple(showing.picture(source.packed, unit) for unit in units.tolist())
 
 
 def _known_at(options: ImageOptions, cohort: Cohort) -> np.ndarray | None:

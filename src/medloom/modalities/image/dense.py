@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Int, Integer
 
 from medloom.errors import some
 from medloom.modalities.image import decoding, resample
 from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.packing import GridPacker, Grids, raise_refused
-from medloom.modalities.image.scan import Refused, Wish
-from medloom.modalities.image.views import inside, mirror
-from medloom.modality import Lifted, Marks, View
+from medloom.modalities.image.scan import Refused, Scan, Wish
+from medloom.modality import Lifted, Marks
 from medloom.packed import Packed, Packer, Source, open_packed
 
 MOST_MARKED = 2**16
@@ -26,14 +23,16 @@ MOST_MARKED = 2**16
 def lay(source: Source, marks: Marks, store: Path | None) -> Source:
     """Mask files as class ids (places in `marks.names`) on the grids of their images. Raises DataError.
 
+    Where a row has several masks, the id is made of a bit for each of them.
+
     A row without an image has nothing to lay a mask on and counts as without one. Each mask file is read once for each
     image that it is laid on.
     """
-    keys: dict[tuple[str, int], int] = {}
+    keys: dict[tuple[tuple[str, ...], int], int] = {}
     unit = np.zeros(len(source.unit), np.int64)
     first_row = []
     for row in np.flatnonzero(marks.present & (source.unit > 0)).tolist():
-        key = (str(marks.values[row]), int(source.unit[row]))
+        key = (tuple(map(str, np.atleast_1d(marks.values[row]))), int(source.unit[row]))
         if key not in keys:
             keys[key] = len(keys) + 1
             first_row.append(row)
@@ -57,7 +56,11 @@ def row_names(source: Source) -> Sequence[str]:
 
 
 def _pack_masks(
-    source: Source, marks: Marks, keys: Sequence[tuple[str, int]], first_row: Sequence[int], store: Path | None
+    source: Source,
+    marks: Marks,
+    keys: Sequence[tuple[tuple[str, ...], int]],
+    first_row: Sequence[int],
+    store: Path | None,
 ) -> Packed:
     dims = int(source.packed.meta["dims"])
     names = row_names(source)
@@ -68,14 +71,18 @@ def _pack_masks(
     raw.add(np.zeros((1, *[0] * dims), np.uint8))
     packer.add("marked", np.zeros(0, np.int64))
     packer.add("marked_end", np.zeros(1, np.int64))
+    packer.add("spacing_mm", np.full((1, dims), np.nan))
     refused: dict[str, list[str]] = {}
     ended = 0
-    scans = decoding.read_scans([marks.folder / path for path, _ in keys], Wish(dims, 1, "mask"))
-    for (_, unit), row, scan in zip(keys, first_row, scans, strict=True):
+    scans = iter(
+        decoding.read_scans([marks.folder / path for paths, _ in keys for path in paths], Wish(dims, 1, "mask"))
+    )
+    for (paths, unit), row in zip(keys, first_row, strict=True):
+        read = [next(scans) for _ in paths]
+        image = images.scan(unit)
         try:
-            if isinstance(scan, Refused):
-                raise scan
-            ids = _class_ids(on_grid(scan, images.scan(unit), dims), marks.names)
+            drawn = [_drawn(scan, image, dims) for scan in read]
+            ids = _class_ids(drawn[0], marks.names) if marks.values.ndim == 1 else _bits(drawn)
         except Refused as error:
             refused.setdefault(str(error), []).append(names[row])
             continue
@@ -88,8 +95,21 @@ def _pack_masks(
         raw.add(ids if seen.shape != ids.shape else ids[(slice(None), *[slice(0, 0)] * dims)])
         packer.add("marked", marked)
         packer.add("marked_end", np.array([ended]))
+        packer.add("spacing_mm", np.array([image.raw_spacing_mm or [np.nan] * dims]))
     raise_refused("masks", refused)
     return packer.finish({"kind": "mask", "dims": dims, "channels": 1, "labels": list(marks.names)})
+
+
+def _drawn(scan: Scan | Refused, image: Scan, dims: int) -> Int[np.ndarray, "1 *spatial"]:
+    if isinstance(scan, Refused):
+        raise scan
+    return on_grid(scan, image, dims)
+
+
+def _bits(masks: Sequence[Int[np.ndarray, "1 *spatial"]]) -> Integer[np.ndarray, "1 *spatial"]:
+    """A bit for each mask, the first the lowest: set where the mask is not 0."""
+    bits = sum((mask != 0).astype(np.uint16) << place for place, mask in enumerate(masks))
+    return np.asarray(bits).astype(np.uint8 if len(masks) <= 8 else np.int16)
 
 
 def _class_ids(values: Int[np.ndarray, "1 *spatial"], labels: Sequence[int]) -> Integer[np.ndarray, "1 *spatial"]:
@@ -109,49 +129,11 @@ def truth(laid: Source, rows: Int[np.ndarray, " rows"]) -> Lifted:
     """Class ids `[1, *shape]` of each row as they were drawn; without voxels where the row has no mask."""
     seen, raw = Grids(laid.packed), Grids(laid.packed, "raw_")
     apart = raw.shapes.prod(axis=1) > 0
-    return Lifted(rows, [np.asarray((raw if apart[unit] else seen).unit(int(unit))) for unit in laid.unit[rows]])
+    units = laid.unit[rows].tolist()
+    spacing = [_spacing(laid.packed, unit) for unit in units]
+    return Lifted(rows, [np.asarray((raw if apart[unit] else seen).unit(unit)) for unit in units], spacing)
 
 
-def lift(source: Source, view: View, values: Float[np.ndarray, "views channels *patch"]) -> Lifted:
-    """The weighted mean of all views of a row at each voxel of its file; views of a row stand side by side.
-
-    Where the network saw another grid than the file's, its values are interpolated between its voxels. The middle of a view weighs more than its border, where the network sees less of the surroundings.
-    Source: Isensee et al., "nnU-Net: a self-configuring method for deep learning-based biomedical image segmentation",
-    Nature Methods 18, 2021 (Gaussian importance weighting, sigma = patch / 8).
-    """
-    grids = Grids(source.packed)
-    weight = importance(values.shape[2:])
-    rows, lifted = [], []
-    for row, places in _runs(view.rows):
-        shape = tuple(grids.shapes[source.unit[row]].tolist())
-        total, weights = np.zeros((values.shape[1], *shape), np.float32), np.zeros(shape, np.float32)
-        for place in places:
-            of_image, of_view = inside(view.at["corner"][place].tolist(), values.shape[2:], shape)
-            seen = mirror(values[place], view.at["flip"][place])[(slice(None), *of_view)]
-            total[(slice(None), *of_image)] += seen * weight[of_view]
-            weights[of_image] += weight[of_view]
-        if not (weights > 0).all():
-            raise ValueError(
-                "the views leave voxels uncovered, so nothing can be lifted onto them; lift the views of view(draw=None)"
-            )
-        rows.append(row)
-        raw_shape = source.packed.arrays["raw_shape"][source.unit[row]].tolist()
-        lifted.append(resample.linear(total / weights, raw_shape))
-    return Lifted(np.array(rows, np.int64), lifted)
-
-
-def _runs(rows: Int[np.ndarray, " views"]) -> Iterator[tuple[int, list[int]]]:
-    for row, places in groupby(range(len(rows)), key=lambda place: int(rows[place])):
-        yield row, list(places)
-
-
-@lru_cache(maxsize=8)
-def importance(patch: tuple[int, ...]) -> Float[np.ndarray, "*patch"]:
-    """Weights of a view's voxels: a Gaussian around its middle, 1 there, and nowhere under 10⁻⁶."""
-    weight = np.ones(patch)
-    for axis, size in enumerate(patch):
-        place = (np.arange(size) - (size - 1) / 2) / (size / 8)
-        weight *= np.exp(-0.5 * place**2).reshape([-1 if other == axis else 1 for other in range(len(patch))])
-    clipped = np.maximum(weight / weight.max(), 1e-6).astype(np.float32)
-    clipped.flags.writeable = False
-    return clipped
+def _spacing(packed: Packed, unit: int) -> tuple[float, ...] | None:
+    spacing = packed.arrays["spacing_mm"][unit]
+    return tuple(spacing.tolist()) if np.isfinite(spacing).all() else None

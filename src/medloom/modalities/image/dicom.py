@@ -37,10 +37,17 @@ def read_series(folder: Path, wish: Wish) -> Scan:
 
 def read_geometry(path: Path) -> Geometry:
     """Where the voxels of a file, or of the one series in a folder, lie, with the object of each slice. Raises Refused."""
+    geometry = series_stack(path).geometry
+    assert geometry is not None
+    return geometry
+
+
+def series_stack(path: Path) -> Stack:
+    """The one volume in a file or a folder, as it is read: its planes in order, and where they lie. Raises Refused."""
     found = only(stacks(headers(files_in(path) if path.is_dir() else [path]), _digest), 3)
     if found.geometry is None:
         raise Refused("tell no place of their slices in space")
-    return found.geometry
+    return found
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -83,6 +90,10 @@ def only(found: Sequence[Stack], dims: int) -> Stack:
                 f"hold {series} series with {len(found)} images or volumes{told}; give each a folder, or use medloom ingest"
             )
         found = first
+    if found[0].kind == "film":
+        raise Refused(
+            f"are films: they hold {len(found[0].planes)} frames and tell no place of them; save one frame a file"
+        )
     if dims == 2 and len(found[0].planes) > 1:
         raise Refused(f"hold {len(found[0].planes)} slices or frames where dims = 2 is asked for; set dims = 3")
     return found[0]

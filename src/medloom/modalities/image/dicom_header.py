@@ -27,6 +27,10 @@ TELLING = (
     "FrameReferenceDateTime", "AcquisitionDateTime", "AcquisitionTime", "ContentTime",
 )  # fmt: skip
 """What may tell two images of one place in one series apart, the most meaningful first."""
+PRIVATE_B_VALUES = (
+    (0x0019, "SIEMENS MR HEADER", 0x0C), (0x0043, "GEMS_PARM_01", 0x39), (0x2001, "Philips Imaging DD 001", 0x03),
+)  # fmt: skip
+"""Group, creator and element of the b-value where a maker keeps it in an element of its own."""
 _GROUPS = (
     "PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence", "MREchoSequence", "MRDiffusionSequence",
     "FrameContentSequence", "MRTimingAndRelatedParametersSequence", "CardiacSynchronizationSequence",
@@ -38,6 +42,11 @@ OBJECTS = {
     "RTPLAN": "plans", "SEG": "segmentations", "REG": "registrations", "DOC": "documents", "ECG": "waveforms",
 }  # fmt: skip
 """Kinds of object that are no images themselves, in words."""
+PICTURES = {
+    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
+    b"\x5c\x01\x00\x00": "NIfTI or Analyze", b"\0\0\x01\x5c": "NIfTI or Analyze", b"\0\0\0\x0cjP  ": "JPEG 2000",
+}  # fmt: skip
+"""How files of other kinds begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +113,18 @@ def load(path: Path, pixels: bool) -> Any:
 
 
 def _check_start(path: Path) -> None:
+    if not path.is_file():
+        raise Refused("are no regular files")
     with open(path, "rb") as handle:
         start = handle.read(4096)
         if len(start) < 8:
-            raise Refused("are empty")
+            raise Refused("are empty" if not start else not_an_image(start))
         if start[128:132] != b"DICM":
             group = struct.unpack("<H", start[:2])[0]
             if group not in (0x0002, 0x0008) and group not in (0x0200, 0x0800):
-                raise Refused(not_an_image(start))
+                found = not_an_image(start)
+                hint = ", not DICOM; convert them to PNG, or give them their ending" if "pictures" in found else ""
+                raise Refused(found + hint)
         if DEFLATED in start:
             handle.seek(0)
             _check_inflated(handle.read(), path.stat().st_size)
@@ -119,10 +132,17 @@ def _check_start(path: Path) -> None:
 
 def not_an_image(start: bytes) -> str:
     """What a file is that no reader knows, from its first bytes, in words."""
+    if not start:
+        return "are empty"
     if start.startswith(b"PK\x03\x04"):
         return "are archives, which are never unpacked here; unpack them to a folder first"
     if start.startswith(b"\x1f\x8b"):
         return "are compressed with gzip; decompress them first"
+    for mark, name in PICTURES.items():
+        if start.startswith(mark):
+            return f"are {name} pictures"
+    if start.startswith(b"%PDF"):
+        return "are PDF documents"
     text = all(byte >= 32 or byte in b"\t\r\n\f" for byte in start)
     return "are text and no images" if text else "are no images of a known kind"
 
@@ -153,7 +173,7 @@ def read_header(path: Path) -> Header:
     if modality in OBJECTS:
         raise Refused(f"are {OBJECTS[modality]} (DICOM {modality}) and no images")
     if not rows or not columns:
-        raise Refused("are DICOM objects without an image (no Rows and Columns)")
+        raise Refused("are DICOM objects without an image, or cut short before it (no Rows and Columns)")
     frames = 1 if "NumberOfFrames" not in data or data.get("NumberOfFrames") is None else _whole(data, "NumberOfFrames")
     samples = _whole(data, "SamplesPerPixel") or 1
     if not 0 < frames <= MOST_FRAMES or rows * columns * frames * samples > MOST_VOXELS:
@@ -249,9 +269,27 @@ def _told(where: Sequence[Any]) -> dict[str, str]:
     for name in (*TELLING, "InstanceNumber"):
         asked = ("EffectiveEchoTime", name) if name == "EchoTime" else (name,)
         found = next((one.get(key) for one in where for key in asked if one.get(key) not in (None, "")), None)
+        if found is None and name == "DiffusionBValue":
+            found = next((value for one in where if (value := _private_b_value(one)) is not None), None)
         if found is not None:
-            tells[name] = str(found)
+            tells[name] = f"{float(found):g}" if name == "DiffusionBValue" else str(found)
     return tells
+
+
+def _private_b_value(data: Any) -> float | None:
+    """The b-value where only the maker's own element tells it, as in most archives before enhanced MR; s/mm².
+
+    GE adds 10⁹ to it. Source: the makers' conformance statements, as dcm2niix reads them.
+    """
+    for group, creator, element in PRIVATE_B_VALUES:
+        try:
+            value = data.private_block(group, creator)[element].value
+            number = float(value if isinstance(value, (str, int, float)) else value[0])
+        except (KeyError, TypeError, ValueError, IndexError):
+            continue
+        if np.isfinite(number) and number >= 0:
+            return number % 1e9
+    return None
 
 
 def _first(data: Any, name: str) -> Any:

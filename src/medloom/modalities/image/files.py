@@ -26,6 +26,12 @@ ENDINGS = {
 }  # fmt: skip
 """Readers by the end of a file's name; everything else is looked at as DICOM, which often has no ending."""
 
+STARTS = {
+    "pn": (b"\x89PNG",), "jp": (b"\xff\xd8",), "ti": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "nr": (b"NRRD",), "gz": (b"\x1f\x8b",),
+    "np": (b"\x93NUMPY",),
+}  # fmt: skip
+"""How files begin, by the first letters of their ending."""
+
 
 def read_scan(path: Path, wish: Wish) -> Scan:
     """One file, or one folder of a DICOM series, as a `Scan`. Raises Refused.
@@ -43,19 +49,22 @@ def read_scan(path: Path, wish: Wish) -> Scan:
         if name.endswith((".npz", ".zip", ".tar", ".gz", ".tgz")):
             raise Refused("are archives or compressed, which are never unpacked here; unpack them to a folder first")
         reader = read_dicom
-    elif reader in (read_picture, read_itk):
+    else:
         with open(path, "rb") as handle:
             _check_start(handle.read(512), name)
     return as_wished(reader(path, wish), wish)
 
 
 def _check_start(start: bytes, name: str) -> None:
-    """What a picture's first bytes must be; tells text with the ending of an image from a broken image."""
-    starts = {"jp": (b"\xff\xd8",), "ti": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "nr": (b"NRRD",)}
-    expected = starts.get(name.rsplit(".", 1)[1][:2])
-    if expected is not None and not start.startswith(expected):
-        ending = name.rsplit(".", 1)[1]
-        raise Refused(f"end in .{ending} and are something else: they {not_an_image(start)}")
+    """What a file's first bytes must be; tells text, or another kind, with the ending of an image from a broken image."""
+    if not start:
+        raise Refused("are empty")
+    ending = name.rsplit(".", 1)[1]
+    expected = STARTS.get(ending[:2])
+    found = not_an_image(start)
+    wrong = "are text" in found and ending not in ("mha", "mhd") if expected is None else not start.startswith(expected)
+    if wrong:
+        raise Refused(f"end in .{ending} and are something else: they {found}")
 
 
 def write_mask(values: Integer[np.ndarray, "*spatial"], scan: Scan, stem: Path) -> Path:

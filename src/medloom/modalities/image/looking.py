@@ -63,8 +63,8 @@ def looked(options: ImageOptions, cohort: Cohort, keys: Sequence[str | None]) ->
 def _tell(options: ImageOptions, cohort: Cohort, keys: Sequence[str], rows: Mapping[str, str]) -> None:
     """Raises DataError with what reading says of these files, none of which tells its size."""
     paths = [cohort.files / key for key in keys[:FEW_FILES]]
-    read_scans(paths, [rows[key] for key in keys[:FEW_FILES]], options.column, options.wish)
-    raise DataError(f"column {options.column!r}: no file tells its size without being decoded; give patch and levels")
+    read_scans(paths, [rows[key] for key in keys[:FEW_FILES]], options.label, options.wish)
+    raise DataError(f"{options.label}: no file tells its size without being decoded; give patch and levels")
 
 
 def _grids(
@@ -72,7 +72,7 @@ def _grids(
 ) -> Iterator[tuple[tuple[int, ...], tuple[float, ...] | None] | Refused]:
     if options.store is not None:
         wish = Wish(options.dims, 0)
-        for scan in stored.read_scans(cohort.folder / options.store, keys, keys, options.column, wish):
+        for scan in stored.read_scans(cohort.folder / options.store, keys, keys, options.label, wish):
             gaps = tuple(scan.spacing_mm[list(scan.axes)].tolist()) if scan.sized else None
             yield tuple(scan.values.shape[1:]), gaps
         return

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.modalities.image.augment_part import AugmentPart
 from medloom.modalities.image.pyramid import Pyramid
 from medloom.modalities.image.scan import Wish
 from medloom.parts import InputPart
@@ -38,10 +39,17 @@ class ImageOptions(InputPart):
     hides: ClassVar[bool] = True
 
     modality: Literal["image"] = "image"
-    column: str = Field(
+    column: str | tuple[str, ...] = Field(
         description="column with the path of a file (DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, .npy) or of a folder "
-        "that holds one DICOM series, relative to the table's folder; with store: a volume, series, study or patient of it; "
-        "empty where the row has none"
+        "that holds one DICOM series (of a TIFF, pages are slices where dims = 3), relative to the table's folder; with store: a volume, series, study or patient of it; "
+        "empty where the row has none; or several columns, such as frontal and lateral, of which any may be empty"
+    )
+    most_images: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description='images that a cell may name, parted by ";" (with store also a study, for all its volumes): above 1, '
+        "rows have any number of images, which attention brings together; each is then seen whole (patch = size)",
     )
     store: str | None = Field(
         None,
@@ -81,6 +89,24 @@ class ImageOptions(InputPart):
         0.5, ge=0, le=0.75, description="share of a window that its neighbour sees too, in prediction"
     )
     flip: tuple[Axis, ...] = Field((), description="axes that may be mirrored in training, from 0")
+    predict_flip: tuple[Axis, ...] = Field(
+        (),
+        description="axes along which each window is seen mirrored too, in prediction, in every combination, and answers "
+        "averaged: two axes take four times as long",
+    )
+    skip_empty: bool = Field(
+        False,
+        description="in prediction, windows in which all voxels are equal (air, padding) are not looked at: nothing is found "
+        "in them",
+    )
+    masks: Literal["nifti", "dicom-seg"] = Field(
+        "nifti",
+        description="how answers that are masks of volumes are written: nifti, or for images from a DICOM series as DICOM "
+        "segmentation objects that refer to its slices",
+    )
+    augment: AugmentPart | None = Field(
+        None, description="how the views of training rows are altered; left out: not at all, but for flip"
+    )
     intensity: Literal["cohort", "image"] = Field(
         "cohort",
         description="centre and scale from all training images (X-ray, CT, photographs), or from each image alone (MR, whose units are arbitrary)",
@@ -175,11 +201,28 @@ class ImageOptions(InputPart):
                 {"found": len(self.patch), "dims": self.dims},
             )
         self._check_network()
-        if any(axis >= self.dims for axis in self.flip) or len(set(self.flip)) != len(self.flip):
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            raise PydanticCustomError("part", "column must name a column, or several different ones")
+        if self.bagged and not self.seen_whole:
             raise PydanticCustomError(
                 "part",
-                "flip = {flip} must name different axes from 0 to {last}",
-                {"flip": list(self.flip), "last": self.dims - 1},
+                "several images a row are each seen whole: give size, such as [128, 128], and leave out patch",
+            )
+        for name in ("flip", "predict_flip"):
+            axes = getattr(self, name)
+            if any(axis >= self.dims for axis in axes) or len(set(axes)) != len(axes):
+                raise PydanticCustomError(
+                    "part",
+                    "{name} = {flip} must name different axes from 0 to {last}",
+                    {"name": name, "flip": list(axes), "last": self.dims - 1},
+                )
+        if self.masks == "dicom-seg" and (self.dims != 3 or self.store is not None or self.bagged):
+            raise PydanticCustomError(
+                "part", 'masks = "dicom-seg" goes with dims = 3 and with files of DICOM, not with a store'
+            )
+        if self.augment is not None and self.dims == 2 and isinstance(self.augment.rotate_degrees, tuple):
+            raise PydanticCustomError(
+                "part", "augment.rotate_degrees has three angles and pictures one; expected a number where dims = 2"
             )
         for name in ("spacing_mm", "size"):
             given = getattr(self, name)
@@ -198,9 +241,25 @@ class ImageOptions(InputPart):
         return self
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that name images."""
+        return (self.column,) if isinstance(self.column, str) else self.column
+
+    @property
+    def label(self) -> str:
+        """The columns, for messages."""
+        several = "s" if len(self.columns) > 1 else ""
+        return f"column{several} {', '.join(map(repr, self.columns))}"
+
+    @property
+    def bagged(self) -> bool:
+        """Whether a row may have several images."""
+        return len(self.columns) > 1 or self.most_images > 1
+
+    @property
     def seen_whole(self) -> bool:
-        """Whether the network sees each image at once: all of it, resampled to the size of a view."""
-        return self.size is not None and self.patch in ("auto", self.size)
+        """Whether the network sees each image at once and once: all of it, resampled to the size of a view."""
+        return self.size is not None and self.patch in ("auto", self.size) and not self.predict_flip
 
     @property
     def wish(self) -> Wish:
@@ -277,4 +336,4 @@ class ImageOptions(InputPart):
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
-        return (self.column,)
+        return self.columns

@@ -6,27 +6,28 @@ them it lies in, where it begins and what shape it has. Unit 0 is the empty unit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from medloom.errors import DataError, some
 from medloom.modalities.image import decoding
 from medloom.modalities.image.copies import signature
 from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
-from medloom.modalities.image.scan import NO_FILE, Refused, Scan, Wish
+from medloom.modalities.image.scan import DICOM, NO_FILE, Refused, Scan, Wish
 from medloom.packed import Packed, Packer
 
 STORED = ("uint8", "int16", "uint16", "float32")
 """Storage types of voxels; `stored` of a unit is an index into these."""
 
 
-def read_scans(paths: Sequence[Path], rows: Sequence[str], column: str, wish: Wish) -> list[Scan]:
-    """All files of a block. Raises one DataError that names the rows of every kind of trouble."""
-    return sorted_out(decoding.read_scans(paths, wish), rows, f"column {column!r}")
+def read_scans(paths: Sequence[Path], rows: Sequence[str], label: str, wish: Wish) -> list[Scan]:
+    """All files of a block that `label` names. Raises one DataError that names the rows of every kind of trouble."""
+    return sorted_out(decoding.read_scans(paths, wish), rows, label)
 
 
 def sorted_out(found: Iterable[Scan | Refused], rows: Sequence[str], what: str) -> list[Scan]:
@@ -49,15 +50,32 @@ def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
         raise DataError("\n".join(lines))
 
 
-def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path | None) -> Packed:
-    """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers."""
+def check_series(packed: Packed, unit: Int[np.ndarray, " rows"], rows: Sequence[str], what: str) -> None:
+    """Raises DataError where answers are asked for as DICOM and a row's image is none."""
+    other = np.flatnonzero((unit > 0) & (packed.arrays["format"][unit] != DICOM))
+    if len(other):
+        raise DataError(
+            f"{what}: {len(other)} rows have images that are no DICOM (rows {some([rows[row] for row in other.tolist()])}), "
+            'and masks = "dicom-seg" writes answers onto DICOM series; set masks = "nifti"'
+        )
+
+
+def pack(
+    blocks: Iterable[Sequence[Scan]],
+    dims: int,
+    channels: int,
+    store: Path | None,
+    beside: Callable[[], Mapping[str, np.ndarray]] = dict,
+) -> Packed:
+    """Scans, block after block, as arrays; each unit with its own centre and scale and its simple numbers.
+
+    `beside` gives other arrays, and is asked when all scans are packed.
+    """
     packer = Packer(store)
     grids = GridPacker(packer)
     nothing = np.zeros((channels, *[0] * dims), np.uint8)
-    for scan in (
-        Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims),
-        *(scan for block in blocks for scan in block),
-    ):
+    empty = Scan(nothing, NO_FILE, (0, 0, 0), np.eye(4), raw_shape=(0,) * dims)
+    for scan in chain([empty], chain.from_iterable(blocks)):
         grids.add(scan.values)
         packer.add("format", np.array([scan.format], np.uint8))
         packer.add("file_shape", np.array([scan.file_shape], np.int64))
@@ -70,6 +88,8 @@ def pack(blocks: Iterable[Sequence[Scan]], dims: int, channels: int, store: Path
         packer.add("own_centre", own[None, :, 0])
         packer.add("own_scale", own[None, :, 1])
         packer.add("plain", simple_features(scan.values)[None])
+    for name, array in beside().items():
+        packer.add(name, array)
     return packer.finish({"kind": "image", "dims": dims, "channels": channels})
 
 
@@ -108,6 +128,18 @@ class Grids:
     def shapes(self) -> Int[np.ndarray, "units dims"]:
         """Spatial shape of every unit, as the network sees it."""
         return self.packed.arrays[f"{self.prefix}shape"]
+
+    def spacing(self, units: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows dims"]:
+        """Distance of voxels in mm along each axis, as the network sees the units; 1 where files tell none."""
+        arrays = self.packed.arrays
+        shape, raw = self.shapes[units], arrays["raw_shape"][units]
+        every = np.linalg.norm(arrays["affine"][units][:, :3, :3], axis=1)
+        if shape.shape[1] == 2:
+            # Without the last single axis of the file, as `Scan.axes` has it.
+            single = 2 - np.argmax(arrays["file_shape"][units][:, ::-1] == 1, axis=1)
+            every = every[np.arange(3) != single[:, None]].reshape(-1, 2)
+        known = (arrays["told"][units][:, 1:] > 0) & (shape > 0)
+        return np.where(known, every * raw / np.maximum(shape, 1), 1.0)
 
     def unit(self, unit: int) -> Shaped[np.ndarray, "channels *spatial"]:
         """One unit's grid."""

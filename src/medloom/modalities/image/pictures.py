@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF: flat pictures without a place in space, `[rows, columns]`."""
+"""PNG, JPEG and TIFF: pictures without a place in space, `[rows, columns]`; pages of a TIFF are slices of a volume."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,30 +82,52 @@ def _png_channels(pixels: np.ndarray, depth: int, colour: int, wish: Wish) -> np
 
 
 def read_picture(path: Path, wish: Wish) -> Scan:
-    """A JPEG or a TIFF of one page, turned upright as its header says. Raises Refused."""
+    """A JPEG or a TIFF, turned upright as its header says; the pages of a TIFF as a volume `[x, y, page]`. Raises Refused."""
     image_module = find.need("PIL.Image")
-    if wish.dims != 2:
-        raise Refused("are flat pictures and so have 2 axes where dims = 3 is asked for; give volumes, or dims = 2")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", image_module.DecompressionBombWarning)
             with image_module.open(path, formats=["JPEG", "TIFF"]) as image:
-                if image.width * image.height > MOST_VOXELS:
-                    raise Refused(f"declare more than {MOST_VOXELS} pixels; split them into tiles")
-                if wish.what == "mask" and image.format == "JPEG":
-                    raise Refused("are JPEG, which blurs label values; give masks as PNG or TIFF")
-                if getattr(image, "n_frames", 1) > 1:
-                    raise Refused("hold several pages; save one page a file")
-                image = find.need("PIL.ImageOps").exif_transpose(image)
-                if image.mode in ("P", "1") and wish.what == "image":
-                    image = image.convert("RGB" if image.mode == "P" else "L")
-                mode, pixels = image.mode, np.asarray(image)
+                pages = getattr(image, "n_frames", 1)
+                _check_picture(image, pages, wish)
+                pixels = _pages(image, pages, wish)
     except (image_module.DecompressionBombWarning, image_module.DecompressionBombError) as error:
         raise Refused(f"declare more than {image_module.MAX_IMAGE_PIXELS} pixels; split them into tiles") from error
     except _BROKEN as error:
         raise Refused("are truncated or broken JPEG or TIFF files; copy them again from their source") from error
-    if mode not in (*_GREY, "RGB", "P", "1"):
-        raise Refused(f"are {mode} pictures; convert them to grey or to RGB")
-    planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
-    return Scan(voxels(planes, wish), PICTURE, (*pixels.shape[:2], 1), np.eye(4))
+    if wish.dims == 2:
+        planes = pixels[0][None] if pixels.ndim == 3 else np.moveaxis(pixels[0], 2, 0)
+        return Scan(voxels(planes, wish), PICTURE, (*pixels.shape[1:3], 1), np.eye(4))
+    planes = pixels.transpose(2, 1, 0)[None] if pixels.ndim == 3 else pixels.transpose(3, 2, 1, 0)
+    return Scan(voxels(planes, wish), PICTURE, planes.shape[1:], np.eye(4))
+
+
+def _check_picture(image: Any, pages: int, wish: Wish) -> None:
+    if image.width * image.height * pages > MOST_VOXELS:
+        raise Refused(f"declare more than {MOST_VOXELS} pixels; split them into tiles")
+    if wish.what == "mask" and image.format == "JPEG":
+        raise Refused("are JPEG, which blurs label values; give masks as PNG or TIFF")
+    if wish.dims == 2 and pages > 1:
+        raise Refused(
+            f"hold {pages} pages where dims = 2 is asked for; save one page a file, or set dims = 3 for a volume"
+        )
+    if wish.dims == 3 and pages == 1:
+        raise Refused("are flat pictures and so have 2 axes where dims = 3 is asked for; give volumes, or dims = 2")
+
+
+def _pages(image: Any, pages: int, wish: Wish) -> np.ndarray:
+    """The pixels of all pages, `[pages, rows, columns]` and channels behind them. Raises Refused where pages differ."""
+    found: list[np.ndarray] = []
+    upright = find.need("PIL.ImageOps").exif_transpose
+    for page in range(pages):
+        image.seek(page)
+        one = upright(image)
+        if one.mode in ("P", "1") and wish.what == "image":
+            one = one.convert("RGB" if one.mode == "P" else "L")
+        if one.mode not in (*_GREY, "RGB", "P", "1"):
+            raise Refused(f"are {one.mode} pictures; convert them to grey or to RGB")
+        found.append(np.asarray(one))
+        if found[0].shape != found[-1].shape or found[0].dtype != found[-1].dtype:
+            raise Refused("hold pages of different sizes or types, which are no volume; save one page a file")
+    return np.stack(found)

@@ -45,6 +45,21 @@ def linear(
     return np.ascontiguousarray(out)
 
 
+def linear_slab(
+    values: Float[np.ndarray, "channels *spatial"], shape: Sequence[int], first: int, last: int
+) -> Float[np.ndarray, "channels *slab"]:
+    """The part `first:last` along the first axis of what `linear` gives for this shape, at the cost of that part."""
+    out = values
+    if out.shape[1] == shape[0]:
+        out = out[:, first:last]
+    else:
+        weights = _weights(out.shape[1], shape[0])[first:last]
+        used = np.flatnonzero(weights.any(axis=0))
+        near = slice(int(used[0]), int(used[-1]) + 1)
+        out = np.moveaxis(np.tensordot(weights[:, near], out[:, near], axes=(1, 1)), 0, 1)
+    return linear(out, (out.shape[1], *shape[1:]))
+
+
 def nearest(
     values: Shaped[np.ndarray, "channels *spatial"], shape: Sequence[int]
 ) -> Shaped[np.ndarray, "channels *resampled"]:

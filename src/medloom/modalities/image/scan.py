@@ -64,6 +64,11 @@ class Scan:
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @property
+    def raw_spacing_mm(self) -> tuple[float, ...] | None:
+        """Distance of neighbouring voxels along each axis of the file's grid, less a single slice; None where untold."""
+        return tuple(self.spacing_mm[list(self.axes)].tolist()) if self.sized else None
+
+    @property
     def axes(self) -> tuple[int, ...]:
         """Which axes of `file_shape` those of `values` are: all, or without the last single one."""
         if self.values.ndim == 4:

@@ -54,7 +54,7 @@ def sized(options: ImageOptions, seen: Looked | None, budget: Budget) -> Sized:
     if options.resolved:
         return Sized(options)
     if seen is None:
-        raise DataError(f"column {options.column!r}: no row has an image; expected paths of files")
+        raise DataError(f"{options.label}: no row has an image; expected paths of files")
     limits = _Limits.of(budget)
     shape = tuple(options.size or seen.shape)
     why = [f"{seen.files} headers: {_by(seen.shape)} voxels in the median, {_by(seen.largest)} at most{_gap(seen)}"]

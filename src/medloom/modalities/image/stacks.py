@@ -18,7 +18,8 @@ from medloom.modalities.image.scan import Refused
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3
 LOCALIZERS = re.compile(
-    r"\b(locali[sz]ers?|scouts?|survey|pilot|topogram|3[ -]?(plane|pl)[ -]?loc)\b|^loc\b", re.IGNORECASE
+    r"(?<![a-z])(locali[sz]ers?|scouts?|survey|pilot|topogram|3[ _-]?(plane|pl)[ _-]?loc)(?![a-z])|^loc(?![a-z])",
+    re.IGNORECASE,
 )
 """Words of a series' description that say so where the image type does not, as in many MR archives."""
 Kind = Literal["original", "derived", "localizer", "film", "picture"]
@@ -59,7 +60,7 @@ def stacks(headers: Sequence[Header], digest: Callable[[Plane], str]) -> list[St
             made += _placed(group, apart, digest) if _has_place(group) else _unplaced(group)
         if copies:
             made = [replace(one, problems=(*one.problems, f"{copies} images of the series were there twice")) for one in made]  # fmt: skip
-        found += sorted(made, key=lambda one: (one.apart, one.planes[0].uid, one.planes[0].frame))
+        found += sorted(made, key=lambda one: (natural(one.apart), one.planes[0].uid, one.planes[0].frame))
     return found
 
 
@@ -90,12 +91,16 @@ def _has_place(group: Sequence[Pair]) -> bool:
 
 
 def _alike(pairs: Sequence[Pair]) -> Iterator[tuple[list[Pair], str]]:
-    """Planes of one direction, shape, spacing, kind and frame of reference, and in words what differs in a series."""
+    """Planes of one direction, shape, spacing, kind and frame of reference, and in words what differs in a series.
+
+    A series is of one patient and study; anonymisers that give one identifier to several do not make them one.
+    """
     directions = _near([plane.orientation for _, plane in pairs], SAME_DIRECTION)
     spacings = _near([plane.spacing_mm for _, plane in pairs], SAME_DIRECTION)
     groups: dict[tuple[object, ...], list[Pair]] = defaultdict(list)
     for (header, plane), direction, spacing in zip(pairs, directions, spacings, strict=True):
         key: tuple[object, ...] = (
+            (header.patient, header.study),
             header.frame_of_reference,
             plane.image_type,
             (plane.rows, plane.columns, plane.samples),
@@ -104,10 +109,11 @@ def _alike(pairs: Sequence[Pair]) -> Iterator[tuple[list[Pair], str]]:
             plane.position is None,
         )
         groups[key].append((header, plane))
-    names = ("frame of reference", "image type", "size", "direction", "spacing", "position")
+    names = ("patient or study", "frame of reference", "image type", "size", "direction", "spacing", "position")
     differ = [place for place in range(len(names)) if len({key[place] for key in groups}) > 1]
     for key, group in groups.items():
-        words = [f"{names[place]} {_word(key[place])}" for place in differ]
+        # Who it is stands in the inventory, and in no message.
+        words = [f"{names[place]} {_word(key[place])}" if place else f"another {names[place]}" for place in differ]
         yield group, ", ".join(words)
 
 
@@ -192,6 +198,12 @@ def _by_number(group: list[Pair], most: int) -> Iterator[tuple[list[Pair], str]]
             return
     for number, members in enumerate(passes, start=1):
         yield [group[place] for place in sorted(members.tolist())], f"pass {number} by InstanceNumber"
+
+
+def natural(text: str) -> tuple[tuple[float, str], ...]:
+    """Orders text by the numbers in it: b 500 before b 1000."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return tuple((float(part), "") if place % 2 else (float("inf"), part) for place, part in enumerate(parts))
 
 
 def _sortable(value: str) -> tuple[float, str]:

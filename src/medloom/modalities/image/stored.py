@@ -29,7 +29,7 @@ def file_of(store: Path, volume: str) -> Path:
     return store / "volumes" / name[:2] / f"{name}.bin"
 
 
-def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], column: str, wish: Wish) -> list[Scan]:
+def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], label: str, wish: Wish) -> list[Scan]:
     """The volumes that these keys name. Raises one DataError that names the rows of every kind of trouble."""
     import polars as pl
 
@@ -39,7 +39,26 @@ def read_scans(store: Path, keys: Sequence[str], rows: Sequence[str], column: st
         )
     inventory = pl.read_parquet(store / INVENTORY)
     usable = inventory.filter(pl.col("stored"))
-    return sorted_out(_found(store, usable, inventory, keys, wish), rows, f"column {column!r}")
+    return sorted_out(_found(store, usable, inventory, keys, wish), rows, label)
+
+
+def volumes(store: Path, named: Sequence[Sequence[tuple[str, int]]]) -> list[list[tuple[str, int]]]:
+    """Each name of a study, a series or a patient as the names of its volumes, beside what stood beside it.
+
+    Names of nothing stay as they are: reading them says why.
+    """
+    import polars as pl
+
+    if not (store / INVENTORY).exists():
+        return [list(one) for one in named]
+    usable = pl.read_parquet(store / INVENTORY).filter(pl.col("stored")).sort("volume")
+    held: dict[str, list[str]] = {}
+    for name in reversed(NAMES):
+        here: dict[str, list[str]] = {}
+        for key, volume in zip(usable[name].to_list(), usable["volume"].to_list(), strict=True):
+            here.setdefault(key, []).append(volume)
+        held |= here
+    return [[(volume, place) for key, place in one for volume in held.get(key, [key])] for one in named]
 
 
 def _found(

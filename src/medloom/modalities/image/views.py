@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 
 from medloom.draw import Draw
+from medloom.modalities.image.packing import Grids
 from medloom.modality import View
 from medloom.packed import Source
 
@@ -40,8 +41,10 @@ def training_view(
         chosen = np.floor(draw.uniform("image.which_focus", rows) * len(focus)) == place
         centred = has & chosen & (draw.uniform("image.focused", rows) < FOCUSED_SHARE)
         corner = np.where(centred[:, None], np.clip(marked - np.array(patch) // 2, low, high), corner)
-    mirrored = draw.uniform("image.flip", rows, len(patch)) < 0.5
-    return View(rows, {"corner": corner, "flip": mirrored & np.isin(np.arange(len(patch)), flip)})
+    mirrored = np.zeros(corner.shape, bool)
+    if flip:
+        mirrored = (draw.uniform("image.flip", rows, len(patch)) < 0.5) & np.isin(np.arange(len(patch)), flip)
+    return View(rows, {"corner": corner, "flip": mirrored})
 
 
 def _marked_voxel(
@@ -65,14 +68,42 @@ def _marked_voxel(
 
 
 def covering_view(
-    shapes: Int[np.ndarray, "rows dims"], patch: tuple[int, ...], overlap: float, rows: Int[np.ndarray, " rows"]
+    shapes: Int[np.ndarray, "rows dims"],
+    patch: tuple[int, ...],
+    overlap: float,
+    rows: Int[np.ndarray, " rows"],
+    flip: tuple[int, ...] = (),
 ) -> View:
-    """Windows that cover all of each row's image, the windows of a row side by side; one around a smaller image."""
+    """Windows that cover all of each row's image, the windows of a row side by side; one around a smaller image.
+
+    They come in the order of their corners, the first axis slowest. Each is seen mirrored along `flip` too, in every
+    combination, one after another.
+    """
     corners = [np.array(list(product(*map(starts, shape.tolist(), patch, [overlap] * len(patch))))) for shape in shapes]
     corner = np.concatenate([np.zeros((0, len(patch)), np.int64), *corners])
+    mirrored = np.array(list(product(*([False, True] if axis in flip else [False] for axis in range(len(patch))))))
+    counts = np.array([len(windows) for windows in corners], np.int64)
     return View(
-        np.repeat(rows, [len(windows) for windows in corners]), {"corner": corner, "flip": np.zeros(corner.shape, bool)}
+        np.repeat(rows, counts * len(mirrored)),
+        {"corner": corner.repeat(len(mirrored), axis=0), "flip": np.tile(mirrored, (len(corner), 1))},
     )
+
+
+def telling(view: View, source: Source, patch: tuple[int, ...]) -> View:
+    """The windows in which voxels differ; of an image in which none does, the first, so that every row has one."""
+    grids = Grids(source.packed)
+    first = np.diff(view.rows, prepend=-1) != 0
+    kept = np.zeros(len(view.rows), bool)
+    for place, (row, corner) in enumerate(zip(view.rows.tolist(), view.at["corner"].tolist(), strict=True)):
+        grid = grids.unit(int(source.unit[row]))
+        of_grid, _ = inside(corner, patch, grid.shape[1:])
+        seen = grid[(slice(None), *of_grid)]
+        kept[place] = seen.size > 0 and bool(
+            (seen != seen.reshape(len(seen), -1)[:, :1].reshape(-1, *[1] * len(patch))).any()
+        )
+    some = {int(row) for row in view.rows[kept]}
+    kept |= first & ~np.isin(view.rows, list(some))
+    return View(view.rows[kept], {name: array[kept] for name, array in view.at.items()})
 
 
 def starts(size: int, patch: int, overlap: float) -> list[int]:
@@ -102,16 +133,31 @@ def mirror(
 
 
 def gather(
-    grids: Sequence[Shaped[np.ndarray, "channels ..."]], view: View, out: Num[np.ndarray, "views channels *patch"]
-) -> Bool[np.ndarray, "views *patch"]:
-    """Copies each view's part of its grid into `out` and says which positions are voxels of it; the others stay.
+    grid: Shaped[np.ndarray, "channels ..."],
+    view: View,
+    place: int,
+    out: Num[np.ndarray, "channels *patch"],
+    valid: Bool[np.ndarray, "*patch"],
+) -> bool:
+    """Fills `out` with one view's part of its grid, 0 beyond it; `valid` says where that is. Whether it is everywhere.
 
-    A strided copy for each view: an index for every voxel at once would be eight times the size of the values.
+    A strided copy: an index for every voxel would be eight times the size of the values. A view that looks through a
+    lattice (`augment.py`) is interpolated.
     """
-    patch = out.shape[2:]
-    valid = np.zeros((len(out), *patch), bool)
-    for place, (grid, corner, flip) in enumerate(zip(grids, view.at["corner"].tolist(), view.at["flip"], strict=True)):
-        of_grid, of_view = inside(corner, patch, grid.shape[1:])
-        mirror(out[place], flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
-        mirror(valid[place][None], flip)[(slice(None), *of_view)] = True
-    return valid
+    moved = view.at.get("moved")
+    if moved is not None and moved[place]:
+        from medloom.modalities.image.warp import warped
+
+        out[...], valid[...] = 0, False
+        warped(grid, view.at["lattice"][place], out, valid)
+        return bool(valid.all())
+    corner, flip, patch = view.at["corner"][place].tolist(), view.at["flip"][place], out.shape[1:]
+    of_grid, of_view = inside(corner, patch, grid.shape[1:])
+    whole = all(part.stop - part.start == side for part, side in zip(of_view, patch, strict=True))
+    if whole:
+        valid.fill(True)
+    else:
+        out[...], valid[...] = 0, False
+        mirror(valid[None], flip)[(slice(None), *of_view)] = True
+    mirror(out, flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
+    return whole

@@ -29,6 +29,7 @@ def read_nifti(path: Path, wish: Wish) -> Scan:
         if not isinstance(image, nibabel.Nifti1Image) or not np.isfinite(affine).all():
             raise Refused("are not NIfTI files with a finite affine; convert them again from their source")
         _check_nifti_shape(shape)
+        _check_axes(len(shape), wish)
         held = np.asanyarray(image.dataobj)
     except (*broken, *nib_errors) as error:
         raise Refused("are truncated or broken NIfTI files; copy them again from their source") from error
@@ -58,6 +59,12 @@ def _check_nifti_shape(shape: tuple[int, ...]) -> None:
         raise Refused(f"have {len(shape)} axes; expected one volume a file: save each time point or channel apart")
 
 
+def _check_axes(axes: int, wish: Wish) -> None:
+    """A picture among volumes is a mistake of the table; a volume of one slice says so with a third axis."""
+    if axes == 2 and wish.dims == 3:
+        raise Refused("are pictures of 2 axes where dims = 3 is asked for; give volumes, or dims = 2")
+
+
 def read_itk(path: Path, wish: Wish) -> Scan:
     """NRRD or MetaImage of one volume or one picture. Raises Refused."""
     _check_beside(path)
@@ -71,12 +78,15 @@ def read_itk(path: Path, wish: Wish) -> Scan:
         shape = tuple(int(one) for one in size) + (1,) * (3 - axes)
         if axes > 3:
             raise Refused(f"have {axes} axes; expected one volume a file: save each time point apart")
+        _check_axes(axes, wish)
         _check_nifti_shape((*shape, 1))
         if channels not in (1, 3):
             raise Refused(f"have {channels} channels; expected 1 or 3")
         image = reader.Execute()
         voxels_of = itk.GetArrayFromImage(image)
     except RuntimeError as error:
+        if "spacing is not supported" in str(error):
+            raise Refused("have a spacing of zero or axes that coincide; correct the header from the source") from error
         raise Refused("are truncated or broken NRRD or MetaImage files; copy them again from their source") from error
     planes = np.moveaxis(voxels_of, -1, 0) if channels > 1 else voxels_of[None]
     planes = np.moveaxis(planes.reshape(len(planes), *shape[::-1]), (1, 2, 3), (3, 2, 1))

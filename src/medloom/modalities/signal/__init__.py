@@ -88,6 +88,11 @@ class Signal(Modality):
             )
         if chosen.samples < 8:
             raise DataError(f"window_seconds: a window holds {chosen.samples} samples; expected at least 8")
+        if chosen.samples < 8 * max(chosen.convolution_parts):
+            raise DataError(
+                f"convolution_parts: a window holds {chosen.samples} samples, too few for {max(chosen.convolution_parts)} "
+                "parts of at least 8; give fewer parts, or a longer window_seconds"
+            )
         return chosen
 
     @classmethod
@@ -156,7 +161,9 @@ class Signal(Modality):
             _scale_alone(windows, known)
         else:
             windows = np.where(known, (windows - np.array(centre)[:, None]) / np.array(scale)[:, None], 0)
-        return replace(fitted, convolutions=simple.fit_convolutions(windows.astype(np.float32)))
+        return replace(
+            fitted, convolutions=simple.fit_convolutions(windows.astype(np.float32), chosen.convolution_parts)
+        )
 
     def bind(self, source: Source) -> Source:
         """Adds the random convolutions, made from their state once."""
@@ -199,19 +206,19 @@ class Signal(Modality):
     ]:
         unit = source.unit[view.rows]
         lead = np.asarray(source.packed.arrays["lead"])[unit]
+        alone = self.options.scale == "window"
+        # A rate of each lead, as to multiply is faster than to divide.
+        scaling = np.array(self.centre, np.float32)[:, None], (1 / np.array(self.scale)).astype(np.float32)[:, None]
         value, valid, holey = packing.gather(
-            source.packed, unit, view.at["first"], view.at["last"], self.options.samples
+            source.packed, unit, view.at["first"], view.at["last"], self.options.samples, None if alone else scaling
         )
         unknown = None
         if holey.any():
             unknown = ~np.isfinite(value)
             value[unknown] = 0.0
             valid &= ~(unknown | ~lead[:, :, None]).all(axis=1)
-        if self.options.scale == "window":
+        if alone:
             _scale_alone(value, valid[:, None] & (True if unknown is None else ~unknown))
-        else:
-            value -= np.array(self.centre, np.float32)[:, None]
-            value *= (1 / np.array(self.scale)).astype(np.float32)[:, None]
         alter(value, view, self.options.augment, float(self.options.rate_hz or 0))
         if "dropped" in view.at:
             kept = lead & ~view.at["dropped"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from medloom.errors import DataError, some
 from medloom.modalities.signal.conditioning import BLOCK_SAMPLES, Filters, conditioned
@@ -196,36 +196,54 @@ def gather(
     first: Int[np.ndarray, " views"],
     last: Int[np.ndarray, " views"],
     samples: int,
+    scaling: tuple[Float[np.ndarray, "leads 1"], Float[np.ndarray, "leads 1"]] | None = None,
 ) -> tuple[Float[np.ndarray, "views leads samples"], Bool[np.ndarray, "views samples"], Bool[np.ndarray, " views"]]:
     """Samples `first:last` of each unit at the beginning of a window of so many samples; NaN where unknown, 0 behind.
 
     Also which positions lie within `first:last`, and which windows may hold unknown samples. Runs of memory are copied
-    for each window and tile: nothing else of a record is touched.
+    for each window: nothing else of a record is touched. With `scaling`, a centre is taken off each lead, and it is
+    multiplied by a factor, while the window is in the processor's cache.
     """
     arrays = packed.arrays
-    tiles = np.asarray(arrays["tiles"])
+    tiles, holes = np.asarray(arrays["tiles"]), np.asarray(arrays["holes"])
     whole = tiles.dtype == np.int16
     gain = np.asarray(arrays["gain"])
-    out = np.zeros((len(unit), tiles.shape[1], samples), np.float32)
     held = last - first
+    out = np.empty((len(unit), tiles.shape[1], samples), np.float32)
     holey = np.zeros(len(unit), bool)
-    offset = np.asarray(arrays["first"])[unit] + first // TILE
-    inside = first % TILE
-    holes = np.asarray(arrays["holes"])
-    for view, (tile, within, count) in enumerate(zip(offset.tolist(), inside.tolist(), held.tolist(), strict=True)):
-        done, window = 0, out[view]
-        begin = tile
-        while done < count:
-            size = min(TILE - within, count - done)
-            window[:, done : done + size] = tiles[tile, :, within : within + size]
-            done, tile, within = done + size, tile + 1, 0
-        holey[view] = holes[begin:tile].any()
+    offset = (np.asarray(arrays["first"])[unit] + first // TILE).tolist()
+    for view, (tile, within, count) in enumerate(zip(offset, (first % TILE).tolist(), held.tolist(), strict=True)):
+        window = out[view]
+        end = tile + -(-(within + count) // TILE)
+        _copied(tiles[tile:end], within, window[:, :count])
+        window[:, count:] = 0
+        holey[view] = holes[tile:end].any()
+        part = window[:, :count]
         if whole:
-            part = window[:, :count]
             unknown = part == UNKNOWN
             part *= gain[unit[view]][:, None]
             part[unknown] = np.nan
+        if scaling is not None:
+            part -= scaling[0]
+            part *= scaling[1]
     return out, np.arange(samples) < held[:, None], holey
+
+
+def _copied(
+    tiles: Num[np.ndarray, "tiles leads tile"], within: int, window: Float[np.ndarray, "leads samples"]
+) -> None:
+    """Copies a run of samples that begins `within` the first of these tiles: the two ends, and all whole tiles at once."""
+    leads, count = window.shape
+    head = min(TILE - within, count)
+    if not count:
+        return
+    window[:, :head] = tiles[0, :, within : within + head]
+    full, rest = divmod(count - head, TILE)
+    if full:
+        # To split an axis never copies, so that this writes into the window.
+        window[:, head : head + full * TILE].reshape(leads, full, TILE)[:] = tiles[1 : 1 + full].transpose(1, 0, 2)
+    if rest:
+        window[:, count - rest :] = tiles[1 + full, :, :rest]
 
 
 def facts(packed: Packed) -> dict[str, Any]:

@@ -31,20 +31,20 @@ def training_view(
     first = start + np.floor(draw.uniform("signal.window", rows) * (room + 1)).astype(np.int64)
     at: dict[str, np.ndarray] = {"first": first, "last": np.minimum(first + samples, stop)}
     if augment.crop:
-        cut = draw.uniform("signal.crop", rows, 2) * augment.crop * samples
+        cut = draw.own("signal.crop", rows, 2) * augment.crop * samples
         left = np.floor(cut[:, 0] * cut[:, 1] / max(augment.crop * samples, 1)).astype(np.int64)
         at["hidden_before"], at["hidden_behind"] = left, samples - (np.floor(cut[:, 0]).astype(np.int64) - left)
     if augment.scale:
-        at["gain"] = 1 + augment.scale * (2 * draw.uniform("signal.scale", rows) - 1)
+        at["gain"] = 1 + augment.scale * (2 * draw.own("signal.scale", rows) - 1)
     if augment.noise:
-        at["noise"] = np.floor(draw.uniform("signal.noise", rows) * 2.0**53).astype(np.int64)
+        at["noise"] = np.floor(draw.own("signal.noise", rows) * 2.0**53).astype(np.int64)
     if augment.wander:
-        at["wander"] = draw.uniform("signal.wander", rows, leads, 3)
+        at["wander"] = draw.own("signal.wander", rows, leads, 3)
     if augment.drop_leads:
-        chance = draw.uniform("signal.drop", rows, leads)
+        chance = draw.own("signal.drop", rows, leads)
         at["dropped"] = (chance < augment.drop_leads) & (chance < chance.max(axis=1, keepdims=True))
     if augment.mask:
-        size, place = draw.uniform("signal.mask", rows, 2).T
+        size, place = draw.own("signal.mask", rows, 2).T
         length = np.floor(size * augment.mask * samples).astype(np.int64)
         begin = np.floor(place * (samples - length + 1)).astype(np.int64)
         at["masked"] = np.stack([begin, begin + length], axis=1)

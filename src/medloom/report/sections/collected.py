@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from medloom.evaluation.sample_size import sample_sizes
 from medloom.report.content import Content
-from medloom.report.sections import course, explanation, learning_curve, sample_size, standards, subgroups, weak_groups
+from medloom.report.sections import (
+    course,
+    explanation,
+    learning_curve,
+    maps,
+    sample_size,
+    standards,
+    subgroups,
+    weak_groups,
+)
 from medloom.report.standards.computed import computed
 from medloom.report.standards.known import Known
 
@@ -26,6 +35,8 @@ def collected(story: Story, content: Content) -> Content:
         subgroups.section(story),
         weak_groups.section(story),
         explanation.section(story),
+        maps.section(story),
+        maps.cases(story),
     )
     told = replace(content, sections=(*content.sections, *(one for one in found if one is not None)))
     said = computed(Known.of(story, told, sizes))

@@ -1,0 +1,211 @@
+"""Single rows as pictures, for reports whose study asks for them: images with their maps, and outlines of dense answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from medloom.draw import generator
+from medloom.evaluation.intervals import MODEL
+from medloom.explain.maps import SIGNED, Asked, can_map, lifted, maps
+from medloom.feed import Feed
+from medloom.modality import Lifted, Picture
+from medloom.model.outputs import outputs
+from medloom.model.team import Team
+from medloom.study import Study
+from medloom.task import Measured
+
+ANISOTROPIC = 1.2
+"""A volume is cut across its coarsest axis, where this one is so many times as coarse as the finest; else the last."""
+WORST, MEDIAN, BEST = "worst", "median", "best"
+MOST_IMAGES = 4
+"""Images of one row that are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One picture: an image, or a slice of one, with a map over it or outlines on it.
+
+    `heat` is in units of its highest size. `spacing_mm` is that of rows and columns. `text` says what is to be seen.
+    """
+
+    title: str
+    text: str
+    image: Float[np.ndarray, "channels rows columns"]
+    spacing_mm: tuple[float, float]
+    heat: Float[np.ndarray, "rows columns"] | None = None
+    signed: bool = False
+    outlines: Mapping[str, Bool[np.ndarray, "rows columns"]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The pictures of one row, under a number or a rank and never under its id."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def with_maps(study: Study, team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]) -> tuple[Case, ...]:
+    """`evaluate.maps.pictures` of the rows, drawn at random, with a map of each method for each target."""
+    found = []
+    for target in feed.tasks:
+        for name in feed.modalities:
+            if not can_map(team, feed, target, name):
+                continue
+            asked = Asked(team.networks, feed, target, name)
+            seen = rows[feed.sources[name].unit[rows] > 0]
+            order = generator(study.seed, "rows of pictures").permutation(len(seen))
+            methods = asked.methods(study.evaluate.maps.methods)
+            for number, row in enumerate(seen[order[: study.evaluate.maps.pictures]].tolist(), 1):
+                case = _with_maps(asked, row, methods, f"Case {number}: {name}, {target}")
+                found += [case] if case is not None else []
+    return tuple(found)
+
+
+def _with_maps(asked: Asked, row: int, methods: Sequence[str], title: str) -> Case | None:
+    views = next(asked.views(np.array([row])), None)
+    if views is None or not methods:
+        return None
+    names, unit = asked.answers()
+    answer = names[int(views.answer[0])]
+    shown = asked.feed.modalities[asked.input].pictures(asked.feed.sources[asked.input], row)
+    each = {m: [one for _, one in lifted(asked, views, of)] for m, of in maps(asked, views, methods).items()}
+    said = f"{asked.target}: {answer} {views.score[0]:.3g} {unit}"
+    shares = asked.shares(views)
+    panels = []
+    # Of many images those that were looked at most.
+    order = np.arange(len(shown)) if shares is None else np.argsort(-shares[0][: len(shown)], kind="stable")
+    for place in order[:MOST_IMAGES].tolist():
+        picture = shown[place]
+        which = "" if shares is None else f"image {place + 1} ({shares[0][place]:.0%} of the attention), "
+        plain, at = cut(picture, each[methods[0]][place])
+        panels.append(Panel(f"{which}as it is{at}", f"{which}{said}.", *plain))
+        for method in methods:
+            (image, spacing), at = cut(picture, each[method][place])
+            heat = _plane(each[method][place], picture)
+            panels.append(
+                Panel(
+                    f"{which}{words(method)}{at}",
+                    f"{which}{_where(heat)}.",
+                    image,
+                    spacing,
+                    _scaled(heat),
+                    method in SIGNED,
+                )
+            )
+    return Case(f"{title} ({said})", tuple(panels))
+
+
+def words(method: str) -> str:
+    """What a method is called."""
+    return {"grad_cam": "Grad-CAM", "integrated_gradients": "integrated gradients"}.get(method, method)
+
+
+def cut_axis(picture: Picture) -> int:
+    """The axis across which a volume is cut."""
+    spacing = picture.spacing_mm
+    return int(np.argmax(spacing)) if max(spacing) > ANISOTROPIC * min(spacing) else len(spacing) - 1
+
+
+def cut(picture: Picture, by: Float[np.ndarray, "*spatial"]) -> tuple[tuple[np.ndarray, tuple[float, float]], str]:
+    """An image as (rows and columns, their spacing): of a volume the slice through the highest value of `by`; and which."""
+    if len(picture.spacing_mm) == 2:
+        return (picture.values, (picture.spacing_mm[0], picture.spacing_mm[1])), ""
+    axis = cut_axis(picture)
+    place = int(np.unravel_index(int(np.argmax(by)), by.shape)[axis])
+    return _slice(picture, axis, place), f", slice {place + 1} of {by.shape[axis]}"
+
+
+def _slice(picture: Picture, axis: int, place: int) -> tuple[np.ndarray, tuple[float, float]]:
+    # Volumes are [x, y, z] with y towards the front: drawn with the front upwards.
+    plane = picture.values.take(place, axis=axis + 1)
+    first, second = (size for other, size in enumerate(picture.spacing_mm) if other != axis)
+    return plane.swapaxes(1, 2)[:, ::-1], (second, first)
+
+
+def _plane(values: Float[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndarray, "rows columns"]:
+    """The slice of a map through its highest value, as `cut` shows it."""
+    return cut(Picture(values[None], picture.spacing_mm), values)[0][0][0]
+
+
+def _scaled(heat: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
+    most = float(np.abs(heat).max(initial=0.0))
+    return (heat / most if most > 0 else heat).astype(np.float32)
+
+
+def _where(heat: Float[np.ndarray, "rows columns"]) -> str:
+    """Where a map is highest, in words that need no picture."""
+    if not heat.any():
+        return "the map is 0 everywhere"
+    row, column = np.unravel_index(int(np.argmax(heat)), heat.shape)
+    down = ("upper", "middle", "lower")[min(2, int(3 * row / heat.shape[0]))]
+    across = ("left", "middle", "right")[min(2, int(3 * column / heat.shape[1]))]
+    return "highest in the middle" if down == across else f"highest in the {down} {across} of the picture"
+
+
+def with_outlines(
+    team: Team,
+    feed: Feed,
+    measured: Mapping[str, Mapping[str, Measured]],
+    judged: Mapping[str, Int[np.ndarray, " rows"]],
+    rows: Int[np.ndarray, " rows"],
+) -> tuple[Case, ...]:
+    """Of each target of outlines the worst, the median and the best of these rows by its headline, with both outlines.
+
+    `measured` is of the rows `judged`, by target.
+    """
+    found = []
+    for name, task in feed.tasks.items():
+        if not task.outlined or name not in measured:
+            continue
+        figure = next(iter(task.metrics()))
+        values = measured[name][MODEL][figure]
+        here = np.isin(judged[name], rows) & ~np.isnan(values)
+        own, values = judged[name][here], values[here]
+        order = np.argsort(values, kind="stable")
+        if not len(order):
+            continue
+        places = {WORST: order[0], MEDIAN: order[(len(order) - 1) // 2], BEST: order[-1]}
+        for rank, place in places.items() if len(order) > 2 else [(BEST, order[-1])]:
+            case = _outlined(team, feed, name, int(own[place]), f"{name}: the {rank} case", float(values[place]))
+            found += [case] if case is not None else []
+    return tuple(found)
+
+
+def _outlined(team: Team, feed: Feed, target: str, row: int, title: str, value: float) -> Case | None:
+    task = feed.tasks[target]
+    ground = task.options.input  # type: ignore[attr-defined]
+    _, said, truths = next(outputs(team, feed, np.array([row])))
+    truth = truths[target]
+    assert isinstance(truth, Lifted)
+    picture = next(iter(feed.modalities[ground].pictures(feed.sources[ground], row)), None)
+    if picture is None:
+        return None
+    drawn, answered = task.outlines(task.decode(said[target]), truth)
+    figure = next(iter(task.metrics().values())).label
+    panels = []
+    for label, marked in drawn.items():
+        area = _area(marked if marked.any() else answered[label], picture)
+        (image, spacing), at = cut(picture, area)
+        both = {"truth": _at(marked, area, picture), "answer": _at(answered[label], area, picture)}
+        voxels = f"{int(marked.sum()):,} voxels are marked, {int(answered[label].sum()):,} answered"
+        panels.append(Panel(f"{label}{at}", f"{label}: {voxels}.", image, spacing, outlines=both))
+    return Case(f"{title} ({figure} {value:.3f})", tuple(panels))
+
+
+def _area(mask: Bool[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndarray, "*spatial"]:
+    """At each voxel the marked voxels of its slice: highest where a slice shows most of a mask."""
+    if mask.ndim == 2:
+        return mask.astype(np.float32)
+    axis = cut_axis(picture)
+    area = mask.sum(axis=tuple(other for other in range(3) if other != axis)).astype(np.float32)
+    return np.broadcast_to(area.reshape([-1 if other == axis else 1 for other in range(3)]), mask.shape)
+
+
+def _at(mask: Bool[np.ndarray, "*spatial"], by: Float[np.ndarray, "*spatial"], picture: Picture) -> np.ndarray:
+    plane = cut(Picture(mask[None].astype(np.float32), picture.spacing_mm), by)[0][0][0]
+    return plane > 0.5
