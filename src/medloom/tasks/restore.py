@@ -82,6 +82,8 @@ class Restore(Task):
             return [
                 ("input", f"input {options.input!r} is of modality {part.modality!r}, of which nothing can be hidden")
             ]
+        if getattr(part, "bagged", False):
+            return [("input", f"input {options.input!r} has several images a row; give each image a row of its own")]
         return []
 
     @classmethod
