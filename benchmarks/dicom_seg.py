@@ -1,4 +1,4 @@
-"""Answers as DICOM segmentations on series that are reversed, gapped, oblique, tilted or in one file: do they lie right?
+"""Answers as DICOM segmentations on series that are reversed, gapped, oblique or tilted: do they lie right?
 
 Makes small series whose voxels say where they are meant to lie, writes an answer for each through the same path that
 predictions take, and reads both anew with other programs: the slices with SimpleITK, the segmentation with pydicom alone.
@@ -52,6 +52,7 @@ KINDS: Mapping[str, Kind] = {
     "spaced": Kind(step=(0.0, 0.0, 6.0)),
     "oblique": Kind(OBLIQUE, tuple(np.cross(OBLIQUE[:3], OBLIQUE[3:]) * 3.1)),
     "oblique and reversed": Kind(OBLIQUE, tuple(np.cross(OBLIQUE[:3], OBLIQUE[3:]) * -3.1)),
+    "tilted": Kind(step=(0.0, 0.5, 2.5)),
     "coronal": Kind(CORONAL, (0.0, 1.7, 0.0)),
     "gapped": Kind(places=(0, 1, 2, 4, 5, 6, 8), gaps="interpolate"),
 }

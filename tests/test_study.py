@@ -68,6 +68,7 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     class Outline:
         Options: ClassVar[type] = OutlineOptions
         dense: ClassVar[bool] = True
+        alone: ClassVar[bool] = False
         joins: ClassVar[tuple[str, ...]] = ()
 
         @staticmethod

@@ -108,7 +108,8 @@ class Gives:
 
     `width` of the pooled vector; `features` of tokens or of the grid's channels (0: none); `dims` spatial axes of
     the grid (0: none); `levels` of the pyramid, finest first, as (channels, stride), with a stride for
-    each axis where they differ; `members` of an ensemble.
+    each axis where they differ; `members` of an ensemble; `channels` of the values that the grid is made
+    of, for heads that give them back (0: none do).
     """
 
     width: int
@@ -116,6 +117,7 @@ class Gives:
     dims: int = 0
     levels: tuple[tuple[int, int | tuple[int, ...]], ...] = ()
     members: int = 1
+    channels: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ class Feed:
             own = draw if kind not in kinds else replace(draw, of=name)
             kinds.add(kind)
             views[name] = modality.view(self.sources[name], rows, own, focus)
-        return self._gather(views, rows)
+        return self._gather(views, rows, draw)
 
     def lengths(self, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
         """How long each row is to all inputs together; None where no input says."""
@@ -190,15 +190,16 @@ class Feed:
             part = rows[start : start + step]
             windows = {n: m.view(self.sources[n], part, None) for n, m in self.modalities.items() if m.windows}
             views = paired(part, windows, most)
-            ground = views[self.windowed]
             whole = any(task.sees_inputs for task in self.tasks.values())
-            size = max(1, len(ground.rows)) if whole else self._views_at_once(self.windowed, ground)
+            size = max(1, len(views[self.windowed].rows)) if whole else self._views_at_once(views)
             yield part, (self._viewed(one[self.windowed].rows, one) for one in pieces(views, size))
 
-    def _views_at_once(self, ground: str, view: View) -> int:
+    def _views_at_once(self, views: Mapping[str, View]) -> int:
         """Windows gathered at a time: fewer where each is large."""
-        first = View(view.rows[:1], {name: array[:1] for name, array in view.at.items()})
-        each = self.modalities[ground].batch(self.sources[ground], first).value.numel() if len(view.rows) else 1
+        each = 0
+        for name, view in views.items():
+            first = View(view.rows[:1], {key: array[:1] for key, array in view.at.items()})
+            each += self.modalities[name].batch(self.sources[name], first).value.numel() if len(view.rows) else 1
         return int(np.clip(VIEWS_ELEMENTS // max(1, each), 1, VIEWS_BLOCK))
 
     def _viewed(self, rows: Int[np.ndarray, " views"], views: dict[str, View]) -> tuple[dict[str, View], Batch]:
@@ -224,8 +225,10 @@ class Feed:
             source.packed.release()
         return np.concatenate(parts, axis=1).astype(np.float64)
 
-    def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"]) -> Batch:
+    def _gather(self, views: Mapping[str, View], rows: Int[np.ndarray, " rows"], draw: Draw | None = None) -> Batch:
         inputs = {n: m.batch(self.sources[n], views[n]) for n, m in self.modalities.items()}
+        for hiding in filter(None, (task.hiding() for task in self.tasks.values())):
+            inputs[hiding.input] = self.modalities[hiding.input].hide(inputs[hiding.input], hiding, rows, draw)
         targets = self.targets(rows)
         for name, (ground, source) in self.laid.items():
             targets[name] = self.modalities[ground].batch(source, views[ground])

@@ -21,9 +21,10 @@ from medloom.evaluation.result import WITHOUT
 from medloom.feed import Feed
 from medloom.model.assembly import Network, assemble
 from medloom.model.outputs import apart, outputs, together
+from medloom.model.start import Begun, begin
 from medloom.model.team import Team, stacked
 from medloom.parts import TrainPart
-from medloom.prepare import Prepared
+from medloom.prepare import Prepared, naming
 from medloom.rundir import TrainingFolder
 from medloom.study import Study
 from medloom.task import Measured, Member, Task
@@ -49,6 +50,8 @@ class Trained:
     histories: tuple[Sequence[Mapping[str, float]], ...]
     kept_step: int
     steps: int
+    begun: tuple[Begun, ...] = ()
+    """What each network began with, where that is from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,12 @@ def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch
     count, joins = study.model.networks, study.model.simple
     if part.minutes is not None and count > 1:
         part = part.model_copy(update={"minutes": part.minutes / count})
-    networks, histories, kept, steps = [], [], [], 0
+    networks, histories, kept, begun, steps = [], [], [], [], 0
     for place in range(count):
         if count > 1:
             watch(Event("member", place + 1, count))
-        network, progress, plan = _network(prepared, part, folder.member(place), place, watch)
+        network, progress, plan, began = _network(prepared, part, folder.member(place), place, watch)
+        begun += [began] if began.told else []
         best = part.keep == "best" and progress.best_loss is not None
         networks.append(network)
         histories.append(progress.history)
@@ -85,7 +89,7 @@ def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch
         steps = plan.steps
     last = int(np.median(kept or [0]))
     if not distributed.current().leads:
-        return Trained(prepared, Team(tuple(networks)), feed.tasks, {}, {}, tuple(histories), last, steps)
+        return Trained(prepared, Team(tuple(networks)), feed.tasks, {}, {}, tuple(histories), last, steps, tuple(begun))
     watch(Event("baselines", 0, 0))
     simple = fit_baselines(
         feed,
@@ -101,21 +105,37 @@ def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch
     }
     team = Team(tuple(networks), members)
     team, tasks, without = _calibrated(team, feed, fold.calibrate)
-    return Trained(prepared, team, tasks, without, simple, tuple(histories), last, steps)
+    return Trained(prepared, team, tasks, without, simple, tuple(histories), last, steps, tuple(begun))
 
 
 def _network(
     prepared: Prepared, part: TrainPart, folder: TrainingFolder, place: int, watch: Watch
-) -> tuple[Network, Progress, Plan]:
-    """The network of one place in the team, trained; the first has the study's seed."""
+) -> tuple[Network, Progress, Plan, Begun]:
+    """The network of one place in the team, trained, and what it began with; the first has the study's seed."""
     study, feed, fold = prepared.study, prepared.feed, prepared.fold
     seed = seed_of(study.seed, "member", place) if place else study.seed
     network = assemble(feed.modalities, feed.tasks, study.model, seed)
+    began = _begun(network, prepared, place)
+    for sentence in began.told:
+        watch(Event("begun", 0, 0, text=sentence))
     train_rows, valid_rows = (_with_any_answer(feed, rows) for rows in (fold.train, fold.valid))
     weights = {name: target.loss_weight for name, target in study.targets.items()}
-    plan = distributed.current().in_turn(_planned, folder, part, network, feed, train_rows, seed, weights)
+    plan = distributed.current().in_turn(_planned, folder, part, network, feed, train_rows, seed, weights, began.inputs)
     progress = train(network, feed, (train_rows, valid_rows), part, plan, folder.checkpoint, watch)
-    return network, progress, plan
+    return network, progress, plan, began
+
+
+def _begun(network: Network, prepared: Prepared, place: int) -> Begun:
+    """Puts weights from elsewhere into a new network: published ones of its inputs, and those of a bundle's networks in turn."""
+    began = Begun()
+    for name, modality in prepared.feed.modalities.items():
+        with naming(f"inputs.{name}"):
+            told = modality.begin(network.encoders[f"input_{name}"], prepared.study.folder)
+        if told is not None:
+            began = began.and_(Begun((name,), (f"{name}: {told}",)))
+    if prepared.given:
+        began = began.and_(begin(network, prepared.given[place % len(prepared.given)]))
+    return began
 
 
 def _planned(
@@ -126,11 +146,12 @@ def _planned(
     rows: Int[np.ndarray, " train"],
     seed: int,
     weights: Mapping[str, float],
+    begun: tuple[str, ...],
 ) -> Plan:
     """The plan that the training began with; made and kept where it begins now."""
     plan = folder.plan()
     if plan is None:
-        plan = make_plan(part, network, feed, rows, seed, weights, distributed.current())
+        plan = make_plan(part, network, feed, rows, seed, weights, distributed.current(), begun)
         folder.keep_plan(plan)
     return plan
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from medloom.cohort.table import Cohort
 
 
+OF_THE_PLACE = frozenset({"at", "known_before_index", "table", "connection", "column", "store", "weights"})
+"""Options that say where values lie and when they were known, and not what they mean."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """Which rows are looked at, and how: numbers only, so that input, mask and marks can share and replay it.
@@ -171,6 +175,15 @@ class Trace:
     age: tuple[float, ...]
     value: tuple[float, ...]
     window: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hiding:
+    """How much of an input is hidden from its encoder: a share of its cells, of which so many lie along its longest axis."""
+
+    input: str
+    share: float
+    cells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +387,24 @@ class Modality(ABC):
     def encoder(self) -> nn.Module:
         """A module `forward(Field) -> Encoded` with an attribute `gives: Gives`."""
 
+    def carrying(self, other: Self) -> Self | None:
+        """The state to go on with, so that weights learnt with `other` mean the same here; None where they cannot.
+
+        That of `other`, where both were asked the same of their values: its scales and vocabularies are those of its weights.
+        """
+        own, its = (
+            one.options.model_dump(exclude=OF_THE_PLACE)  # type: ignore[attr-defined]
+            for one in (self, other)
+        )
+        return other if own == its else None
+
+    def begin(self, encoder: nn.Module, folder: Path) -> str | None:
+        """Puts published weights into a new encoder where the options name a file, relative to `folder`.
+
+        Returns what was taken, as a sentence; None where no file is named.
+        """
+        return None
+
     def features(self) -> tuple[Feature, ...]:
         """What each number that `plain` gives is of; nothing where the input can only be explained as a whole.
 
@@ -429,6 +460,13 @@ class Modality(ABC):
         """What the trained encoder of this input chose that a reader wants to see, as text."""
         return {}
 
+    def hide(self, field: Field, hiding: Hiding, rows: Int[np.ndarray, " rows"], draw: Draw | None) -> Field:
+        """The field with parts hidden from the encoder: `extra["whole"]` has all values, `extra["hidden"]` where they are.
+
+        In training a function of the draw and the row; in prediction (`draw=None`) the same for every row.
+        """
+        raise HidingUnsupported(type(self).__name__)
+
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         """A dense target laid on this input: masks, spans. Raises DataError where the geometries differ."""
         raise DenseUnsupported(type(self).__name__)
@@ -469,6 +507,13 @@ class PartsUnsupported(TypeError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} has no parts that could be exchanged")
+
+
+class HidingUnsupported(TypeError):
+    """Something was to be hidden of a modality that has no such parts. Studies are checked before it can happen."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} has no parts that could be hidden")
 
 
 class DenseUnsupported(TypeError):

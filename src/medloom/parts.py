@@ -24,6 +24,9 @@ class InputPart(Strict):
     proves_time: ClassVar[bool] = False
     """Whether values carry times, so that law 2 is proved and not declared."""
 
+    hides: ClassVar[bool] = False
+    """Whether parts of it can be hidden from its encoder (`Modality.hide`)."""
+
     modality: str = Field(description="kind of input")
     known_before_index: bool = Field(
         False, description="declares that all values were known before the index time; never assumed"
@@ -32,6 +35,11 @@ class InputPart(Strict):
         None,
         description="column with the time at which this input was known; rows where it is not before the index time lose the input",
     )
+
+    @property
+    def weights_file(self) -> str | None:
+        """Path of published weights, relative to the study file, that the encoder begins with."""
+        return None
 
     @property
     def seen_whole(self) -> bool:
@@ -132,6 +140,15 @@ class ModelPart(Strict):
         "auto", description="layers after fusion; auto: none for one input, one of 64 for several"
     )
     dropout: Share = Field(0.0, description="dropout after each of these layers")
+    start: str | None = Field(
+        None,
+        description="folder of a bundle, relative to the study file, whose encoders are the first weights, and its fusion "
+        "and heads where they mean the same",
+    )
+    start_apart: bool = Field(
+        False,
+        description="declares that no patient who judges here was among those that taught the bundle of start; never assumed",
+    )
     members: Annotated[int, Field(ge=1, le=100)] | tuple[str, ...] = Field(
         1,
         description='how many networks answer together, each from a seed of its own; or a list of "network", once for '
@@ -152,6 +169,10 @@ class ModelPart(Strict):
     def _somebody(self) -> Self:
         if not self.networks and not self.simple:
             raise PydanticCustomError("model", 'members is empty; expected a number, or a list such as ["network"]')
+        if self.start_apart and self.start is None:
+            raise PydanticCustomError("model", "start_apart declares something of a bundle: give start as well")
+        if self.start is not None and not self.networks:
+            raise PydanticCustomError("model", "start is for networks, and members names none")
         if len(set(self.simple)) != len(self.simple):
             raise PydanticCustomError("model", "members names a baseline twice; only networks differ by their seed")
         return self
@@ -215,6 +236,24 @@ class TrainPart(Strict):
         "auto",
         description="rows computed at a time, which bounds memory; the step stays that of the whole batch. auto: all of "
         "the batch, or as many images as hold four million voxels",
+    )
+    freeze: Share = Field(
+        0.0,
+        description="share of the steps, from the first, in which encoders that began with weights from elsewhere stay as "
+        "they are, while the rest learns",
+    )
+    encoder_rate: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="learning rate of these encoders as a share of that of all else",
+    )
+    level_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="what that rate is multiplied by from one block of such an encoder to the one before, so that the first "
+        "layers change least",
     )
     checkpoint_seconds: float = Field(30.0, gt=0, description="time between checkpoints to resume from")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +20,14 @@ from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.errors import DataError
 from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns, with_outcomes
-from medloom.modality import Budget, Marks
+from medloom.modality import Budget, Marks, Modality
+from medloom.model.start import Given
 from medloom.packed import Source
 from medloom.parts import InputPart
 from medloom.study import Study
 from medloom.task import Task
 
+Carry = Callable[[dict[str, Modality]], dict[str, Modality]]
 FINGERPRINT_ROWS = 1 << 16
 
 
@@ -39,6 +41,8 @@ class Prepared:
     fold: Fold
     proof: Mapping[str, Any]
     feed: Feed
+    given: tuple[Given, ...] = ()
+    """Weights that networks begin with, one for each of those that are offered."""
 
     @classmethod
     def elsewhere(cls, study: Study, cohort: Cohort, marks: Mapping[str, Marks], feed: Feed) -> Prepared:
@@ -141,12 +145,16 @@ def fitted(
     fold: Fold,
     sources: Mapping[str, Source],
     store: Path | None = None,
+    carry: Carry = lambda modalities: modalities,
 ) -> Prepared:
-    """One fold of what was read and packed, fitted on its training rows. Raises StudyError or DataError."""
+    """One fold of what was read and packed, fitted on its training rows. Raises StudyError or DataError.
+
+    `carry` gives the modalities to go on with where first weights ask for the state that they were learnt with.
+    """
     proof = dict(fold.check(cohort, study.split.by))
     proof["index_time"] = {name: time_proof(part, sources[name], cohort) for name, part in study.inputs.items()}
     told = with_outcomes(study.inputs, sources, study.targets, marks, fold.train, study.seed)
-    modalities = fit_inputs(study.inputs, told, fold.train)
+    modalities = carry(fit_inputs(study.inputs, told, fold.train))
     feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound().grouped(cohort)
     feed = with_answers(feed, study, marks, fold.rows(), store)
     return Prepared(study, cohort, marks, fold, proof, feed)

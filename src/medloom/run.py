@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from medloom import starting
 from medloom.audit.examine import examine
 from medloom.audit.finding import Audit
 from medloom.bundle import Bundle, OnProblem, load
@@ -114,7 +115,8 @@ def fit(
 
 def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | None, watch: Watch, ranks: Ranks) -> Run:
     resolved, cohort, marks = read_data(study, data, tables)
-    folder, identity = RunFolder(out), _identity(resolved, cohort)
+    start = starting.opened(resolved)
+    folder, identity = RunFolder(out), _identity(resolved, cohort, starting.fingerprint(resolved, start))
     texts = read_texts(resolved.folder, folder.path)
     ranks.check_same(identity)
     ranks.by_lead(folder.claim, identity, dump_toml(with_folders(resolved)))
@@ -127,7 +129,9 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
     ranks.by_lead(fold_table(cohort, splits).write_parquet, folder.path / "split.parquet")
 
     def prepared(fold: Fold) -> Prepared:
-        return ranks.in_turn(fitted, resolved, cohort, marks, fold, sources, store)
+        carry = start.carried if start is not None else lambda modalities: modalities
+        made = ranks.in_turn(fitted, resolved, cohort, marks, fold, sources, store, carry)
+        return made if start is None else replace(made, given=start.given(resolved, made.feed.tasks))
 
     def observe(event: Event) -> None:
         if ranks.leads:
@@ -137,7 +141,7 @@ def _fit(study: Study, out: str | Path, data: Any, tables: Mapping[str, Any] | N
     masks_of(resolved, cohort)
     first = prepared(splits[0])
     groups = _groups(resolved, first.cohort, first.feed)
-    found = examine(first) if ranks.leads else None
+    found = starting.with_findings(examine(first), start, resolved, cohort, tuple(splits)) if ranks.leads else None
     if found is not None:
         write_text(folder.path / "audit.json", json.dumps(found.plain(), indent=2) + "\n")
     if len(splits) > 1:
@@ -236,6 +240,7 @@ def _story(
         if leads
         else Evidence(),
         rows=judged.rows,
+        begun=final.begun,
         single=best_columns(first.prepared.feed, first.simple, splits),
     )
 
@@ -270,7 +275,11 @@ def audit(
     Raises StudyError or DataError, as `fit` does.
     """
     asked = study if isinstance(study, Study) else read_study(study, overrides)
-    return examine(prepare(*read_data(asked, data, tables)), row_ids)
+    resolved, cohort, marks = read_data(asked, data, tables)
+    found = examine(prepare(resolved, cohort, marks), row_ids)
+    return starting.with_findings(
+        found, starting.opened(resolved), resolved, cohort, tuple(folds(resolved, cohort, marks))
+    )
 
 
 def evaluate(
@@ -372,13 +381,16 @@ def compare(runs: Sequence[str | Path], out: str | Path | None = None) -> str:
     return side_by_side.plain(sections)
 
 
-def _identity(study: Study, cohort: Cohort) -> dict[str, str]:
-    """What a run belongs to: the resolved study, the cohort's rows, and the tables that inputs have of their own."""
+def _identity(study: Study, cohort: Cohort, began: str | None = None) -> dict[str, str]:
+    """What a run belongs to: the resolved study, the cohort's rows, the tables that inputs have of their own, and the
+
+    weights that its networks begin with."""
     tables = [getattr(part, "table", None) for part in study.inputs.values()]
     paths = [study.folder / table for table in tables if table is not None]
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()]
     data = hashlib.sha256(f"{fingerprint(cohort)} {stamps}".encode()).hexdigest()
-    return {"study": hashlib.sha256(dump_toml(study).encode()).hexdigest(), "data": data}
+    start = {"start": began} if began is not None else {}
+    return {"study": hashlib.sha256(dump_toml(study).encode()).hexdigest(), "data": data, **start}
 
 
 def _write_results(story: Story, folder: Path) -> None:

@@ -42,6 +42,11 @@ class RunFolder:
             raise StudyError(
                 f"{self.path} holds the run of another study; choose another folder, or delete it to start afresh"
             )
+        if record.get("start") != identity.get("start"):
+            raise DataError(
+                f"{self.path}: the weights that the networks begin with changed since this run began; choose another folder, "
+                "or delete it to start afresh"
+            )
         if record.get("data") != identity["data"]:
             raise DataError(
                 f"{self.path}: the data changed since this run began; choose another folder, or delete it to start afresh"

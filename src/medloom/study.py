@@ -73,6 +73,7 @@ class Study(Strict):
             *self._unsplittable(),
             *self._strangers(),
             *self._early_answers(),
+            *self._unbegun(),
         ]
         if problems:
             raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
@@ -109,6 +110,18 @@ class Study(Strict):
         if self.evaluate.learning_curve and self.split.folds > 1:
             yield ("evaluate", "learning_curve"), "goes with split.folds = 1, so that all are judged on the same rows"
 
+    def _unbegun(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Options of encoders that began elsewhere, where none does."""
+        if self.model.start is not None or any(part.weights_file for part in self.inputs.values()):
+            return
+        defaults = TrainPart()
+        for key in ("freeze", "encoder_rate", "level_decay"):
+            if getattr(self.train, key) != getattr(defaults, key):
+                yield (
+                    ("train", key),
+                    "goes with model.start, or with weights of an input: no encoder here begins with any",
+                )
+
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:
         windows = [name for name, part in self.inputs.items() if find.modality(part.modality).windows]
         windowed = [name for name in windows if not self.inputs[name].seen_whole]
@@ -128,6 +141,11 @@ class Study(Strict):
                     (
                         f"its answers are laid on an input and put together from that input's windows alone, so that no other may be seen in windows; {others[-1]!r} is"
                     ),
+                )
+            if len(self.targets) > 1 and find.task(part.task).alone:
+                yield (
+                    ("targets", name, "task"),
+                    f"{part.task} hides its input from other targets; give it a study of its own",
                 )
             for key, why in find.task(part.task).mistakes(part, self.inputs):
                 yield ("targets", name, key), why

@@ -111,7 +111,12 @@ def _tables(study: Study, change: Callable[[str], str]) -> Study:
         table, connection = getattr(part, "table", None), getattr(part, "connection", None)
         if connection and connection.startswith(SQLITE):
             return part.model_copy(update={"connection": SQLITE + change(connection.removeprefix(SQLITE))})
-        return part.model_copy(update={"table": kept(table)}) if table else part
+        weights = {"weights": change(part.weights_file)} if getattr(part, "weights_file", None) else {}
+        return (
+            part.model_copy(update={**({"table": kept(table)} if table else {}), **weights})
+            if table or weights
+            else part
+        )
 
     join = {name: changed(part) for name, part in study.cohort.join.items()}
     cohort = changed(study.cohort).model_copy(update={"join": join})
@@ -121,4 +126,6 @@ def _tables(study: Study, change: Callable[[str], str]) -> Study:
         cohort = cohort.model_copy(update={"events": events.model_copy(update=paths)})
 
     inputs = {name: changed(part) for name, part in study.inputs.items()}
-    return study.model_copy(update={"cohort": cohort, "inputs": inputs})
+    start = study.model.start
+    model = study.model.model_copy(update={"start": kept(start)}) if start else study.model
+    return study.model_copy(update={"cohort": cohort, "inputs": inputs, "model": model})

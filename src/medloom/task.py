@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 
 from medloom.errors import StudyError
-from medloom.modality import Lifted, Marks
+from medloom.modality import Hiding, Lifted, Marks
 from medloom.parts import InputPart, TargetPart
 
 if TYPE_CHECKING:
@@ -196,6 +196,8 @@ class Task(ABC):
     """Whether answers are outlines of labels on a picture, which `outlines` gives."""
     sees_inputs: ClassVar[bool] = False
     """Whether answers are as large as the inputs, which baselines need too: rows are then answered one at a time."""
+    alone: ClassVar[bool] = False
+    """Whether it changes what other targets would see, and so has a study of its own."""
     joins: ClassVar[tuple[str, ...]] = ()
     """Names of those of its baselines that are a `Member`."""
 
@@ -246,6 +248,10 @@ class Task(ABC):
     @abstractmethod
     def fit(cls, options: TargetPart, summaries: Sequence[Any]) -> Self:
         """The fitted task (class names, scale). Raises DataError where nothing can be learnt."""
+
+    def hiding(self) -> Hiding | None:
+        """What is to be hidden of an input before it is encoded; None for all tasks that ask about what can be seen."""
+        return None
 
     @abstractmethod
     def target(self, marks: Marks, rows: Int[np.ndarray, " rows"]) -> Field:

@@ -21,6 +21,7 @@ from tests.cases.images import (
     image_dicom_resampled,
     image_networks,
     image_register_2d,
+    image_restore_2d,
     image_segment_2d,
     image_segment_3d,
 )
@@ -50,6 +51,7 @@ _MADE = (
     image_segment_3d,
     image_dicom_resampled,
     image_register_2d,
+    image_restore_2d,
     image_networks,
     signal_windows,
     signal_and_table,

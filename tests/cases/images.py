@@ -163,3 +163,10 @@ def image_bag_2d(folder: Path) -> Study:
     target = {"ill": {"task": "classify", "column": "blob"}}
     shown = {"resamples": 100, "maps": {"pictures": 1}}
     return _study(folder, {"scan": scan}, target, train={**SMALL, "batch": 8}, evaluate=shown)
+
+
+def image_restore_2d(folder: Path) -> Study:
+    """Nobody has labelled anything: parts of pictures are hidden, and restored from the rest; windows of larger pictures."""
+    _pictures(folder, 24, (16, 20)).drop("mask", "blob").write_csv(folder / "cohort.csv")
+    targets = {"hidden": {"task": "restore", "input": "scan", "cells": 4}}
+    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8})

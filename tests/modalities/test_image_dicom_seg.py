@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pydicom
 import pytest
+from pydicom.uid import EnhancedMRImageStorage
 
 from benchmarks import dicom_seg
 from medloom.cohort.table import make_cohort
@@ -15,7 +16,11 @@ from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
-from tests.modalities.dicom_files import series
+from medloom.modalities.image.dicom import read_dicom
+from medloom.modalities.image.dicom_seg import write_segmentation
+from medloom.modalities.image.scan import Wish
+from tests.modalities.dicom_files import save, series
+from tests.modalities.test_image_dicom import VOLUME, enhanced
 
 
 def options(**chosen: object) -> ImageOptions:
@@ -67,6 +72,23 @@ def test_what_a_segmentation_says_of_itself(tmp_path: Path) -> None:
         slice_.save_as(file)
     with pytest.raises(DataError, match="no FrameOfReferenceUID"):
         image.save(source, 1, mask, tmp_path / "out" / "row-2", {"lesion": 7})
+
+
+def test_frames_of_one_file_are_found_by_their_positions(tmp_path: Path) -> None:
+    data = enhanced(VOLUME)
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    file = save(data, tmp_path / "a")
+    scan = read_dicom(file, Wish(3))
+    mask = np.zeros(scan.values.shape[1:], np.uint8)
+    mask[1, 2, 0] = mask[3, 1, 4] = 2
+    found = pydicom.dcmread(write_segmentation(mask, scan, file, tmp_path / "answer", {"a": 2}))
+    marked = {
+        float(told.PlanePositionSequence[0].ImagePositionPatient[2]): np.argwhere(frame).tolist()
+        for frame, told in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence, strict=True)
+        if frame.any()
+    }
+    # The file counts its frames from the last: rows 2 and 1, columns 1 and 3, at heights 0 and 12 mm.
+    assert marked == {0.0: [[2, 1]], 12.0: [[1, 3]]}
 
 
 def test_images_of_another_kind_are_refused(tmp_path: Path) -> None:

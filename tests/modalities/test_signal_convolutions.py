@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.signal import convolve
 from sklearn.linear_model import RidgeClassifier
 
 from medloom import fitted
+from medloom.modalities.signal import simple
 from medloom.modalities.signal.bands import CLINICAL, band_powers, edges_of
 from medloom.modalities.signal.convolutions import (
     BIASES,
@@ -17,6 +19,7 @@ from medloom.modalities.signal.convolutions import (
     dilations_of,
     kernels,
 )
+from medloom.modalities.signal.options import SignalOptions
 
 
 def windows(rows: int, channels: int, samples: int, seed: int = 0) -> np.ndarray:
@@ -126,3 +129,28 @@ def test_bands_rise_to_half_the_rate(rate_hz: float) -> None:
 def test_a_shorter_window_than_a_frame_and_no_window_at_all() -> None:
     assert np.isfinite(band_powers(windows(1, 1, 3), 100.0)).all()
     assert band_powers(windows(0, 2, 50), 100.0).shape == (0, 10)
+
+
+def test_windows_in_parts_are_the_means_over_their_parts() -> None:
+    held = windows(4, 2, 101)
+    made = simple.convolutions(simple.fit_convolutions(windows(20, 2, 101, seed=1), (1, 3)))
+    there = np.ones((4, 2), bool)
+    found = simple.features(["convolutions"], held, held, there[:, :, None] & (held == held), there, 50.0, made)
+    thirds = np.stack([made[3].features(held[:, :, start : start + 33]) for start in (0, 33, 66)])
+    np.testing.assert_allclose(found, np.concatenate([made[1].features(held), thirds.mean(axis=0)], axis=1), rtol=1e-5, atol=1e-6)  # fmt: skip
+    assert found.shape[1] == simple.width(["convolutions"], 2, 50.0, made) == made[1].width + made[3].width
+    alone = simple.features(["convolutions"], held[2:3], held[2:3], held[2:3] == held[2:3], there[:1], 50.0, made)
+    assert np.array_equal(alone[0], found[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"convolution_parts": [1, 2, 2], "plain": ["convolutions"]}, "names something twice"),
+        ({"convolution_parts": [2]}, "goes with plain"),
+        ({"convolution_parts": [], "plain": ["convolutions"]}, "at least 1"),
+    ],
+)
+def test_parts_that_cannot_be(options: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        SignalOptions.model_validate({"modality": "signal", "column": "path", "window_seconds": 2, **options})

@@ -34,7 +34,8 @@ def table(folder: Path, rows: int = 80) -> pl.DataFrame:
 def study(folder: Path, encoder: dict[str, Any]) -> Any:
     eeg = {
         "modality": "signal", "column": "path", "known_before_index": True, "file_rate_hz": 50, "rate_hz": 50,
-        "window_seconds": 2, "plain": ["bands", "convolutions"], "encoder": encoder,
+        "window_seconds": 2, "plain": ["bands", "convolutions"], "convolution_parts": [1, 3],
+        "encoder": encoder,
     }  # fmt: skip
     return make(
         {

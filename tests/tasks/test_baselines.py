@@ -11,7 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from medloom.batch import Batch, Field
 from medloom.task import Block
-from medloom.tasks._baselines import GradientBoosting, Logistic, Majority
+from medloom.tasks import _baselines
+from medloom.tasks._baselines import DRAWS, GradientBoosting, Logistic, Majority, _boosting
+from medloom.tasks._models import Forest
 
 LEARNERS = [Logistic, GradientBoosting]
 
@@ -139,3 +141,32 @@ def test_a_validation_class_that_no_training_row_has() -> None:
         model = learner("multiclass", 3, 0)
         model.fit([block(features, codes)], [block(features[:50], np.where(np.arange(50) < 5, 2, codes[:50]))])
         assert np.isfinite(logits(model, features, codes)).all()
+
+
+def test_the_mean_of_forests_is_the_mean_of_what_they_score() -> None:
+    random = np.random.default_rng(0)
+    features, codes = random.normal(size=(200, 5)), random.integers(0, 3, 200)
+    features[random.random(features.shape) < 0.1] = np.nan
+    fits = [_boosting(0.2, leaves, 4, features.shape, 0, 0).fit(features, codes) for leaves in (4, 9)]
+    together = Forest.mean([Forest.of(one, np.arange(5)) for one in fits])
+    expected = np.mean([one.decision_function(features) for one in fits], axis=0)
+    np.testing.assert_allclose(together.score(features), expected, rtol=1e-12)
+
+
+def test_a_wide_table_with_few_validation_rows_is_boosted_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def boosting(*asked: Any) -> Any:
+        made.append(asked[-1])
+        return _boosting(*asked)
+
+    monkeypatch.setattr(_baselines, "_boosting", boosting)
+    random = np.random.default_rng(0)
+    features = random.normal(size=(400, 90))
+    value = (features[:, :8].sum(axis=1) + random.normal(size=400) > 0)[:, None].astype(np.float32)
+    parts = [block(features[rows], value[rows]) for rows in (slice(200), slice(200, 250), slice(250, 400))]
+    model = GradientBoosting("binary", 2, 0)
+    model.fit(parts[:1], parts[1:2])
+    found = model.output(parts[2])["logits"].numpy()
+    assert roc_auc_score(value[250:, 0], found[:, 0]) > 0.7
+    assert len(made) == DRAWS and len(set(made)) == DRAWS

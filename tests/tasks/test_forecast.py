@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from medloom.batch import BASE, Batch, Seen
+from medloom.batch import BASE, Batch, Field, Seen
 from medloom.bundle import load
 from medloom.cohort.table import read_cohort
 from medloom.errors import DataError, StudyError
@@ -177,6 +177,58 @@ def test_learnt_simple_models_beat_persistence_and_are_restored_to_the_bit(name)
     again = task.baselines(0)[name]
     again.restore(model.arrays())
     assert torch.equal(again.output(blocks[2])["quantiles"], said["quantiles"])
+
+
+def _weeks(first: int, rows: int, features: int) -> Block:
+    """One row a week: a change that the first number tells in part, among numbers that tell nothing."""
+    random = np.random.default_rng(first)
+    plain = random.normal(size=(rows, features))
+    change = 0.5 * plain[:, :1] + random.normal(0, 1, (rows, 2))
+    known = torch.ones(rows, dtype=torch.bool)
+    beside = {"change": torch.from_numpy(change), "time": torch.arange(first, first + rows, dtype=torch.float64)}
+    field = Field(torch.from_numpy(change), known, known[:, None].expand(-1, 2), beside)
+    return Block(plain, Batch({}, {"b": field}, torch.arange(rows), torch.ones(rows)), field)
+
+
+def test_without_validation_rows_the_ridge_learns_penalty_and_errors_from_stretches_of_time():
+    unit = simple.Unit(LEVELS, ((-1.0, -0.5, 0.0, 0.5, 1.0),) * 2)
+    taught, later = _weeks(0, 160, 80), _weeks(160, 2000, 80)
+    held = {}
+    for name, blocks in (("stretches", [taught]), ("no time", [_at_once(taught)])):
+        model = simple.Ridge(unit)
+        model.fit(blocks, [])
+        made = model.output(later)["quantiles"].numpy()
+        change = later.target.extra["change"].numpy()
+        held[name] = ((made[..., 0] <= change) & (change <= made[..., -1])).mean()
+    # Errors of the rows that taught are too small: with half as many numbers as rows, by far.
+    assert held["stretches"] == pytest.approx(0.8, abs=0.05)
+    assert held["no time"] < 0.7
+
+
+def _at_once(block: Block) -> Block:
+    """The same rows, all of one date."""
+    beside = {**block.target.extra, "time": torch.zeros_like(block.target.extra["time"])}
+    return replace(block, target=replace(block.target, extra=beside))
+
+
+def test_all_penalties_at_once_are_the_ridge_of_each():
+    random = np.random.default_rng(0)
+    features, change = random.normal(size=(80, 6)), random.normal(size=(80, 2))
+    features[::7, 2], change[:5, 1] = np.nan, np.nan
+    held = features[::3] + 0.1
+    made = simple._path(features, change, held)
+    for place, penalty in enumerate(simple.PENALTIES):
+        for h in range(2):
+            one = simple.Ridge(simple.Unit(LEVELS, ((0.0,) * 5,) * 2))._linear(features, change[:, h], penalty)
+            np.testing.assert_allclose(made[place, :, h], one.score(held)[:, 0], rtol=1e-9, atol=1e-12)
+
+
+def test_rows_whose_horizons_reach_into_a_stretch_do_not_teach_it():
+    time = np.repeat(np.arange(60.0), 30)
+    for others, own in simple._stretches(time, np.zeros((len(time), 3))):
+        assert not np.isin(others, own).any()
+        assert np.abs(time[others][:, None] - time[own]).min() == 4
+    assert simple._stretches(time[:600], np.zeros((600, 3))) == []
 
 
 def test_quantiles_between_knots_lie_on_a_normal():

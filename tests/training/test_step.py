@@ -16,7 +16,7 @@ from medloom.parts import TrainPart
 from medloom.prepare import prepare, read
 from medloom.training.order import Order
 from medloom.training.plan import Plan, make_plan
-from medloom.training.step import Stepper, rate_share
+from medloom.training.step import Stepper, groups, rate_share
 from tests.cases.events import events_sequences
 from tests.cases.tables import table_binary
 
@@ -146,3 +146,53 @@ def test_a_large_budget_asks_for_nothing(prepared, tmp_path):
     network = assemble(prepared.feed.modalities, prepared.feed.tasks, prepared.study.model, 0)
     plan = make_plan(TrainPart(steps=1), network, prepared.feed, prepared.fold.train, 0, {"death": 1.0})
     assert plan.positions is None and prepared.feed.lengths(prepared.fold.train) is None
+
+
+def _encoder_moves(prepared, part, begun, steps=1):
+    """How far each tensor of a fresh network goes in these steps."""
+    feed = prepared.feed
+    network = assemble(feed.modalities, feed.tasks, prepared.study.model, 0)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    stepper = Stepper(network, feed.tasks, part, _plan(begun=begun))
+    for step in range(steps):
+        stepper.step(feed.batch(prepared.fold.train[:16], Draw(0, np.zeros(16, int))), step)
+    return {name: tensor - before[name] for name, tensor in network.state_dict().items()}
+
+
+def test_encoders_from_elsewhere_learn_at_their_share_of_the_rate(prepared):
+    plain = TrainPart(optimizer="sgd", clip_norm=0.0, schedule="constant", weight_decay=0.1)
+    whole = _encoder_moves(prepared, plain, ("labs",))
+    slow = _encoder_moves(prepared, plain.model_copy(update={"encoder_rate": 0.25}), ("labs",))
+    own = _encoder_moves(prepared, plain.model_copy(update={"encoder_rate": 0.25}), ())
+    for name, moved in whole.items():
+        share = 0.25 if name.startswith("encoders.") else 1.0
+        torch.testing.assert_close(slow[name], share * moved, rtol=1e-4, atol=1e-7)
+        assert torch.equal(own[name], moved)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "rmsprop"])
+def test_frozen_encoders_stay_until_their_share_of_the_steps_is_over(prepared, name):
+    part = TrainPart(optimizer=name, schedule="constant", freeze=0.3)
+    still = _encoder_moves(prepared, part, ("labs",), 3)
+    after = _encoder_moves(prepared, part, ("labs",), 4)
+    encoders = [name for name in still if name.startswith("encoders.")]
+    assert all(still[name].abs().max() == 0 for name in encoders)
+    assert any(after[name].abs().max() > 0 for name in encoders)
+    assert any(moved.abs().max() > 0 for name, moved in still.items() if name not in encoders)
+
+
+def test_levels_of_an_encoder_learn_less_towards_its_stem():
+    class Trunk(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = torch.nn.Linear(2, 2)
+            self.blocks = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(2))
+            self.project = torch.nn.Linear(2, 2)
+
+    network = torch.nn.Module()
+    network.encoders = torch.nn.ModuleDict({"input_scan": Trunk()})
+    network.heads = torch.nn.Linear(2, 1)
+    found = groups(network, ("scan",), TrainPart(encoder_rate=0.5, level_decay=0.1))
+    assert [(len(group.parameters), group.begun) for group in found] == [(2, True)] * 4 + [(2, False)]
+    np.testing.assert_allclose([group.share for group in found], [0.5e-3, 0.5e-2, 0.5e-1, 0.5, 1.0])
+    assert len(groups(network, ("scan",), TrainPart())) == 1

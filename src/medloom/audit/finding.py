@@ -32,6 +32,7 @@ KINDS: Mapping[str, str] = {
     "site": "the site tells the answer",
     "time": "the time tells the answer",
     "target-statistics": "a mean of the answer read as input",
+    "taught-the-start": "patients who judge taught the first weights",
     "fitted-on-all-rows": "a column that was fitted on all rows",
 }
 """Every kind of finding, and what it is called."""

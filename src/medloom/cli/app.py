@@ -212,6 +212,23 @@ def explain(
 
 
 @app.command()
+def embed(
+    bundle: BundleFolder,
+    data: Annotated[Path, typer.Argument(help="table of rows, of any size")],
+    out: Annotated[Path, typer.Option(help="vectors: a .parquet or .csv file")],
+    problems: Problems = "refuse",
+    folder: Annotated[
+        Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")
+    ] = None,
+) -> None:
+    """What the encoders make of each row, as numbers."""
+    from medloom.cli.predict import embed_file
+
+    rows = embed_file(bundle, data, out, _choice(problems), folder)
+    typer.echo(f"{rows} rows → {out}")
+
+
+@app.command()
 def register(
     moving: Annotated[Path, typer.Argument(metavar="MOVING", help="image that is moved")],
     fixed: Annotated[list[Path], typer.Argument(metavar="FIXED…", help="images that it is laid over: one, or visits")],

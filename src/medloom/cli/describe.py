@@ -146,6 +146,8 @@ def shown(folder: Path) -> None:
         figures = card["figures"].get(name, {}).get("model", {})
         for figure, estimate in figures.items():
             print(f"       {figure}: {_figure(estimate)}")
+    for sentence in card.get("began_with", ()):
+        print(f"began  with {sentence}")
     print(f"rows   {json.dumps(card['counts'])}")
     print(card["use"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from medloom.bundle import OnProblem
+from medloom.embedding import embed
 from medloom.errors import StudyError
 from medloom.run import explain, predict
 
@@ -26,6 +27,12 @@ def explain_file(bundle: Path, data: Path, out: Path, problems: OnProblem, folde
     _named(out)
     maps = out.with_name(out.stem + "-maps")
     return _written(explain(bundle, data, problems=problems, folder=folder, maps=maps), out)
+
+
+def embed_file(bundle: Path, data: Path, out: Path, problems: OnProblem, folder: Path | None) -> int:
+    """Writes the vectors of the rows of `data` to `out`; returns the number of rows."""
+    _named(out)
+    return _written(embed(bundle, data, problems=problems, folder=folder), out)
 
 
 def _named(out: Path) -> None:

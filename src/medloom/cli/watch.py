@@ -57,6 +57,9 @@ def _progress(name: str) -> Iterator[Callable[[Event], None]]:
             if event.kind == "judge":
                 bar.update(task, description="Judging, beside baselines")
                 return
+            if event.kind == "begun":
+                bar.console.print(f"begins with {event.text}", highlight=False, markup=False)
+                return
             if event.kind == "fold":
                 bar.update(task, description=f"Training {event.step} of {event.steps}: {name}", completed=0, loss="")
                 return
@@ -84,6 +87,8 @@ def _plain(event: Event) -> None:
         print(f"network {event.step} of {event.steps}", flush=True)
     elif event.kind == "baselines":
         print("training simple models", flush=True)
+    elif event.kind == "begun":
+        print(f"begins with {event.text}", flush=True)
     elif event.kind == "judge":
         print("judging, beside baselines", flush=True)
 

@@ -14,6 +14,7 @@ from medloom.batch import Batch, Output
 from medloom.draw import generator
 from medloom.feed import Feed
 from medloom.modality import Lifted
+from medloom.model.outputs import averaged, joined
 from medloom.task import Baseline, Block, Measured, Task
 
 MOST_ROWS, LEAST_ROWS = 100_000, 5_000
@@ -33,7 +34,8 @@ def answered(feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> Int[np.
 
 def _seen(feed: Feed, target: str) -> bool:
     """Whether its baselines look at the inputs themselves."""
-    return target in feed.laid or feed.tasks[target].sees_inputs
+    task = feed.tasks[target]
+    return target in feed.laid or task.sees_inputs or task.hiding() is not None
 
 
 def taught(feed: Feed, target: str, rows: Int[np.ndarray, " rows"], seed: int) -> Int[np.ndarray, " some"]:
@@ -171,6 +173,8 @@ def calibrated(task: Task, baseline: Baseline, blocks: Blocks) -> Task:
 def measured(task: Task, baseline: Baseline, blocks: Blocks) -> Measured:
     """What a baseline measures on these rows, by a task calibrated to it."""
     feed, target = blocks.feed, blocks.target
+    if feed.tasks[target].hiding() is not None:
+        return _of_rows(task, baseline, blocks)
     if target not in feed.laid:
         return _joined([task.measure(task.decode(_said(baseline, block, blocks)), block.target) for block in blocks])
     return _joined([task.measure(task.decode(lifted), truth) for lifted, truth in _lifted(task, baseline, blocks)])
@@ -187,6 +191,16 @@ def _lifted(task: Task, baseline: Baseline, blocks: Blocks) -> Iterator[tuple[Li
             output = baseline.output(Block(feed.plain(batch.rows.numpy()), batch, batch.targets[target]))
             lifting.add(views[ground], output)
         yield lifting.finish(), modality.truth(laid, rows)
+
+
+def _of_rows(task: Task, baseline: Baseline, blocks: Blocks) -> Measured:
+    """What is measured of rows that were seen in several views, whose outputs are averaged as a model's are."""
+    outputs, rows = [], []
+    for block in blocks:
+        outputs.append(baseline.output(block))
+        rows.append(block.batch.rows.numpy())
+    output = averaged(joined(outputs), np.concatenate(rows), blocks.rows)
+    return task.measure(task.decode(output), task.target(blocks.feed.marks[blocks.target], blocks.rows))
 
 
 def _said(baseline: Baseline, block: Block, blocks: Blocks) -> Output:

@@ -68,7 +68,7 @@ def apart(
                     truths[name] = feed.modalities[ground].truth(feed.laid[name][1], part)
             elif name in raw:
                 once = len(view_rows) == len(part)
-                answers[name][NETWORK] = raw[name] if once else _average(raw[name], view_rows, part)
+                answers[name][NETWORK] = raw[name] if once else averaged(raw[name], view_rows, part)
         _ask_simple(team, feed, part, answers)
         for name in {**feed.groups, **feed.bases}:
             beside = feed.beside(name, part)
@@ -140,12 +140,15 @@ def _of_one(network: Network, feed: Feed, batch: Batch) -> dict[str, Output]:
 
 def _joined(parts: Sequence[dict[str, Output]]) -> dict[str, Output]:
     """Outputs of batches one after another."""
-    if len(parts) == 1:
-        return parts[0]
-    return {name: {key: torch.cat([p[name][key] for p in parts]) for key in parts[0][name]} for name in parts[0]}
+    return parts[0] if len(parts) == 1 else {name: joined([p[name] for p in parts]) for name in parts[0]}
 
 
-def _average(output: Output, view_rows: Int[np.ndarray, " views"], rows: Int[np.ndarray, " rows"]) -> Output:
+def joined(parts: Sequence[Output]) -> Output:
+    """One target's output of batches one after another."""
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+
+def averaged(output: Output, view_rows: Int[np.ndarray, " views"], rows: Int[np.ndarray, " rows"]) -> Output:
     """Mean over the views of each row; the views of a row stand side by side, in the order of `rows`."""
     counts = np.diff(np.append(np.flatnonzero(np.diff(view_rows, prepend=view_rows[0] - 1)), len(view_rows)))
     assert len(counts) == len(rows)

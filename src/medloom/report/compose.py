@@ -25,6 +25,7 @@ from medloom.evaluation.rowwise import Rowwise
 from medloom.evaluation.stressed import Stressed
 from medloom.evaluation.subgroups import Subgroups
 from medloom.explain.evidence import Evidence
+from medloom.model.start import Begun
 from medloom.model.team import NETWORK, Team
 from medloom.prepare import Prepared
 from medloom.report.content import Answer, Content, Input, Part, Training
@@ -86,6 +87,8 @@ class Story:
     """A learning curve, where one was asked for."""
     texts: Texts = field(default_factory=Texts)
     """What the authors wrote."""
+    begun: tuple[Begun, ...] = ()
+    """What the networks began with, where that is from elsewhere."""
     single: Mapping[str, str] = field(default_factory=dict)
     """The column that the best single feature is of, by target."""
 
@@ -238,6 +241,7 @@ def card(story: Story) -> dict[str, Any]:
         "medloom": __version__,
         "trained": datetime.now(UTC).strftime("%Y-%m-%d"),
         "parameters": story.team.parameters,
+        **({"began_with": _told(story)} if story.begun else {}),
         "members": {name: list(story.team.members(name)) for name in story.tasks},
         "counts": story.counts(),
         "figures": {
@@ -249,6 +253,11 @@ def card(story: Story) -> dict[str, Any]:
         "index_time": dict(proof["index_time"]),
         "environment": environment(),
     }
+
+
+def _told(story: Story) -> list[str]:
+    """What the networks began with, each source once."""
+    return list(dict.fromkeys(sentence for one in story.begun for sentence in one.told))
 
 
 def _learnt(story: Story, name: str) -> Mapping[str, str]:
@@ -413,6 +422,7 @@ def _trainings(story: Story) -> tuple[Training, ...]:
     histories = story.histories or ()
     several, keeps = len(histories) > 1, story.prepared.study.train.keep == "best"
     facts = {"parameters": f"{story.team.parameters:,}", "optimizer": story.prepared.study.train.optimizer}
+    facts |= {"began with": "; ".join(_told(story))} if story.begun else {}
     return tuple(
         _training(history, keeps, facts if not place else {}, f"network {place + 1}" if several else "")
         for place, history in enumerate(histories[:MOST_HISTORIES])

@@ -30,11 +30,19 @@ LEAST = 1e-7
 CELLS = 20_000_000
 """Training values (rows × features) a model is given, at most; but always `FEWEST_FEATURES`."""
 FEWEST_FEATURES = 500
-BOOSTING_FEATURES = 400
+BOOSTING_FEATURES = 500
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
 """Inverse strengths C of the ridge penalty that logistic regression chooses among."""
 BOOSTING_SETTINGS = ((0.1, 31), (0.1, 7), (0.03, 15))
 """Learning rate and most leaves of a tree that gradient boosting chooses among."""
+WIDE, SAMPLED_SHARE = 64, 0.2
+"""Of more features than this each split of a tree looks at about so many, drawn at random, or at this share of them."""
+WIDE_SETTING, DRAWS = (0.05, 8), 3
+"""Learning rate and leaves in wide tables with few validation rows, and how many boostings are averaged."""
+ENOUGH_TO_CHOOSE = 1_000
+"""Validation rows from which on settings are chosen by them in wide tables too."""
+PATIENCE, DRAWN_PATIENCE = 15, 40
+"""Trees without a better validation loss after which boosting stops."""
 MOST_TREES = 300
 UNTUNED_TREES = 100
 """Trees where no validation rows say when to stop."""
@@ -169,8 +177,13 @@ class GradientBoosting(_Classifier):
     """Boosted trees on histograms; missing values are a branch of their own.
 
     Learning rate and leaves are chosen by the log-loss of the validation rows, which also stop the boosting (at most
-    300 trees); without them 100 trees of at most 7 leaves. Of more than 1,000 features, or more than rows ×
-    features = 20 million, only those whose means differ most between the classes of the training rows are kept.
+    300 trees); without them 100 trees of at most 7 leaves. In wide tables each split looks at some features, drawn at
+    random; with few validation rows, which choose little but chance there, the mean of three such boostings of one
+    setting is the answer. Of more than 500 features, or more than rows × features = 20 million, only those whose means differ most
+    between the classes of the training rows are kept.
+
+    Source: Friedman, "Greedy function approximation", Annals of Statistics 29, 2001 (boosting); Breiman, "Random
+    forests", Machine Learning 45, 2001 (features drawn for each split).
     """
 
     label = "Gradient boosting"
@@ -179,17 +192,22 @@ class GradientBoosting(_Classifier):
         chosen = _strongest(problem, min(BOOSTING_FEATURES, _affordable(problem)))
         features, codes = problem.features[:, chosen], problem.codes
         if not problem.can_choose:
-            model = _boosting(0.1, 7, UNTUNED_TREES, len(codes), False, problem.seed).fit(features, codes)
+            model = _boosting(0.1, 7, UNTUNED_TREES, features.shape, 0, problem.seed).fit(features, codes)
             return _predictor(Forest.of(model, chosen), model.classes_, problem)
         # Early stopping scores the classes that were trained on; a validation row of another one cannot be scored.
         scored = np.isin(problem.valid_codes, codes)
         valid = (problem.valid_features[:, chosen][scored], problem.valid_codes[scored])
-        candidates = []
-        for rate, leaves in BOOSTING_SETTINGS:
-            model = _boosting(rate, leaves, MOST_TREES, len(codes), bool(scored.any()), problem.seed)
-            model.fit(features, codes, X_val=valid[0], y_val=valid[1]) if scored.any() else model.fit(features, codes)
-            candidates.append(_predictor(Forest.of(model, chosen), model.classes_, problem))
-        return _best(candidates, problem)
+        drawn = len(chosen) > WIDE and len(valid[1]) < ENOUGH_TO_CHOOSE
+        forests = []
+        for place, (rate, leaves) in enumerate((WIDE_SETTING,) * DRAWS if drawn else BOOSTING_SETTINGS):
+            seed, patience = (problem.seed + place, DRAWN_PATIENCE) if drawn else (problem.seed, PATIENCE)
+            stops = patience if scored.any() else 0
+            model = _boosting(rate, leaves, MOST_TREES, features.shape, stops, seed)
+            model.fit(features, codes, X_val=valid[0], y_val=valid[1]) if stops else model.fit(features, codes)
+            forests.append(Forest.of(model, chosen))
+        if drawn:
+            return _predictor(Forest.mean(forests), model.classes_, problem)
+        return _best([_predictor(forest, model.classes_, problem) for forest in forests], problem)
 
 
 class BestFeature(_Classifier):
@@ -234,16 +252,19 @@ def _logistic(penalty: float, seed: int) -> Any:
     )
 
 
-def _boosting(rate: float, leaves: int, trees: int, rows: int, stops: bool, seed: int) -> Any:
+def _boosting(rate: float, leaves: int, trees: int, shape: tuple[int, ...], patience: int, seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rows, features = shape
 
     return HistGradientBoostingClassifier(
         learning_rate=rate,
         max_leaf_nodes=leaves,
         max_iter=trees,
         min_samples_leaf=max(2, min(20, rows // 25)),
-        early_stopping=stops,
-        n_iter_no_change=15,
+        early_stopping=patience > 0,
+        n_iter_no_change=max(patience, 1),
+        max_features=min(1.0, max(SAMPLED_SHARE, WIDE / max(features, 1))),
         random_state=seed % 2**32,
     )
 

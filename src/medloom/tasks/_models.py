@@ -6,6 +6,7 @@ A baseline predicts through these from its first prediction on, so what is judge
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +105,27 @@ class Forest(Model):
             np.where(leaf, own, nodes["left"] + offset).astype(np.int32),
             np.where(leaf, own, nodes["right"] + offset).astype(np.int32),
             np.where(leaf, nodes["value"], 0.0),
+        )
+
+    @classmethod
+    def mean(cls, forests: Sequence[Forest]) -> Forest:
+        """One forest that gives the mean score of these, which choose among the same features."""
+        before = np.cumsum([0, *(len(one.value) for one in forests[:-1])]).astype(np.int32)
+        moved = {
+            name: np.concatenate([getattr(one, name) + places for one, places in zip(forests, before, strict=True)])
+            for name in ("root", "left", "right")
+        }
+        same = {
+            name: np.concatenate([getattr(one, name) for one in forests])
+            for name in ("output", "feature", "threshold", "missing_left")
+        }
+        return cls(
+            chosen=forests[0].chosen,
+            start=np.mean([one.start for one in forests], axis=0),
+            depth=np.max([one.depth for one in forests], axis=0),
+            value=np.concatenate([one.value for one in forests]) / len(forests),
+            **moved,
+            **same,
         )
 
     def score(self, features: Float[np.ndarray, "rows features"]) -> Float[np.ndarray, "rows outputs"]:

@@ -38,7 +38,7 @@ class RidgeClasses(_Classifier):
         chosen = _strongest(problem, _affordable(problem))
         features = problem.features[:, chosen]
         present = np.unique(problem.codes)
-        prepared = _Prepared.of(features)
+        prepared = Standardised.of(features)
         hot = (problem.codes[:, None] == present).astype(np.float64)
         scored = np.isin(problem.valid_codes, present) & problem.can_choose
         valid = None
@@ -65,7 +65,7 @@ class RidgeClasses(_Classifier):
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
+class Standardised:
     """How features become columns, as `Linear` makes them."""
 
     median: Float[np.ndarray, " chosen"]
@@ -74,7 +74,7 @@ class _Prepared:
     scale: Float[np.ndarray, " columns"]
 
     @classmethod
-    def of(cls, features: Float[np.ndarray, "rows chosen"]) -> _Prepared:
+    def of(cls, features: Float[np.ndarray, "rows chosen"]) -> Standardised:
         missing = np.isnan(features)
         holes = np.flatnonzero(missing.any(axis=0))
         median = np.nanmedian(features, axis=0) if features.size else np.zeros(features.shape[1])

@@ -51,6 +51,8 @@ class Event:
     train_loss: float | None = None
     valid_loss: float | None = None
     seconds: float = 0.0
+    text: str | None = None
+    """What is told in words."""
 
 
 Watch = Callable[[Event], None]

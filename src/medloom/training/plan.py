@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,6 +51,8 @@ class Plan:
     """Rows computed at a time; None: all of a batch."""
     positions: int | None = None
     """Positions of sequences computed at a time, with padding; None: all of a batch."""
+    begun: Sequence[str] = ()
+    """Inputs whose encoders began with weights from elsewhere."""
 
 
 def make_plan(
@@ -61,6 +63,7 @@ def make_plan(
     seed: int,
     loss_weights: Mapping[str, float],
     ranks: Ranks = ALONE,
+    begun: Sequence[str] = (),
 ) -> Plan:
     """Turns batch "auto", threads "auto" and minutes into numbers. Time is measured here and never again.
 
@@ -76,7 +79,9 @@ def make_plan(
     rate = AUTO_RATE[part.optimizer] if part.learning_rate == "auto" else part.learning_rate
     micro_batch = _micro_batch(part, batch, elements if network.on_grids else 0, ranks)
     positions = None if lengths is None else _positions(lengths, math.ceil(batch / ranks.count))
-    draft = Plan(seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch, positions)
+    draft = Plan(
+        seed, 1, batch, float(rate), 1, threads, gather, dict(loss_weights), micro_batch, positions, tuple(begun)
+    )
     if network.on_grids and part.micro_batch == "auto":
         draft = _within_memory(draft, network, feed, rows, part, ranks)
     steps = _steps(part, draft, network, feed, rows, ranks)

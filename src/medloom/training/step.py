@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +45,11 @@ class Stepper:
         self.place, self.ranks = place, ranks
         self.exchange: Exchange | None = None
         self._trained = [p for p in network.parameters() if p.requires_grad]
-        self._decayed = [p.detach() for p in self._trained if p.ndim >= 2] if part.weight_decay else []
-        self.optimizer = make_optimizer(self._trained, part, plan.learning_rate)
+        self._groups = groups(network, plan.begun, part)
+        self._decayed = [
+            [p.detach() for p in group.parameters if p.ndim >= 2] if part.weight_decay else [] for group in self._groups
+        ]
+        self.optimizer = make_optimizer(self._groups, part, plan.learning_rate)
         self.averaged = Averaged(self.network, part.average) if part.average else None
 
     def join(self, asked: threading.Event) -> Exchange:
@@ -59,15 +64,21 @@ class Stepper:
         place = (self.ranks.rank,) if self.ranks.rank else ()
         self.place.seed(seed_of(self.plan.seed, "dropout", step, *place))
         rate = self.plan.learning_rate * rate_share(self.part.schedule, step, self.plan.steps)
-        self.optimizer.param_groups[0]["lr"] = rate
+        self._set_rates(rate, step)
         for parameter in self._trained:
             parameter.grad = None
-        loss = self._backward(batch)
+        if self._frozen(step):
+            self._learning(False)
+            loss = self._backward(batch)
+            self._learning(True)
+        else:
+            loss = self._backward(batch)
         if self.exchange is not None:
             loss = self.exchange.sum(loss)
         self._clip()
-        if self._decayed:
-            torch._foreach_mul_(self._decayed, 1 - rate * self.part.weight_decay)
+        for own, decayed in zip(self.optimizer.param_groups, self._decayed, strict=True):
+            if decayed:
+                torch._foreach_mul_(decayed, 1 - own["lr"] * self.part.weight_decay)
         self.optimizer.step()
         if self.averaged is not None:
             self.averaged.add(step)
@@ -76,6 +87,21 @@ class Stepper:
     def judged(self) -> AbstractContextManager[None]:
         """The network with the weights that are scored and kept: their average, where the study asks for it."""
         return nullcontext() if self.averaged is None else self.averaged.shown()
+
+    def _set_rates(self, rate: float, step: int) -> None:
+        """The learning rate of each group at a step: 0 while it is frozen."""
+        for own, group in zip(self.optimizer.param_groups, self._groups, strict=True):
+            own["lr"] = 0.0 if group.begun and self._frozen(step) else rate * group.share
+
+    def _frozen(self, step: int) -> bool:
+        return step < self.part.freeze * self.plan.steps
+
+    def _learning(self, learning: bool) -> None:
+        """Whether encoders that began elsewhere get gradients: without one, no optimiser moves them."""
+        for group in self._groups:
+            if group.begun:
+                for parameter in group.parameters:
+                    parameter.requires_grad_(learning)
 
     def _backward(self, batch: Batch) -> Tensor:
         """Adds the gradient of the rows' share of the batch's loss, part after part; returns that share, detached."""
@@ -143,16 +169,61 @@ class Stepper:
         return total / count
 
 
-def make_optimizer(trained: list[nn.Parameter], part: TrainPart, rate: float) -> torch.optim.Optimizer:
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parameters that learn at one share of the rate; `begun` where they hold weights from elsewhere."""
+
+    parameters: list[nn.Parameter]
+    share: float = 1.0
+    begun: bool = False
+
+
+def groups(network: nn.Module, begun: Sequence[str], part: TrainPart) -> list[Group]:
+    """All parameters in their order: one group, or those of encoders that began elsewhere level by level, and the rest."""
+    named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+    encoders = tuple(f"encoders.input_{name}." for name in begun)
+    if not encoders or (part.freeze, part.encoder_rate, part.level_decay) == (0.0, 1.0, 1.0):
+        return [Group([p for _, p in named])]
+    sorted_out: dict[int | None, list[nn.Parameter]] = {}
+    depth = {name: place for start in encoders for name, place in _below(named, start).items()}
+    for name, parameter in named:
+        below = depth.get(name)
+        sorted_out.setdefault(below if part.level_decay < 1 or below is None else 0, []).append(parameter)
+    return [
+        Group(parameters) if below is None else Group(parameters, part.encoder_rate * part.level_decay**below, True)
+        for below, parameters in sorted_out.items()
+    ]
+
+
+def _below(named: Sequence[tuple[str, nn.Parameter]], encoder: str) -> dict[str, int]:
+    """How many blocks lie between each parameter of an encoder and its last one, in the order in which they were made.
+
+    A block is one entry of a list of modules, or a module beside them.
+    """
+    blocks: dict[str, int] = {}
+    for name, _ in named:
+        if name.startswith(encoder):
+            blocks.setdefault(_block(name), len(blocks))
+    return {name: len(blocks) - 1 - blocks[_block(name)] for name, _ in named if name.startswith(encoder)}
+
+
+def _block(name: str) -> str:
+    """The name up to its first number, or without the name of the tensor."""
+    numbered = re.match(r"(.*?\.\d+)\.", name)
+    return numbered[1] if numbered else name.rpartition(".")[0]
+
+
+def make_optimizer(trained: list[Group], part: TrainPart, rate: float) -> torch.optim.Optimizer:
     """The optimiser of a study, without weight decay: the step decays matrices itself, for all optimisers alike.
 
     Source: Loshchilov & Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
     """
+    each = [{"params": group.parameters} for group in trained]
     if part.optimizer == "adamw":
-        return torch.optim.AdamW(trained, lr=rate, weight_decay=0.0, fused=True)
+        return torch.optim.AdamW(each, lr=rate, weight_decay=0.0, fused=True)
     if part.optimizer == "sgd":
-        return torch.optim.SGD(trained, lr=rate, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.RMSprop(trained, lr=rate, alpha=0.9, eps=1e-7, foreach=True)
+        return torch.optim.SGD(each, lr=rate, momentum=0.9, nesterov=True, fused=True)
+    return torch.optim.RMSprop(each, lr=rate, alpha=0.9, eps=1e-7, foreach=True)
 
 
 def rate_share(schedule: str, step: int, steps: int) -> float:

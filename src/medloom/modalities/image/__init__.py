@@ -19,7 +19,7 @@ from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, telling, training_view
-from medloom.modality import Budget, Lifted, Lifting, Located, Marks, Modality, Picture, Settle, Sized, View
+from medloom.modality import Budget, Hiding, Lifted, Lifting, Located, Marks, Modality, Picture, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 
@@ -237,6 +237,26 @@ class Image(Modality):
         from medloom.modalities.image.network import ImageEncoder
 
         return ImageEncoder(self.options)
+
+    def hide(self, field: Field, hiding: Hiding, rows: np.ndarray, draw: Draw | None) -> Field:
+        from medloom.modalities.image.hiding import hide
+
+        return hide(field, hiding, rows, draw)
+
+    def carrying(self, other: Self) -> Self | None:
+        """Itself: intensities are scaled to those of its own training images, whatever another machine gives."""
+        same = all(getattr(self.options, key) == getattr(other.options, key) for key in ("dims", "channels"))
+        return self if same else None
+
+    def begin(self, encoder: nn.Module, folder: Path) -> str | None:
+        """Puts the published weights that the study names into the encoder. Raises DataError."""
+        if self.options.weights is None:
+            return None
+        from medloom.modalities.image import published
+
+        path = folder / self.options.weights
+        tensors = published.named(published.read(path))
+        return published.put_into(encoder.trunk, tensors, path.name)  # type: ignore[arg-type]
 
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         if self.options.bagged:

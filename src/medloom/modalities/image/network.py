@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from medloom.batch import Encoded, Field, Gives
 from medloom.modalities.image.network_convnext import ConvNeXt
 from medloom.modalities.image.network_dense import DenseNet
+from medloom.modalities.image.network_published import PublishedNet
 from medloom.modalities.image.network_residual import ResidualNet
 from medloom.modalities.image.network_transformer import VisionTransformer
-from medloom.modalities.image.options import ImageOptions
+from medloom.modalities.image.options import PUBLISHED, ImageOptions
 from medloom.modalities.image.pyramid import Pyramid
 
 NETWORKS = {"residual": ResidualNet, "dense": DenseNet, "convnext": ConvNeXt, "transformer": VisionTransformer}
@@ -81,13 +82,20 @@ class ImageEncoder(nn.Module):
     def __init__(self, options: ImageOptions) -> None:
         super().__init__()
         self.pyramid: Pyramid = options.pyramid
-        self.trunk = NETWORKS[options.encoder](self.pyramid, options.block_count)
+        if options.encoder in PUBLISHED:
+            self.trunk: nn.Module = PublishedNet(self.pyramid, *PUBLISHED[options.encoder])
+        else:
+            self.trunk = NETWORKS[options.encoder](self.pyramid, options.block_count)
         features = self.pyramid.channels[-1]
         self.pool: AttentionPool | MeanPool = AttentionPool(features) if options.pool == "attention" else MeanPool()
         self.project = nn.Linear(features, options.pooled_width)
         self.gives = Gives(
-            width=options.pooled_width, features=features, dims=options.dims, levels=self.pyramid.gives
-        )  # fmt: skip
+            width=options.pooled_width,
+            features=features,
+            dims=options.dims,
+            levels=self.pyramid.gives,
+            channels=options.channels,
+        )
 
     def forward(self, field: Field) -> Encoded:
         """Encodes `field.value` [batch, channels, *patch]; rows without an image give the encoding of nothing."""

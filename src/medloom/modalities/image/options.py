@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,12 +18,25 @@ Side = Annotated[int, Field(ge=1, le=4096)]
 Axis = Annotated[int, Field(ge=0, le=2)]
 USUAL_BLOCKS = {"residual": 1, "dense": 4, "convnext": 2, "transformer": 4}
 """Blocks of each encoder where the study names no number: of a level, and of the transformer in all."""
+Encoders = Literal[
+    "residual", "dense", "convnext", "transformer", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101"
+]
+PUBLISHED: Mapping[str, tuple[tuple[int, ...], bool]] = {
+    "resnet10": ((1, 1, 1, 1), False),
+    "resnet18": ((2, 2, 2, 2), False),
+    "resnet34": ((3, 4, 6, 3), False),
+    "resnet50": ((3, 4, 6, 3), True),
+    "resnet101": ((3, 4, 23, 3), True),
+}
+"""Networks of published weights: blocks of each of their four levels, and whether these have bottlenecks."""
 MOST_TOKENS = 4096
 """Positions that may attend to each other: what that takes grows with their square."""
 
 
 class ImageOptions(InputPart):
     """Options of `modality = "image"`."""
+
+    hides: ClassVar[bool] = True
 
     modality: Literal["image"] = "image"
     column: str | tuple[str, ...] = Field(
@@ -97,10 +111,16 @@ class ImageOptions(InputPart):
         "cohort",
         description="centre and scale from all training images (X-ray, CT, photographs), or from each image alone (MR, whose units are arbitrary)",
     )
-    encoder: Literal["residual", "dense", "convnext", "transformer"] = Field(
+    encoder: Encoders = Field(
         "residual",
         description="network: residual (He 2016), dense (each layer sees all before it, Huang 2017), convnext (wide depthwise "
-        "kernels, Liu 2022), transformer (attention between positions of a convolutional map, Dosovitskiy 2021)",
+        "kernels, Liu 2022), transformer (attention between positions of a convolutional map, Dosovitskiy 2021); resnet10 to resnet101: those of published weights (He "
+        "2015), which they need",
+    )
+    weights: str | None = Field(
+        None,
+        description="local file of published weights that a resnet encoder begins with, relative to the study file: "
+        ".safetensors or .pth, of torchvision, MedicalNet or RadImageNet; a bundle holds what became of it",
     )
     blocks: int | None = Field(
         None,
@@ -135,7 +155,7 @@ class ImageOptions(InputPart):
     @property
     def resolved(self) -> bool:
         """Whether patch, width and levels are all numbers, as they are once the data were looked at."""
-        return "auto" not in (self.patch, self.width, self.levels)
+        return self.encoder in PUBLISHED or "auto" not in (self.patch, self.width, self.levels)
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -147,6 +167,10 @@ class ImageOptions(InputPart):
     @property
     def pyramid(self) -> Pyramid:
         """The shape of the encoder's maps. Raises TypeError before the data were looked at."""
+        if self.encoder in PUBLISHED:
+            _, bottleneck = PUBLISHED[self.encoder]
+            widths = (16, 64, *(64 * (4 if bottleneck else 1) * 2**level for level in range(4)))
+            return Pyramid(self.dims, self.channels, widths[0], len(widths), (len(widths) - 1,) * self.dims, widths)
         if isinstance(self.width, str) or isinstance(self.levels, str):
             raise TypeError('width and levels = "auto" have no maps before the data were looked at')
         halvings = (self.levels - 1,) * self.dims if self.halvings is None else self.halvings
@@ -155,13 +179,18 @@ class ImageOptions(InputPart):
     @property
     def block_count(self) -> int:
         """Blocks of a level, or in all, as the encoder counts them."""
-        return self.blocks or USUAL_BLOCKS[self.encoder]
+        return self.blocks or USUAL_BLOCKS.get(self.encoder, 1)
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Voxels that one step on the deepest grid covers along each axis."""
         pyramid = self.pyramid
         return pyramid.strides(pyramid.levels - 1)
+
+    @property
+    def weights_file(self) -> str | None:
+        """Path of published weights, relative to the study file."""
+        return self.weights
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -247,6 +276,7 @@ class ImageOptions(InputPart):
 
     def _check_network(self) -> None:
         """Raises PydanticCustomError where the network does not fit the patch, or itself."""
+        self._check_published()
         if self.halvings is not None:
             most = max(self.halvings) if isinstance(self.levels, str) else self.levels - 1
             if len(self.halvings) != self.dims or max(self.halvings) != most:
@@ -270,7 +300,7 @@ class ImageOptions(InputPart):
             raise PydanticCustomError(
                 "part",
                 "patch = {patch} does not fit {levels} levels: every size must be a multiple of {stride}; the nearest is {near}",
-                {"patch": list(self.sides), "levels": self.levels, "stride": several, "near": near},
+                {"patch": list(self.sides), "levels": self.pyramid.levels, "stride": several, "near": near},
             )
         tokens = prod(side // stride for side, stride in zip(self.sides, strides, strict=True))
         if self.encoder == "transformer" and tokens > MOST_TOKENS:
@@ -279,6 +309,30 @@ class ImageOptions(InputPart):
                 "the transformer would see {tokens} positions at once, and {most} are the most; give more levels or a smaller patch",
                 {"tokens": tokens, "most": MOST_TOKENS},
             )
+
+    def _check_published(self) -> None:
+        """Raises PydanticCustomError where weights and the network that they are for do not go together."""
+        if (self.encoder in PUBLISHED) != (self.weights is not None):
+            raise PydanticCustomError(
+                "part",
+                'weights and an encoder of published weights go together: give weights = "<file>" and encoder = one of {known}',
+                {"known": ", ".join(PUBLISHED)},
+            )
+        if self.encoder in PUBLISHED:
+            if self.patch == "auto":
+                raise PydanticCustomError(
+                    "part",
+                    "{encoder} needs patch, of sizes that are multiples of 32, such as [96, 96]",
+                    {"encoder": self.encoder},
+                )
+            usual = ImageOptions.model_fields
+            given = [k for k in ("width", "levels", "blocks", "halvings") if getattr(self, k) != usual[k].default]
+            if given:
+                raise PydanticCustomError(
+                    "part",
+                    "{encoder} has widths and levels of its own; take {given} out",
+                    {"encoder": self.encoder, "given": " and ".join(given)},
+                )
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""

@@ -22,10 +22,14 @@ class Pyramid:
     width: int
     levels: int
     halvings: tuple[int, ...]
+    widths: tuple[int, ...] = ()
+    """Channels of each level, where they do not double."""
 
     @property
     def channels(self) -> tuple[int, ...]:
         """Channels of each level."""
+        if self.widths:
+            return self.widths
         most = max(self.width, MOST_CHANNELS)
         return tuple(min(self.width * 2**level, most) for level in range(self.levels))
 

@@ -88,6 +88,11 @@ class Signal(Modality):
             )
         if chosen.samples < 8:
             raise DataError(f"window_seconds: a window holds {chosen.samples} samples; expected at least 8")
+        if chosen.samples < 8 * max(chosen.convolution_parts):
+            raise DataError(
+                f"convolution_parts: a window holds {chosen.samples} samples, too few for {max(chosen.convolution_parts)} "
+                "parts of at least 8; give fewer parts, or a longer window_seconds"
+            )
         return chosen
 
     @classmethod
@@ -156,7 +161,9 @@ class Signal(Modality):
             _scale_alone(windows, known)
         else:
             windows = np.where(known, (windows - np.array(centre)[:, None]) / np.array(scale)[:, None], 0)
-        return replace(fitted, convolutions=simple.fit_convolutions(windows.astype(np.float32)))
+        return replace(
+            fitted, convolutions=simple.fit_convolutions(windows.astype(np.float32), chosen.convolution_parts)
+        )
 
     def bind(self, source: Source) -> Source:
         """Adds the random convolutions, made from their state once."""

@@ -123,6 +123,14 @@ class SignalOptions(InputPart):
         description="simple numbers that baselines see, means over windows of each row: statistics, quality (flat, clipped, noisy, "
         "unknown), power in bands, random convolutions",
     )
+    convolution_parts: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(
+        (1,),
+        min_length=1,
+        max_length=8,
+        description="random convolutions are taken of the whole window (1), of its halves (2), its quarters (4), …, each "
+        "averaged over its parts, side by side: [1, 2, 4] tells more of records whose character changes, and takes three "
+        "times as long",
+    )
     augment: AugmentOptions = Field(AugmentOptions(), description="changes of training windows")
     encoder: EncoderOptions = Field(EncoderOptions(), description="the network that reads a window")
 
@@ -150,6 +158,10 @@ class SignalOptions(InputPart):
             raise PydanticCustomError("part", "a window holds fewer than 8 samples; make window_seconds longer")
         if len(set(self.plain)) < len(self.plain):
             raise PydanticCustomError("part", "plain names something twice")
+        if len(set(self.convolution_parts)) < len(self.convolution_parts):
+            raise PydanticCustomError("part", "convolution_parts names something twice")
+        if self.convolution_parts != (1,) and "convolutions" not in self.plain:
+            raise PydanticCustomError("part", 'convolution_parts goes with plain = ["convolutions"]')
         return self
 
     @property

@@ -33,7 +33,7 @@ def features(
     parts = []
     for kind in kinds:
         if kind == "convolutions":
-            parts.append(np.asarray(made.features(value), np.float64))
+            parts += [_of_parts(one, value, count) for count, one in made.items()]
             continue
         if kind == "bands":
             from medloom.modalities.signal.bands import band_powers
@@ -47,7 +47,8 @@ def features(
 
 def width(kinds: Sequence[str], leads: int, rate_hz: float, made: Any) -> int:
     """How many numbers `features` gives."""
-    none = np.zeros((1, leads, 64), np.float32)
+    samples = max((count * int(one.shape[1]) for count, one in made.items()), default=64)
+    none = np.zeros((1, leads, samples), np.float32)
     there = np.ones((1, leads), bool)
     return features(kinds, none, none, none == 0, there, rate_hz, made).shape[1]
 
@@ -99,21 +100,40 @@ def einthoven(
     return None if off is None else row_means(off[:, None], of, rows, np.ones(len(rows), bool))[:, 0]
 
 
-def fit_convolutions(windows: Float[np.ndarray, "windows leads samples"]) -> Mapping[str, Stored]:
-    """Random convolutions fitted on training windows, as JSON."""
+def fit_convolutions(
+    windows: Float[np.ndarray, "windows leads samples"], parts: Sequence[int] = (1,)
+) -> Mapping[str, Stored]:
+    """Random convolutions fitted on training windows cut into so many parts, for each of these counts; as JSON."""
     from medloom.modalities.signal.convolutions import Convolutions
 
-    made = Convolutions.fit(windows, 0)
-    return {name: stored(array) for name, array in sorted(fitted.arrays(made).items())}
+    made = {count: fitted.arrays(Convolutions.fit(cut(windows, count), 0)) for count in parts}
+    return {f"{count}/{name}": stored(array) for count in parts for name, array in sorted(made[count].items())}
 
 
-def convolutions(state: Mapping[str, Stored]) -> Any:
-    """The inverse of `fit_convolutions`; None where there are none."""
+def convolutions(state: Mapping[str, Stored]) -> Mapping[int, Any]:
+    """The inverse of `fit_convolutions`: by the number of parts that windows are cut into."""
     if not state:
-        return None
+        return {}
     from medloom.modalities.signal.convolutions import Convolutions
 
-    return fitted.from_arrays(Convolutions, {name: array_of(one) for name, one in state.items()}, {})
+    arrays = {name: array_of(one) for name, one in state.items()}
+    counts = dict.fromkeys(int(name.partition("/")[0]) for name in state)
+    return {count: fitted.from_arrays(Convolutions, fitted.below(arrays, f"{count}/"), {}) for count in counts}
+
+
+def cut(windows: Float[np.ndarray, "windows leads samples"], parts: int) -> Float[np.ndarray, "pieces leads fewer"]:
+    """Windows in parts of equal length, those of a window side by side; what is left over at the end is not seen."""
+    size = windows.shape[2] // parts
+    pieces = windows[:, :, : size * parts].reshape(*windows.shape[:2], parts, size)
+    return np.ascontiguousarray(pieces.swapaxes(1, 2)).reshape(-1, windows.shape[1], size)
+
+
+def _of_parts(
+    made: Any, value: Float[np.ndarray, "views leads samples"], parts: int
+) -> Float[np.ndarray, "views features"]:
+    """The mean over the parts of each window of what random convolutions say of them."""
+    found = np.asarray(made.features(cut(value, parts)), np.float64)
+    return found if parts == 1 else found.reshape(len(value), parts, -1).mean(axis=1)
 
 
 def stored(array: np.ndarray) -> Stored:
