@@ -175,7 +175,7 @@ def main(folder: Path, scale: float = 1.0) -> None:
         where = export / f"{random.integers(16**6):06X}" / "IMAGES"
         where.mkdir(parents=True, exist_ok=True)
         series = uid(patient, "scan")
-        values, mask = thorax(int(random.integers(1, 4)) if number % 4 else 0, random)
+        values, mask = thorax(int(random.integers(1, 4)) if random.random() < 0.75 else 0, random)
         export_scan(values, patient, series, where, random)
         clutter(patient, values, where, random)
         ids = {"series": series, "patient": patient.strip()}

@@ -151,7 +151,7 @@ def brains(count: int, folder: Path, random: np.random.Generator) -> pl.DataFram
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(count):
-        lesions = int(random.integers(1, 7)) if number % 2 else 0
+        lesions = int(random.integers(1, 7)) if random.random() < 0.5 else 0
         first, second, mask = brain(lesions, random)
         images = {"t1": first.astype(np.int16), "flair": second.astype(np.int16), "mask": mask.astype(np.uint8)}
         paths: dict[str, str | None] = {
@@ -282,7 +282,7 @@ def moles(count: int, folder: Path, random: np.random.Generator) -> pl.DataFrame
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(count):
-        ill, photographs = number % 3 == 0, int(random.integers(1, 5))
+        ill, photographs = bool(random.random() < 0.4), int(random.integers(1, 5))
         nearest = int(random.integers(photographs))
         paths = [
             save_picture(folder / f"m{number:04d}-{one + 1}.png", mole(ill, one == nearest, random))

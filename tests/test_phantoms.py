@@ -88,7 +88,7 @@ def test_masks_of_nodules_lie_on_the_slices(scans: Any, tmp_path: Path) -> None:
     assert kinds["LOCALIZER"] == 16 and kinds["MIP"] and kinds["report"] and kinds["AXIAL"] >= 16 * 21
     lines = (tmp_path / "nodules.csv").read_text().splitlines()[1:]
     assert len(lines) == 16 and len(series) > 16
-    for line in lines[1:4]:
+    for line in [one for one in lines if one.endswith(",yes")][:3]:
         name, _, below, _ = line.split(",")
         mask = nibabel.load(tmp_path / below)
         at = np.argwhere(np.asarray(mask.dataobj)) @ mask.affine[:3, :3].T + mask.affine[:3, 3]
