@@ -109,7 +109,7 @@ def mapped(study: Study, cohort: Cohort, team: Team, feed: Feed, rows: Int[np.nd
         _of_input(study, cohort, Asked(team.networks, feed, target, name), rows, masks.get(name))
         for target in feed.tasks
         for name in feed.modalities
-        if study.evaluate.maps.methods and can_map(team, feed, target, name)
+        if study.evaluate.maps.methods and feed.tasks[target].hiding() is None and can_map(team, feed, target, name)
     )
 
 

@@ -36,7 +36,7 @@ class RestoreHead(nn.Module):
         self.tell = convolution(WIDTH, gives.channels, 1)
 
     def forward(self, seen: Seen) -> Output:
-        """Raises KeyError where nothing was hidden."""
+        """Figures of what was hidden; of nothing where nothing was."""
         field, encoded = seen.inputs[self.ground], seen.encoded[self.ground]
         shown, inside = _shown_and_inside(field)
         spread = [1] * self.dims
@@ -57,15 +57,21 @@ class RestoreHead(nn.Module):
 
 def _shown_and_inside(field: Field) -> tuple[Bool[Tensor, "batch 1 *spatial"], Bool[Tensor, "batch 1 *spatial"]]:
     """Where the encoder saw values, and where there are any."""
-    hidden = field.extra[HIDDEN]
+    hidden = _hidden(field)
     shown = ~hidden if field.valid is None else field.valid
     return shown[:, None], (shown | hidden)[:, None]
 
 
+def _hidden(field: Field) -> Bool[Tensor, "batch *spatial"]:
+    """Where values are hidden: nowhere, where an explanation shows the whole."""
+    nowhere = torch.zeros_like(field.value[:, 0], dtype=torch.bool)
+    return field.extra.get(HIDDEN, nowhere)
+
+
 def judged(told: Float[Tensor, "batch channels *spatial"], field: Field) -> Output:
     """Mean squared error of what is told of hidden positions, their variance, and 1 where a row has any."""
-    hidden = field.extra[HIDDEN][:, None].to(told.dtype)
-    truth = field.extra[WHOLE]
+    hidden = _hidden(field)[:, None].to(told.dtype)
+    truth = field.extra.get(WHOLE, field.value)
     count = hidden.flatten(1).sum(1)
     cells = (count * truth.shape[1]).clamp_min(1.0)
     mean = (truth * hidden).flatten(2).sum(2) / count.clamp_min(1.0)[:, None]
