@@ -31,6 +31,7 @@ def test_the_report_tells_all_of_it(run):
     text = run.report.read_text(encoding="utf-8")
     for words in (
         "What the answers rest on",
+        "Which columns count",
         "Importance is of the model, not of the disease",
         "Columns that follow each other share importance",
         "strong + copy",

@@ -47,7 +47,7 @@ def section(story: Story) -> Section | None:
         pieces.append(Listing((*WARNINGS, *(f"{said[0].upper()}{said[1:]}." for said in found.left_out))))
     else:
         pieces.append(Paragraph(f"Nothing was asked: {'; '.join(found.left_out)}."))
-    return Section("explanation", "explanation", "What the answers rest on", tuple(pieces))
+    return Section("explanation", "explanation", "Which columns count", tuple(pieces))
 
 
 def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
