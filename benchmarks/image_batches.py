@@ -24,7 +24,7 @@ from medloom.draw import Draw
 from medloom.modalities.image import Image
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import pack
-from medloom.modalities.image.scan import NUMPY, Scan
+from medloom.modalities.image.reading.scan import NUMPY, Scan
 from medloom.packed import Source
 
 ID = "image-batches"

@@ -19,10 +19,10 @@ from jaxtyping import Float, Int
 
 from medloom.bundle import Bundle, load
 from medloom.errors import BundleError, DataError
-from medloom.modalities.image import decoding, resample
-from medloom.modalities.image.files import write_mask
 from medloom.modalities.image.laying import on_grid
-from medloom.modalities.image.scan import Refused, Scan, Wish
+from medloom.modalities.image.reading import decoding, resample
+from medloom.modalities.image.reading.files import write_mask
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 from medloom.model.outputs import outputs
 from medloom.tasks.register import Register
 from medloom.warping.landmarks import Landmarks, read_landmarks

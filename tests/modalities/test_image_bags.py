@@ -16,8 +16,9 @@ from medloom.cohort_part import CohortPart
 from medloom.draw import Draw
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
-from medloom.modalities.image import Image, bag_network, stored
-from medloom.modalities.image.bag_network import BagEncoder
+from medloom.modalities.image import Image, stored
+from medloom.modalities.image.encoders import bag as bag_network
+from medloom.modalities.image.encoders.bag import BagEncoder
 from medloom.modalities.image.options import ImageOptions
 from medloom.modality import Marks
 from medloom.packed import Source

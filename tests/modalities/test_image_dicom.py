@@ -10,10 +10,10 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from medloom.modalities.image.decoding import read_scans
-from medloom.modalities.image.dicom import headers, read_dicom, read_series
-from medloom.modalities.image.scan import Refused, Scan, Wish
-from medloom.modalities.image.stacks import Stack, stacks
+from medloom.modalities.image.reading.decoding import read_scans
+from medloom.modalities.image.reading.dicom import headers, read_dicom, read_series
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
+from medloom.modalities.image.reading.stacks import Stack, stacks
 from tests.modalities.dicom_files import AXIAL, image, save, series, uid
 
 RNG = np.random.default_rng(6)

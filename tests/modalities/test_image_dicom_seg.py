@@ -16,9 +16,9 @@ from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
-from medloom.modalities.image.dicom import read_dicom
 from medloom.modalities.image.dicom_seg import write_segmentation
-from medloom.modalities.image.scan import Wish
+from medloom.modalities.image.reading.dicom import read_dicom
+from medloom.modalities.image.reading.scan import Wish
 from tests.modalities.dicom_files import save, series
 from tests.modalities.test_image_dicom import VOLUME, enhanced
 

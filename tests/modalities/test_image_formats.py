@@ -11,8 +11,8 @@ import pytest
 import SimpleITK
 from PIL import Image as Pillow
 
-from medloom.modalities.image.files import read_scan
-from medloom.modalities.image.scan import Refused, Wish
+from medloom.modalities.image.reading.files import read_scan
+from medloom.modalities.image.reading.scan import Refused, Wish
 
 RNG = np.random.default_rng(8)
 VOLUME = RNG.integers(-500, 1500, (3, 4, 5), dtype=np.int16)

@@ -9,9 +9,9 @@ import pytest
 import SimpleITK
 from scipy.spatial.transform import Rotation
 
-from medloom.modalities.image.dicom import filled, read_geometry, read_series
-from medloom.modalities.image.geometry import of_planes
-from medloom.modalities.image.scan import Refused, Wish
+from medloom.modalities.image.reading.dicom import filled, read_geometry, read_series
+from medloom.modalities.image.reading.geometry import of_planes
+from medloom.modalities.image.reading.scan import Refused, Wish
 from tests.modalities.dicom_files import series
 
 RNG = np.random.default_rng(5)

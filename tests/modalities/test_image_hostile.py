@@ -13,9 +13,9 @@ from PIL import Image as Pillow
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from medloom.modalities.image.decoding import Decoder, read_scan, read_scans
-from medloom.modalities.image.dicom_header import read_header
-from medloom.modalities.image.scan import Refused, Scan, Wish
+from medloom.modalities.image.reading.decoding import Decoder, read_scan, read_scans
+from medloom.modalities.image.reading.dicom_header import read_header
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 from tests.modalities.dicom_files import image, save
 
 SMALL = np.arange(12, dtype=np.uint16).reshape(3, 4)

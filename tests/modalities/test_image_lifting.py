@@ -9,7 +9,7 @@ import torch
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.lifting import NOTHING, importance
 from medloom.modalities.image.packing import pack
-from medloom.modalities.image.scan import NIFTI, Scan
+from medloom.modalities.image.reading.scan import NIFTI, Scan
 from medloom.modality import View
 from medloom.packed import Source
 

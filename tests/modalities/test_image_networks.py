@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from medloom.batch import Field, Seen
-from medloom.modalities.image.network import NETWORKS, AttentionPool, ImageEncoder
+from medloom.modalities.image.encoders.network import NETWORKS, AttentionPool, ImageEncoder
+from medloom.modalities.image.encoders.pyramid import Pyramid
 from medloom.modalities.image.options import ImageOptions
-from medloom.modalities.image.pyramid import Pyramid
 from medloom.tasks._decoder import Decoder
 
 BOTH = pytest.mark.parametrize("dims", [2, 3])

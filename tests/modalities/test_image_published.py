@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from medloom.batch import Field
 from medloom.bundle import load
 from medloom.errors import DataError, StudyError
-from medloom.modalities.image import Image, published
-from medloom.modalities.image.network import ImageEncoder
+from medloom.modalities.image import Image
+from medloom.modalities.image.encoders import published
+from medloom.modalities.image.encoders.network import ImageEncoder
 from medloom.modalities.image.options import PUBLISHED, ImageOptions
 from medloom.run import fit
 from medloom.study import make

@@ -18,7 +18,7 @@ from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.packing import Grids
-from medloom.modalities.image.scan import MOST_VOXELS
+from medloom.modalities.image.reading.scan import MOST_VOXELS
 from medloom.study import make
 
 

@@ -17,7 +17,8 @@ from medloom.cohort.table import make_cohort
 from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
-from medloom.modalities.image import Image, ImageOptions, resample
+from medloom.modalities.image import Image, ImageOptions
+from medloom.modalities.image.reading import resample
 from medloom.modality import Marks
 from medloom.packed import Source
 from tests.modalities.dicom_files import series

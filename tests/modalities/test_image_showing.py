@@ -7,7 +7,7 @@ import itertools
 import nibabel
 import numpy as np
 
-from medloom.modalities.image.scan import NIFTI, Scan
+from medloom.modalities.image.reading.scan import NIFTI, Scan
 from medloom.modalities.image.showing import towards
 
 

@@ -17,7 +17,7 @@ from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.modalities.image import Image, ImageOptions, sizing
 from medloom.modalities.image.looking import Looked, grid_of
-from medloom.modalities.image.scan import Refused
+from medloom.modalities.image.reading.scan import Refused
 from medloom.modality import Budget
 from medloom.study import make
 from tests.modalities.dicom_files import series

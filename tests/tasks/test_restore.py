@@ -9,8 +9,8 @@ import torch
 from medloom.batch import Encoded, Field, Gives, Seen
 from medloom.draw import Draw
 from medloom.errors import StudyError
+from medloom.modalities.image.encoders.network import ImageEncoder
 from medloom.modalities.image.hiding import cells, hide
-from medloom.modalities.image.network import ImageEncoder
 from medloom.modalities.image.options import ImageOptions
 from medloom.modality import Hiding
 from medloom.study import make

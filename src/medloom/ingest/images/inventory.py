@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medloom.modalities.image.stacks import Stack, natural
+from medloom.modalities.image.reading.stacks import Stack, natural
 
 COLUMNS = {
     "volume": "name of the volume: its series, with a number where a series holds several; of a picture its object",

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from medloom.errors import DataError, some
-from medloom.modalities.image.decoding import Pool
-from medloom.modalities.image.dicom_header import Header, Plane
-from medloom.modalities.image.scan import Refused
-from medloom.modalities.image.worker import part_of
+from medloom.modalities.image.reading.decoding import Pool
+from medloom.modalities.image.reading.dicom_header import Header, Plane
+from medloom.modalities.image.reading.scan import Refused
+from medloom.modalities.image.reading.worker import part_of
 
 SYNC_EVERY = 500
 

@@ -16,10 +16,10 @@ import numpy as np
 from medloom.errors import DataError
 from medloom.ingest.images.inventory import line_of, made_of, names_of, write_inventory
 from medloom.ingest.images.journal import Journal, files_below, write_journal
-from medloom.modalities.image.decoding import Pool, scan_of
-from medloom.modalities.image.dicom_header import Plane
-from medloom.modalities.image.scan import Refused, Scan, Wish
-from medloom.modalities.image.stacks import Stack, stacks
+from medloom.modalities.image.reading.decoding import Pool, scan_of
+from medloom.modalities.image.reading.dicom_header import Plane
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
+from medloom.modalities.image.reading.stacks import Stack, stacks
 from medloom.modalities.image.stored import file_of
 
 FORMAT = 1

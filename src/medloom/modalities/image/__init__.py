@@ -13,11 +13,11 @@ from medloom.draw import Draw
 from medloom.errors import StudyError
 from medloom.modalities.image import bags, dense, packing, showing, stored
 from medloom.modalities.image.augment import altered_view
-from medloom.modalities.image.files import write_mask
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
-from medloom.modalities.image.scan import Scan
+from medloom.modalities.image.reading.files import write_mask
+from medloom.modalities.image.reading.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, telling, training_view
 from medloom.modality import Budget, Hiding, Lifted, Lifting, Marks, Modality, Settle, Sized, View
 from medloom.packed import Packed, Source
@@ -232,10 +232,10 @@ class Image(Modality):
 
     def encoder(self) -> nn.Module:
         if self.options.bagged:
-            from medloom.modalities.image.bag_network import BagEncoder
+            from medloom.modalities.image.encoders.bag import BagEncoder
 
             return BagEncoder(self.options)
-        from medloom.modalities.image.network import ImageEncoder
+        from medloom.modalities.image.encoders.network import ImageEncoder
 
         return ImageEncoder(self.options)
 
@@ -253,7 +253,7 @@ class Image(Modality):
         """Puts the published weights that the study names into the encoder. Raises DataError."""
         if self.options.weights is None:
             return None
-        from medloom.modalities.image import published
+        from medloom.modalities.image.encoders import published
 
         path = folder / self.options.weights
         tensors = published.named(published.read(path))
@@ -294,7 +294,7 @@ class Image(Modality):
         return showing.write_numbers(values, Grids(source.packed).scan(int(source.unit[row]) + image), stem)
 
     def located(self, encoder: nn.Module) -> Located:
-        from medloom.modalities.image.bag_network import located
+        from medloom.modalities.image.encoders.bag import located
 
         return located(encoder, self.options)
 

@@ -18,7 +18,7 @@ from medloom.draw import Draw
 from medloom.errors import DataError, some
 from medloom.modalities.image import packing, stored
 from medloom.modalities.image.options import ImageOptions
-from medloom.modalities.image.scan import Scan
+from medloom.modalities.image.reading.scan import Scan
 from medloom.modality import Lifted, Lifting, Settle, View
 from medloom.packed import Packed, Source
 

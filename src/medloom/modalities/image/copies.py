@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float, Num
 
-from medloom.modalities.image.resample import linear
+from medloom.modalities.image.reading.resample import linear
 
 GRID = {2: 32, 3: 16}
 WAVES = {2: 9, 3: 5}

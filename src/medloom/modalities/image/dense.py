@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Int, Integer
 
 from medloom.errors import some
-from medloom.modalities.image import decoding, resample
 from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.packing import GridPacker, Grids, raise_refused
-from medloom.modalities.image.scan import Refused, Scan, Wish
+from medloom.modalities.image.reading import decoding, resample
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 from medloom.modality import Lifted, Marks
 from medloom.packed import Packed, Packer, Source, open_packed
 

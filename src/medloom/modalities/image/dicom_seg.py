@@ -13,11 +13,11 @@ from jaxtyping import Integer
 
 from medloom import find
 from medloom.errors import DataError
-from medloom.modalities.image.dicom import filled, series_stack
-from medloom.modalities.image.dicom_header import load
-from medloom.modalities.image.geometry import Geometry
-from medloom.modalities.image.scan import Refused, Scan
-from medloom.modalities.image.stacks import Stack
+from medloom.modalities.image.reading.dicom import filled, series_stack
+from medloom.modalities.image.reading.dicom_header import load
+from medloom.modalities.image.reading.geometry import Geometry
+from medloom.modalities.image.reading.scan import Refused, Scan
+from medloom.modalities.image.reading.stacks import Stack
 
 MUST = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 """What a segmentation cannot do without (DICOM's type 1)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int
 
-from medloom.modalities.image.scan import DICOM, FLAT, FORMAT_NAMES, Refused, Scan
+from medloom.modalities.image.reading.scan import DICOM, FLAT, FORMAT_NAMES, Refused, Scan
 
 AFFINE_TOLERANCE = 0.05
 """Distance, in the image's smallest voxel spacing, by which no corner of a mask may be off its image."""

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from medloom.batch import Output
-from medloom.modalities.image import resample
 from medloom.modalities.image.packing import Grids
+from medloom.modalities.image.reading import resample
 from medloom.modalities.image.views import inside, mirror
 from medloom.modality import Lifted, Lifting, Settle, View
 from medloom.packed import Source

@@ -11,11 +11,12 @@ import numpy as np
 
 from medloom import find
 from medloom.errors import DataError
-from medloom.modalities.image import decoding, stored
+from medloom.modalities.image import stored
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import read_scans
-from medloom.modalities.image.resample import target_shape
-from medloom.modalities.image.scan import MOST_VOXELS, Refused, Wish
+from medloom.modalities.image.reading import decoding
+from medloom.modalities.image.reading.resample import target_shape
+from medloom.modalities.image.reading.scan import MOST_VOXELS, Refused, Wish
 
 if TYPE_CHECKING:
     from medloom.cohort.table import Cohort
@@ -140,9 +141,9 @@ def _itk(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 
 def _dicom(path: Path, dims: int) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
-    from medloom.modalities.image.dicom import files_in, headers, only
-    from medloom.modalities.image.dicom_header import read_header
-    from medloom.modalities.image.stacks import stacks
+    from medloom.modalities.image.reading.dicom import files_in, headers, only
+    from medloom.modalities.image.reading.dicom_header import read_header
+    from medloom.modalities.image.reading.stacks import stacks
 
     if not path.exists():
         raise Refused("do not exist (paths are relative to the table's folder)")

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom.modalities.image.augment_part import AugmentPart
-from medloom.modalities.image.pyramid import Pyramid
-from medloom.modalities.image.scan import Wish
+from medloom.modalities.image.encoders.pyramid import Pyramid
+from medloom.modalities.image.reading.scan import Wish
 from medloom.parts import InputPart
 
 Side = Annotated[int, Field(ge=1, le=4096)]

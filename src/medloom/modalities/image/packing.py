@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from medloom.errors import DataError, some
-from medloom.modalities.image import decoding
 from medloom.modalities.image.copies import signature
 from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
-from medloom.modalities.image.scan import DICOM, NO_FILE, Refused, Scan, Wish
+from medloom.modalities.image.reading import decoding
+from medloom.modalities.image.reading.scan import DICOM, NO_FILE, Refused, Scan, Wish
 from medloom.packed import Packed, Packer
 
 STORED = ("uint8", "int16", "uint16", "float32")

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float, Num, Shaped
 
 from medloom import find
-from medloom.modalities.image import resample
 from medloom.modalities.image.packing import Grids
-from medloom.modalities.image.scan import FLAT, Scan
+from medloom.modalities.image.reading import resample
+from medloom.modalities.image.reading.scan import FLAT, Scan
 from medloom.packed import Packed
 from medloom.told import Picture
 

@@ -231,7 +231,7 @@ def cost_of(options: ImageOptions) -> Cost:
     from torch.utils.flop_counter import FlopCounterMode
 
     from medloom.batch import Field
-    from medloom.modalities.image.network import ImageEncoder
+    from medloom.modalities.image.encoders.network import ImageEncoder
 
     held: dict[int, torch.UntypedStorage] = {}
 

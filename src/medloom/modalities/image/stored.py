@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom.errors import DataError
-from medloom.modalities.image.grids import as_wished, right_channels
 from medloom.modalities.image.packing import sorted_out
-from medloom.modalities.image.scan import DICOM, Refused, Scan, Wish
+from medloom.modalities.image.reading.grids import as_wished, right_channels
+from medloom.modalities.image.reading.scan import DICOM, Refused, Scan, Wish
 
 if TYPE_CHECKING:
     import polars as pl

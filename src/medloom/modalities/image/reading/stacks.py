@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
-from medloom.modalities.image.dicom_header import TELLING, Header, Plane
-from medloom.modalities.image.geometry import TILT_DEGREES, Geometry, of_planes
-from medloom.modalities.image.scan import Refused
+from medloom.modalities.image.reading.dicom_header import TELLING, Header, Plane
+from medloom.modalities.image.reading.geometry import TILT_DEGREES, Geometry, of_planes
+from medloom.modalities.image.reading.scan import Refused
 
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.masked import MaskedGroupNorm
-from medloom.modalities.image.network_residual import CONVOLUTION
-from medloom.modalities.image.pyramid import Pyramid
+from medloom.modalities.image.encoders.pyramid import Pyramid
+from medloom.modalities.image.encoders.residual import CONVOLUTION
 
 POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 BOTTLENECK = 4

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.batch import Encoded, Field, Gives
-from medloom.modalities.image.network_convnext import ConvNeXt
-from medloom.modalities.image.network_dense import DenseNet
-from medloom.modalities.image.network_published import PublishedNet
-from medloom.modalities.image.network_residual import ResidualNet
-from medloom.modalities.image.network_transformer import VisionTransformer
+from medloom.modalities.image.encoders.convnext import ConvNeXt
+from medloom.modalities.image.encoders.dense import DenseNet
+from medloom.modalities.image.encoders.pyramid import Pyramid
+from medloom.modalities.image.encoders.residual import ResidualNet
+from medloom.modalities.image.encoders.resnet import PublishedNet
+from medloom.modalities.image.encoders.transformer import VisionTransformer
 from medloom.modalities.image.options import PUBLISHED, ImageOptions
-from medloom.modalities.image.pyramid import Pyramid
 
 NETWORKS = {"residual": ResidualNet, "dense": DenseNet, "convnext": ConvNeXt, "transformer": VisionTransformer}
 MOST_SCORING = 64

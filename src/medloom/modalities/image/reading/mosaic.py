@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from medloom import find
-from medloom.modalities.image.scan import Refused
+from medloom.modalities.image.reading.scan import Refused
 
 
 def tiles(

@@ -9,8 +9,18 @@ from pathlib import Path
 import numpy as np
 
 from medloom import find
-from medloom.modalities.image.grids import squeezed, voxels
-from medloom.modalities.image.scan import FROM_RAS, ITK, MOST_VOXELS, NIFTI, NUMPY, Refused, Scan, Wish, check_spacing
+from medloom.modalities.image.reading.grids import squeezed, voxels
+from medloom.modalities.image.reading.scan import (
+    FROM_RAS,
+    ITK,
+    MOST_VOXELS,
+    NIFTI,
+    NUMPY,
+    Refused,
+    Scan,
+    Wish,
+    check_spacing,
+)
 
 
 def read_nifti(path: Path, wish: Wish) -> Scan:

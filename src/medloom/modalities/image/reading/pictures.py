@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from medloom import find
-from medloom.modalities.image.grids import right_channels, stored, voxels
-from medloom.modalities.image.scan import MOST_VOXELS, PICTURE, PNG, Refused, Scan, Wish
+from medloom.modalities.image.reading.grids import right_channels, stored, voxels
+from medloom.modalities.image.reading.scan import MOST_VOXELS, PICTURE, PNG, Refused, Scan, Wish
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR = {0: "grey", 2: "colour", 3: "palette", 4: "grey with alpha", 6: "colour with alpha"}

@@ -28,7 +28,7 @@ def bound_memory(most: int) -> None:
 
 def answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray | None]:
     """What a request asks for; `{"refused": …}` where the file cannot be used."""
-    from medloom.modalities.image.scan import Refused
+    from medloom.modalities.image.reading.scan import Refused
 
     try:
         if request["do"] == "headers":
@@ -39,8 +39,8 @@ def answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray | Non
             shape, gaps = grid_of(Path(request["path"]), request["dims"])
             return {"shape": shape, "spacing_mm": gaps}, None
         if request["do"] == "digest":
-            from medloom.modalities.image.dicom_header import Plane
-            from medloom.modalities.image.dicom_pixels import digest_of
+            from medloom.modalities.image.reading.dicom_header import Plane
+            from medloom.modalities.image.reading.dicom_pixels import digest_of
 
             plane = part_of(Plane, request["plane"])
             return {"digest": digest_of(Path(plane.path), plane)}, None
@@ -56,7 +56,7 @@ def answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray | Non
 
 
 def _headers(path: str) -> dict[str, Any]:
-    from medloom.modalities.image.dicom_header import Header, Plane, read_header
+    from medloom.modalities.image.reading.dicom_header import Header, Plane, read_header
 
     header = read_header(Path(path))
     # Not `asdict`, which copies every word of every plane, and takes a good part of the time of a header.
@@ -67,15 +67,15 @@ def _headers(path: str) -> dict[str, Any]:
 
 
 def _scan(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray]:
-    from medloom.modalities.image.files import read_scan
-    from medloom.modalities.image.scan import Wish
+    from medloom.modalities.image.reading.files import read_scan
+    from medloom.modalities.image.reading.scan import Wish
 
     wish = part_of(Wish, request["wish"])
     if "stack" in request:
-        from medloom.modalities.image.dicom import read_stack
-        from medloom.modalities.image.dicom_header import Header, Plane
-        from medloom.modalities.image.grids import as_wished
-        from medloom.modalities.image.stacks import stacks
+        from medloom.modalities.image.reading.dicom import read_stack
+        from medloom.modalities.image.reading.dicom_header import Header, Plane
+        from medloom.modalities.image.reading.grids import as_wished
+        from medloom.modalities.image.reading.stacks import stacks
 
         found = request["stack"]
         planes = tuple(part_of(Plane, one) for one in found["planes"])

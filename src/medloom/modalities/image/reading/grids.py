@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from medloom.modalities.image import resample
-from medloom.modalities.image.scan import Refused, Scan, Wish
+from medloom.modalities.image.reading import resample
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 
 LUMA = (0.299, 0.587, 0.114)
 """Source: Recommendation ITU-R BT.601, luma of red, green and blue."""

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medloom.modalities.image.network_residual import CONVOLUTION
-from medloom.modalities.image.pyramid import Pyramid
+from medloom.modalities.image.encoders.pyramid import Pyramid
+from medloom.modalities.image.encoders.residual import CONVOLUTION
 
 KERNEL = {2: 7, 3: 5}
 """Side of the depthwise kernels: a cube of 7 has as many weights as a square of 18."""

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from medloom.modalities.image.scan import Refused, Scan, Wish
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 
 MEMORY_BYTES = 6 << 30
 """Address space of one decoding process; Python and the decoders take about 1 GiB of it."""
@@ -85,7 +85,7 @@ class Decoder:
             one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
             path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "medloom.modalities.image.worker", str(self._memory)],
+                [sys.executable, "-m", "medloom.modalities.image.reading.worker", str(self._memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, **one, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},

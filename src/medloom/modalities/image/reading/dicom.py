@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from medloom.modalities.image.dicom_header import Header, Plane, read_header
-from medloom.modalities.image.dicom_pixels import digest_of, narrow, planes_of
-from medloom.modalities.image.geometry import Geometry
-from medloom.modalities.image.grids import voxels
-from medloom.modalities.image.scan import DICOM, FROM_RAS, Refused, Scan, Wish, check_spacing
-from medloom.modalities.image.stacks import Stack, stacks
+from medloom.modalities.image.reading.dicom_header import Header, Plane, read_header
+from medloom.modalities.image.reading.dicom_pixels import digest_of, narrow, planes_of
+from medloom.modalities.image.reading.geometry import Geometry
+from medloom.modalities.image.reading.grids import voxels
+from medloom.modalities.image.reading.scan import DICOM, FROM_RAS, Refused, Scan, Wish, check_spacing
+from medloom.modalities.image.reading.stacks import Stack, stacks
 
 MOST_FILES = 20_000
 """Files of one series' folder."""

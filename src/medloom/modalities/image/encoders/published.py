@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medloom.errors import DataError
-from medloom.modalities.image.network_published import PublishedNet
+from medloom.modalities.image.encoders.resnet import PublishedNet
 
 MOST_BYTES = 2 << 30
 """Larger files, and files that would unpack to more, are refused unread."""

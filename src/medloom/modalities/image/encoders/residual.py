@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.masked import MaskedGroupNorm
-from medloom.modalities.image.pyramid import Pyramid
+from medloom.modalities.image.encoders.pyramid import Pyramid
 
 CONVOLUTION: Mapping[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 

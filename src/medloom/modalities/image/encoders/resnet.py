@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medloom.modalities.image.pyramid import Pyramid
+from medloom.modalities.image.encoders.pyramid import Pyramid
 
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 POOL = {2: F.max_pool2d, 3: F.max_pool3d}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from medloom.batch import Encoded, Field, Gives
 from medloom.modalities.image.bags import PLACE
-from medloom.modalities.image.network import AttentionPool, ImageEncoder
+from medloom.modalities.image.encoders.network import AttentionPool, ImageEncoder
 from medloom.modalities.image.options import ImageOptions
 from medloom.told import Located
 

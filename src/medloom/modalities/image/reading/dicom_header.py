@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from medloom import find
-from medloom.modalities.image.scan import MOST_VOXELS, Refused
+from medloom.modalities.image.reading.scan import MOST_VOXELS, Refused
 
 MOST_INFLATED = 64 << 20
 """Bytes beyond which a deflated file may not grow by more than `MOST_RATIO`."""
@@ -200,7 +200,7 @@ def _planes(data: Any, path: str, rows: int, columns: int, frames: int, samples:
     uid = _text(data, "SOPInstanceUID")
     image_type = tuple(str(word).upper() for word in _several(data, "ImageType"))
     if "MOSAIC" in image_type and frames == 1:
-        from medloom.modalities.image.mosaic import tiles
+        from medloom.modalities.image.reading.mosaic import tiles
 
         for place, (corner, first, turned, shape) in enumerate(tiles(data, rows, columns)):
             spacing = _pair(data, "PixelSpacing")

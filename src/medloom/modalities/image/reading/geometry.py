@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from medloom.modalities.image.scan import FROM_RAS, Refused
+from medloom.modalities.image.reading.scan import FROM_RAS, Refused
 
 ABOUT_MM = 0.02
 ABOUT_SHARE = 0.02

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medloom.masked import MaskedGroupNorm
-from medloom.modalities.image.network_residual import CONVOLUTION
-from medloom.modalities.image.pyramid import Pyramid
+from medloom.modalities.image.encoders.pyramid import Pyramid
+from medloom.modalities.image.encoders.residual import CONVOLUTION
 
 HEAD = 32
 """Features of a head, about."""

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Shaped
 
 from medloom import find
-from medloom.modalities.image.dicom_header import Plane, load
-from medloom.modalities.image.scan import MOST_VOXELS, Refused
+from medloom.modalities.image.reading.dicom_header import Plane, load
+from medloom.modalities.image.reading.scan import MOST_VOXELS, Refused
 
 TWELVE_BITS = "1.2.840.10008.1.2.4.51"
 

@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Integer
 
 from medloom import find
-from medloom.modalities.image.dicom import read_dicom, read_series
-from medloom.modalities.image.dicom_header import not_an_image
-from medloom.modalities.image.grids import as_wished
-from medloom.modalities.image.pictures import read_picture, read_png
-from medloom.modalities.image.scan import FLAT, Refused, Scan, Wish
-from medloom.modalities.image.volumes import read_itk, read_nifti, read_numpy
+from medloom.modalities.image.reading.dicom import read_dicom, read_series
+from medloom.modalities.image.reading.dicom_header import not_an_image
+from medloom.modalities.image.reading.grids import as_wished
+from medloom.modalities.image.reading.pictures import read_picture, read_png
+from medloom.modalities.image.reading.scan import FLAT, Refused, Scan, Wish
+from medloom.modalities.image.reading.volumes import read_itk, read_nifti, read_numpy
 
 ENDINGS = {
     ".png": read_png, ".nii": read_nifti, ".nii.gz": read_nifti, ".jpg": read_picture, ".jpeg": read_picture,

@@ -1,0 +1,1 @@
+"""From files to arrays with their geometry, in processes that cannot take the parent with them."""
