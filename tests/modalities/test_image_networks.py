@@ -184,7 +184,7 @@ def test_a_decoder_comes_back_to_every_voxel(encoder: str) -> None:
         ({"halvings": [2, 0], "patch": [18, 7]}, r"multiple of \[4, 1\]; the nearest is \[16, 7\]"),
         ({"encoder": "transformer", "patch": [512, 512]}, "16384 positions at once, and 4096 are the most"),
         ({"encoder": "dense", "width": 6}, "expected a width of at least 8"),
-        ({"encoder": "resnet"}, "'residual', 'dense', 'convnext' or 'transformer'"),
+        ({"encoder": "resnet"}, "'residual', 'dense', 'convnext', 'transformer', 'resnet10'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said(chosen: dict[str, object], words: str) -> None:
