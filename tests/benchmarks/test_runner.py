@@ -59,6 +59,7 @@ def test_every_benchmark_file_is_found_by_its_id() -> None:
         "by-hand",
         "leak-sets",
         "simulated",
+        "xray-pictures",
     }
     assert set(found) == files
 

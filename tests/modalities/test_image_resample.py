@@ -93,7 +93,7 @@ def test_truth_stays_on_the_raw_grid_and_answers_come_back_to_it(tmp_path: Path)
     back = image.lift(source, view, {"logits": logits}).values[0].argmax(axis=0)
     # The mask's faces lie on faces of the coarser voxels, so nothing is lost on the way.
     np.testing.assert_array_equal(back, mask)
-    saved = nibabel.load(image.save(source, 0, back, tmp_path / "out"))
+    saved = nibabel.load(image.save(source, 0, back, tmp_path / "out", {"drawn": 1}))
     np.testing.assert_array_equal(saved.affine, AFFINE)
     np.testing.assert_array_equal(np.asarray(saved.dataobj), mask)
 
@@ -118,7 +118,7 @@ def test_a_nifti_mask_lies_on_a_dicom_series(tmp_path: Path) -> None:
     series(tmp_path / "scan", volume)
     model, source = source_of(tmp_path, "scan")
     mask = (volume > 400).astype(np.uint8).transpose(2, 1, 0)
-    stem = model.save(source, 0, mask, tmp_path / "drawn")
+    stem = model.save(source, 0, mask, tmp_path / "drawn", {"drawn": 1})
     laid = model.lay(source, marks_of(tmp_path, stem.name), None)
     np.testing.assert_array_equal(model.truth(laid, np.array([0])).values[0][0], mask)
     moved = nibabel.load(stem)

@@ -122,7 +122,7 @@ class Forest(Model):
         return cls(
             chosen=forests[0].chosen,
             start=np.mean([one.start for one in forests], axis=0),
-            depth=np.max([one.depth for one in forests], axis=0),
+            depth=np.array(max(int(one.depth) for one in forests), np.int32),
             value=np.concatenate([one.value for one in forests]) / len(forests),
             **moved,
             **same,

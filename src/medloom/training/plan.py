@@ -102,7 +102,9 @@ def _within_memory(
     own = draft.micro_batch or math.ceil(draft.batch / ranks.count)
     # Processes share a machine's memory, and have a GPU each.
     processes = 1 if place.generators else ranks.local_count
-    each = bytes_kept(draft, network, feed, rows[:1], part, place, 1)
+    # A row that has all its inputs: nothing is kept of what is not there.
+    there = np.sum([source.unit[rows] > 0 for source in feed.sources.values()], axis=0)
+    each = bytes_kept(draft, network, feed, rows[[int(there.argmax())]], part, place, 1)
     most = int(MEMORY_SHARE * place.memory_bytes / processes / max(each, 1))
     return replace(draft, micro_batch=max(1, most)) if most < own else draft
 

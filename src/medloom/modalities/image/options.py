@@ -173,8 +173,7 @@ class ImageOptions(InputPart):
             return Pyramid(self.dims, self.channels, widths[0], len(widths), (len(widths) - 1,) * self.dims, widths)
         if isinstance(self.width, str) or isinstance(self.levels, str):
             raise TypeError('width and levels = "auto" have no maps before the data were looked at')
-        halvings = (self.levels - 1,) * self.dims if self.halvings is None else self.halvings
-        return Pyramid(self.dims, self.channels, self.width, self.levels, halvings)
+        return Pyramid(self.dims, self.channels, self.width, self.levels, self._halved(self.levels))
 
     @property
     def block_count(self) -> int:
@@ -184,8 +183,13 @@ class ImageOptions(InputPart):
     @property
     def strides(self) -> tuple[int, ...]:
         """Voxels that one step on the deepest grid covers along each axis."""
-        pyramid = self.pyramid
-        return pyramid.strides(pyramid.levels - 1)
+        if self.encoder in PUBLISHED or isinstance(self.levels, str):
+            pyramid = self.pyramid
+            return pyramid.strides(pyramid.levels - 1)
+        return tuple(2**times for times in self._halved(self.levels))
+
+    def _halved(self, levels: int) -> tuple[int, ...]:
+        return (levels - 1,) * self.dims if self.halvings is None else self.halvings
 
     @property
     def weights_file(self) -> str | None:
@@ -291,7 +295,7 @@ class ImageOptions(InputPart):
                 "{blocks} dense layers share half of width = {width}; expected a width of at least {least}, or fewer blocks",
                 {"blocks": self.block_count, "width": self.width, "least": 2 * self.block_count},
             )
-        if not self.resolved:
+        if isinstance(self.patch, str) or (isinstance(self.levels, str) and self.encoder not in PUBLISHED):
             return
         strides = self.strides
         if any(side % stride for side, stride in zip(self.sides, strides, strict=True)):
@@ -300,7 +304,12 @@ class ImageOptions(InputPart):
             raise PydanticCustomError(
                 "part",
                 "patch = {patch} does not fit {levels} levels: every size must be a multiple of {stride}; the nearest is {near}",
-                {"patch": list(self.sides), "levels": self.pyramid.levels, "stride": several, "near": near},
+                {
+                    "patch": list(self.sides),
+                    "levels": self.levels if isinstance(self.levels, int) else self.pyramid.levels,
+                    "stride": several,
+                    "near": near,
+                },
             )
         tokens = prod(side // stride for side, stride in zip(self.sides, strides, strict=True))
         if self.encoder == "transformer" and tokens > MOST_TOKENS:
