@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-PYTEST_FLAGS ?= -n 2 --dist loadgroup
+PYTEST_FLAGS ?= -n 2
 bin := $(VENV)/bin
 install = $(bin)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 

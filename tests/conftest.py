@@ -6,6 +6,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import pytest
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -21,3 +22,11 @@ torch.set_num_threads(1)
 
 settings.register_profile("medloom", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("medloom")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Where several processes run the tests (-n), those of one contract case stay in one of them."""
+    from tests.scheduling import CaseScheduling
+
+    return CaseScheduling(config, log)

@@ -26,11 +26,7 @@ class Case:
     run: Run
 
 
-# The tests of a case run in one process, so that it is fitted once.
-GROUPED = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in CASES]
-
-
-@pytest.fixture(scope="session", params=GROUPED, ids=CASES)
+@pytest.fixture(scope="session", params=list(CASES))
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     folder = tmp_path_factory.mktemp(request.param)
     study = CASES[request.param](folder)
