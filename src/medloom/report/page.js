@@ -4,7 +4,11 @@ document.querySelectorAll("[data-thresholds]").forEach(function (box) {
   var slider = box.querySelector("input");
   var level = data.digits;
   function shown(value, digits) {
-    return value === null ? "–" : value.toFixed(digits).replace("-", "−");
+    if (value === null) return "–";
+    const scaled = value * 10 ** digits;
+    // Halves go to the even digit, as in the tables that stand on the page already.
+    const shown = Math.abs(scaled % 1) === 0.5 ? (2 * Math.round(scaled / 2)) / 10 ** digits : value;
+    return shown.toFixed(digits).replace("-", "−");
   }
   function between(triple, digits) {
     return triple[1] === null || triple[2] === null
