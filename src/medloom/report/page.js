@@ -5,10 +5,10 @@ document.querySelectorAll("[data-thresholds]").forEach(function (box) {
   var level = data.digits;
   function shown(value, digits) {
     if (value === null) return "–";
-    const scaled = value * 10 ** digits;
+    var scaled = value * 10 ** digits;
     // Halves go to the even digit, as in the tables that stand on the page already.
-    const shown = Math.abs(scaled % 1) === 0.5 ? (2 * Math.round(scaled / 2)) / 10 ** digits : value;
-    return shown.toFixed(digits).replace("-", "−");
+    var even = Math.abs(scaled % 1) === 0.5 ? (2 * Math.round(scaled / 2)) / 10 ** digits : value;
+    return even.toFixed(digits).replace("-", "−");
   }
   function between(triple, digits) {
     return triple[1] === null || triple[2] === null
