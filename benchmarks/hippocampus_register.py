@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from benchmarks.hippocampus import groups
 from benchmarks.result import Result, commit_of
 from medloom.bundle import Bundle
 from medloom.feed import Feed
@@ -76,17 +77,6 @@ def study(folder: Path, train: Mapping[str, Any] = TRAIN) -> Study:
             "evaluate": {"baselines": False, "explain": False},
         }
     ).within(folder)
-
-
-def groups(numbers: Sequence[int]) -> list[list[int]]:
-    """Runs of numbers that follow each other: perhaps one person's left and right."""
-    found: list[list[int]] = []
-    for number in sorted(numbers):
-        if found and number - found[-1][-1] <= 1:
-            found[-1].append(number)
-        else:
-            found.append([number])
-    return found
 
 
 def pairs(folder: Path) -> pl.DataFrame:

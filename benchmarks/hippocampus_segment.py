@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from benchmarks.hippocampus import groups
 from benchmarks.result import Result, commit_of
 from medloom.bundle import load
 from medloom.run import fit
@@ -84,17 +85,6 @@ def study(folder: Path, fold: int) -> Study:
             "evaluate": {"explain": False},
         }
     ).within(folder)
-
-
-def groups(numbers: Sequence[int]) -> list[list[int]]:
-    """Runs of numbers that follow each other: perhaps one person's left and right."""
-    found: list[list[int]] = []
-    for number in sorted(numbers):
-        if found and number - found[-1][-1] <= 1:
-            found[-1].append(number)
-        else:
-            found.append([number])
-    return found
 
 
 def cases(folder: Path) -> pl.DataFrame:

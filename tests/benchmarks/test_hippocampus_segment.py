@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from benchmarks.hippocampus_segment import FOLDS, cases, groups, results, study
+from benchmarks.hippocampus import groups
+from benchmarks.hippocampus_segment import FOLDS, cases, results, study
 
 
 def test_runs_of_numbers_stay_together_and_every_case_judges_once(tmp_path: Path) -> None:

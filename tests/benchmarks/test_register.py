@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 
 from benchmarks import growth, hippocampus_register
+from benchmarks.hippocampus import groups
 
 
 def test_numbers_that_follow_each_other_stay_together() -> None:
-    assert hippocampus_register.groups([7, 3, 4, 9, 8, 1]) == [[1], [3, 4], [7, 8, 9]]
+    assert groups([7, 3, 4, 9, 8, 1]) == [[1], [3, 4], [7, 8, 9]]
 
 
 def test_no_file_of_a_test_pair_is_in_another_part(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

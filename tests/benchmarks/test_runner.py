@@ -57,6 +57,7 @@ def test_every_benchmark_file_is_found_by_its_id() -> None:
         "table-sets",
         "bonn",
         "by-hand",
+        "hippocampus",
         "leak-sets",
         "simulated",
         "xray-pictures",

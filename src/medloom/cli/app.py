@@ -25,6 +25,7 @@ BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder of 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[section.key=value]…", help="keys of the study to change")
 ]
+Beginning = Annotated[Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")]
 Problems = Annotated[str, typer.Option(help="what to do with rows that do not fit: refuse, or name it in a column")]
 
 
@@ -183,9 +184,7 @@ def predict(
     data: Annotated[Path, typer.Argument(help="table of new rows, of any size")],
     out: Annotated[Path, typer.Option(help="predictions: a .parquet or .csv file")],
     problems: Problems = "refuse",
-    folder: Annotated[
-        Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")
-    ] = None,
+    folder: Beginning = None,
 ) -> None:
     """Answers for new rows."""
     from medloom.cli.predict import predict_file
@@ -200,9 +199,7 @@ def explain(
     data: Annotated[Path, typer.Argument(help="table of rows, of any size")],
     out: Annotated[Path, typer.Option(help="what each answer rests on: a .parquet or .csv file")],
     problems: Problems = "refuse",
-    folder: Annotated[
-        Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")
-    ] = None,
+    folder: Beginning = None,
 ) -> None:
     """What each column adds to the answer of each row; of images, where in them it comes from, as maps beside OUT."""
     from medloom.cli.predict import explain_file
@@ -217,9 +214,7 @@ def embed(
     data: Annotated[Path, typer.Argument(help="table of rows, of any size")],
     out: Annotated[Path, typer.Option(help="vectors: a .parquet or .csv file")],
     problems: Problems = "refuse",
-    folder: Annotated[
-        Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")
-    ] = None,
+    folder: Beginning = None,
 ) -> None:
     """What the encoders make of each row, as numbers."""
     from medloom.cli.predict import embed_file

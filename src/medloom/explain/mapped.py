@@ -23,6 +23,7 @@ from medloom.modality import Marks
 from medloom.model.assembly import Network, assemble
 from medloom.model.team import Team
 from medloom.packed import Source
+from medloom.statistics.forecasts import mean_known
 from medloom.study import Study
 from medloom.task import Measured, Metric
 
@@ -230,6 +231,4 @@ def _mean(
     name: str, measured: Measured, weight: Float[np.ndarray, "resamples rows"]
 ) -> Float[np.ndarray, " resamples"]:
     """The mean over rows that have this figure."""
-    known = ~np.isnan(measured[name])
-    total = weight[:, known].sum(axis=1)
-    return np.divide(weight[:, known] @ measured[name][known], total, out=np.full(len(weight), np.nan), where=total > 0)
+    return mean_known(measured[name][:, None], weight)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medloom.statistics.forecasts import mean_known
 from medloom.task import Curve, Measured, Metric, Plot
 from medloom.tasks._lesions import FALSE_ALARMS, LEVELS, froc, lesions_of
 from medloom.tasks._surfaces import surface_figures
@@ -181,9 +182,7 @@ def _froc(name: str, measured: Measured, weight: Float[np.ndarray, "resamples ro
 def _mean(
     name: str, measured: Measured, weight: Float[np.ndarray, "resamples rows"]
 ) -> Float[np.ndarray, " resamples"]:
-    known = ~np.isnan(measured[name])
-    total = weight[:, known].sum(axis=1)
-    return np.divide(weight[:, known] @ measured[name][known], total, out=np.full(len(weight), np.nan), where=total > 0)
+    return mean_known(measured[name][:, None], weight)
 
 
 def plots(options: SegmentOptions, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:

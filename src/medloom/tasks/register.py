@@ -11,6 +11,7 @@ import numpy as np
 
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
+from medloom.statistics.forecasts import mean_known
 from medloom.task import Baseline, Curve, Measured, Metric, Plot, Prediction, Task
 from medloom.tasks._register_options import RegisterOptions
 
@@ -303,6 +304,4 @@ class Register(Task):
 def _mean(
     name: str, measured: Measured, weight: Float[np.ndarray, "resamples rows"]
 ) -> Float[np.ndarray, " resamples"]:
-    known = ~np.isnan(measured[name])
-    total = weight[:, known].sum(axis=1)
-    return np.divide(weight[:, known] @ measured[name][known], total, out=np.full(len(weight), np.nan), where=total > 0)
+    return mean_known(measured[name][:, None], weight)
