@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.statistics.forecasts import mean_known
 from medloom.task import Curve, Measured, Metric, Plot
 from medloom.tasks._lesions import FALSE_ALARMS, LEVELS, froc, lesions_of
 from medloom.tasks._surfaces import surface_figures
@@ -182,6 +181,8 @@ def _froc(name: str, measured: Measured, weight: Float[np.ndarray, "resamples ro
 def _mean(
     name: str, measured: Measured, weight: Float[np.ndarray, "resamples rows"]
 ) -> Float[np.ndarray, " resamples"]:
+    from medloom.statistics.forecasts import mean_known
+
     return mean_known(measured[name][:, None], weight)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
-from medloom.statistics.forecasts import mean_known
 from medloom.task import Baseline, Curve, Measured, Metric, Plot, Prediction, Task
 from medloom.tasks._register_options import RegisterOptions
 
@@ -304,4 +303,6 @@ class Register(Task):
 def _mean(
     name: str, measured: Measured, weight: Float[np.ndarray, "resamples rows"]
 ) -> Float[np.ndarray, " resamples"]:
+    from medloom.statistics.forecasts import mean_known
+
     return mean_known(measured[name][:, None], weight)
