@@ -24,9 +24,6 @@ class InputPart(Strict):
     proves_time: ClassVar[bool] = False
     """Whether values carry times, so that law 2 is proved and not declared."""
 
-    hides: ClassVar[bool] = False
-    """Whether parts of it can be hidden from its encoder (`Modality.hide`)."""
-
     modality: str = Field(description="kind of input")
     known_before_index: bool = Field(
         False, description="declares that all values were known before the index time; never assumed"
@@ -40,6 +37,16 @@ class InputPart(Strict):
     def weights_file(self) -> str | None:
         """Path of published weights, relative to the study file, that the encoder begins with."""
         return None
+
+    @property
+    def hides(self) -> bool:
+        """Whether parts of it can be hidden from its encoder (`Modality.hide`)."""
+        return False
+
+    @property
+    def bagged(self) -> bool:
+        """Whether a row may have several records of it, which its encoder brings together."""
+        return False
 
     @property
     def seen_whole(self) -> bool:

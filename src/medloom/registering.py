@@ -21,8 +21,8 @@ from medloom.bundle import Bundle, load
 from medloom.errors import BundleError, DataError
 from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.reading import decoding, resample
-from medloom.modalities.image.reading.files import write_mask
 from medloom.modalities.image.reading.scan import Refused, Scan, Wish
+from medloom.modalities.image.writing import write_mask, write_nifti
 from medloom.model.outputs import outputs
 from medloom.tasks.register import Register
 from medloom.warping.landmarks import Landmarks, read_landmarks
@@ -207,8 +207,9 @@ def _write(
         "unit": "mm" if moving.sized and fixed.sized else "voxels",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _write_nifti(folder / "warped.nii.gz", warped[0, 0].numpy(), fixed)
-    _write_nifti(folder / "displacement.nii.gz", millimetres.astype(np.float32), fixed, vectors=True)
+    # A displacement means nothing without a space, so that every grid here is given one.
+    write_nifti(warped[0, 0].numpy(), fixed, folder / "warped", in_space=True)
+    write_nifti(millimetres.astype(np.float32), fixed, folder / "displacement", vectors=True, in_space=True)
     if outline is not None:
         labels, figures["volumes"] = _carried(outline, forward, moving, fixed)
         write_mask(labels, fixed, folder / "mask")
@@ -261,21 +262,6 @@ def _carried(
             }
         )
     return labels, volumes
-
-
-def _write_nifti(path: Path, values: np.ndarray, fixed: Scan, vectors: bool = False) -> None:
-    """Values on the grid of the fixed image; vectors along NIfTI's fifth axis with the intent of a displacement."""
-    import nibabel
-
-    shape = (*fixed.file_shape, 1, 3) if vectors else fixed.file_shape
-    image: Any = nibabel.Nifti1Image(values.reshape(shape), fixed.affine)
-    qform, sform, units = fixed.codes if any(fixed.codes) else (1, 1, 2)
-    image.header["xyzt_units"] = units
-    image.set_qform(fixed.affine, qform)
-    image.set_sform(fixed.affine, sform)
-    if vectors:
-        image.header.set_intent(1006, (), "RAS displacement")
-    nibabel.save(image, path)
 
 
 def _write_landmarks(path: Path, names: Sequence[str], before: np.ndarray, after: np.ndarray) -> None:

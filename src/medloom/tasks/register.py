@@ -85,7 +85,7 @@ class Register(Task):
                 return [
                     (key, f"input {getattr(options, key)!r} is not seen whole; expected an image with size = patch")
                 ]
-            if getattr(part, "bagged", False):
+            if part.bagged:
                 return [
                     (
                         key,

@@ -78,13 +78,11 @@ class Restore(Task):
         if others:
             return [("input", f"restores {options.input!r} alone; take {', '.join(others)} out of this study")]
         part = inputs[options.input]
-        if not part.hides:
-            return [
-                ("input", f"input {options.input!r} is of modality {part.modality!r}, of which nothing can be hidden")
-            ]
-        if getattr(part, "bagged", False):
+        if part.hides:
+            return []
+        if part.bagged:
             return [("input", f"input {options.input!r} has several images a row; give each image a row of its own")]
-        return []
+        return [("input", f"input {options.input!r} is of modality {part.modality!r}, of which nothing can be hidden")]
 
     @classmethod
     def read(cls, options: RestoreOptions, cohort: Cohort) -> Marks:  # type: ignore[override]

@@ -16,9 +16,9 @@ from medloom.modalities.image.augment import altered_view
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
-from medloom.modalities.image.reading.files import write_mask
 from medloom.modalities.image.reading.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, telling, training_view
+from medloom.modalities.image.writing import write_mask, write_numbers
 from medloom.modality import Budget, Hiding, Lifted, Lifting, Marks, Modality, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
@@ -291,7 +291,7 @@ class Image(Modality):
 
     def save_numbers(self, source: Source, row: int, values: np.ndarray, stem: Path, image: int = 0) -> Path:
         """Writes real numbers, `[*shape]`, in the format and the geometry of one of the row's images."""
-        return showing.write_numbers(values, Grids(source.packed).scan(int(source.unit[row]) + image), stem)
+        return write_numbers(values, Grids(source.packed).scan(int(source.unit[row]) + image), stem)
 
     def located(self, encoder: nn.Module) -> Located:
         from medloom.modalities.image.encoders.bag import located

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import prod
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -35,8 +35,6 @@ MOST_TOKENS = 4096
 
 class ImageOptions(InputPart):
     """Options of `modality = "image"`."""
-
-    hides: ClassVar[bool] = True
 
     modality: Literal["image"] = "image"
     column: str | tuple[str, ...] = Field(
@@ -259,6 +257,11 @@ class ImageOptions(InputPart):
     def bagged(self) -> bool:
         """Whether a row may have several images."""
         return len(self.columns) > 1 or self.most_images > 1
+
+    @property
+    def hides(self) -> bool:
+        """Whether parts of it can be hidden from its encoder: of one image a row."""
+        return not self.bagged
 
     @property
     def seen_whole(self) -> bool:

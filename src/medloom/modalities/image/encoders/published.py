@@ -51,12 +51,14 @@ def read(path: Path) -> dict[str, Tensor]:
 
 def _unpacked(path: Path) -> object:
     """What a file of torch holds, tensors and plain values alone: nothing in it is run."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed:
-            if sum(one.file_size for one in packed.infolist()) > MOST_BYTES:
-                raise DataError(f"weights {path.name}: unpacks to more than {MOST_BYTES >> 30} GB; not read")
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                if sum(one.file_size for one in packed.infolist()) > MOST_BYTES:
+                    raise DataError(f"weights {path.name}: unpacks to more than {MOST_BYTES >> 30} GB; not read")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except (DataError, MemoryError):
+        raise
     except Exception as error:  # a foreign file may raise anything
         raise DataError(
             f"weights {path.name}: not a file of weights alone ({type(error).__name__}); expected a state dict of tensors, "

@@ -1,4 +1,4 @@
-"""Image files in and out. Sizes are checked before anything is decoded; what cannot be read whole raises `Refused`.
+"""Image files, read. Sizes are checked before anything is decoded; what cannot be read whole raises `Refused`.
 
 These readers run in the processes of `decoding.py`, which bounds the memory that a file may ask for.
 """
@@ -6,17 +6,12 @@ These readers run in the processes of `decoding.py`, which bounds the memory tha
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from jaxtyping import Integer
-
-from medloom import find
 from medloom.modalities.image.reading.dicom import read_dicom, read_series
 from medloom.modalities.image.reading.dicom_header import not_an_image
 from medloom.modalities.image.reading.grids import as_wished
 from medloom.modalities.image.reading.pictures import read_picture, read_png
-from medloom.modalities.image.reading.scan import FLAT, Refused, Scan, Wish
+from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 from medloom.modalities.image.reading.volumes import read_itk, read_nifti, read_numpy
 
 ENDINGS = {
@@ -65,24 +60,3 @@ def _check_start(start: bytes, name: str) -> None:
     wrong = "are text" in found and ending not in ("mha", "mhd") if expected is None else not start.startswith(expected)
     if wrong:
         raise Refused(f"end in .{ending} and are something else: they {found}")
-
-
-def write_mask(values: Integer[np.ndarray, "*spatial"], scan: Scan, stem: Path) -> Path:
-    """Writes label values as PNG for flat pictures, else as NIfTI with the affine of `scan`; returns the file's path."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    narrow = values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16)
-    if scan.format in FLAT and narrow.ndim == 2:
-        path = stem.with_name(f"{stem.name}.png")
-        find.need("PIL.Image").fromarray(narrow).save(path)
-        return path
-    nibabel = find.need("nibabel")
-    path = stem.with_name(f"{stem.name}.nii.gz")
-    # NIfTI viewers that know no unsigned 16 bits are common; labels fit the signed ones.
-    stored = narrow if narrow.dtype == np.uint8 else narrow.astype(np.int16)
-    image: Any = nibabel.Nifti1Image(stored.reshape(scan.file_shape), scan.affine)
-    qform, sform, units = scan.codes if not scan.placed or any(scan.codes) else (1, 1, 2)
-    image.header["xyzt_units"] = units
-    image.set_qform(scan.affine, qform)
-    image.set_sform(scan.affine, sform)
-    nibabel.save(image, path)
-    return path
