@@ -157,6 +157,7 @@ def fitted(
     modalities = carry(fit_inputs(study.inputs, told, fold.train))
     feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound().grouped(cohort)
     feed = with_answers(feed, study, marks, fold.rows(), store)
+    _check_marked(feed, fold.train)
     return Prepared(study, cohort, marks, fold, proof, feed)
 
 
@@ -198,6 +199,18 @@ def with_answers(
                 for ground, masks in under.items()
             }
     return replace(feed, marks=rowwise, laid=laid, beneath={name: one for name, one in beneath.items() if one})
+
+
+def _check_marked(feed: Feed, train: Int[np.ndarray, " rows"]) -> None:
+    """Raises DataError where all that is laid on training rows is empty: nothing but emptiness would be learnt."""
+    for name, (ground, source) in feed.laid.items():
+        rows = train[source.unit[train] > 0]
+        truths = (feed.modalities[ground].truth(source, rows[place : place + 1]) for place in range(len(rows)))
+        if not any(truth.values[0].any() for truth in truths):
+            raise DataError(
+                f"targets.{name}: none of {len(rows)} masks of training rows marks anything on {ground!r}; expected some that "
+                "do: look whether the column names the right files, and whether labels has the values that are in them"
+            )
 
 
 @contextmanager

@@ -4,6 +4,9 @@ import pytest
 
 from medloom.explain import examine
 from medloom.explain.examine import GRADIENTS, PERMUTATION, explain
+from medloom.model.team import Team
+from medloom.prepare import prepare, read
+from tests.cases.images import image_bag_2d, image_segment_2d
 from tests.explain.studies import rows, trained
 
 
@@ -64,3 +67,10 @@ def test_what_costs_too_much_is_left_out_and_said(tmp_path, monkeypatch):
     monkeypatch.setattr(examine, "OPERATIONS", 1e4)
     nothing = explain(found.team, feed, test, patient, 0.95, 0)
     assert not nothing.targets and "too long" in nothing.left_out[0]
+
+
+@pytest.mark.parametrize(("made", "says"), [(image_segment_2d, "seen in windows"), (image_bag_2d, "seen whole")])
+def test_why_images_are_not_exchanged(tmp_path, made, says):
+    asked = prepare(*read(made(tmp_path)))
+    found = explain(Team(()), asked.feed, asked.fold.test, asked.cohort.patient[asked.fold.test], 0.95, 0)
+    assert len(found.left_out) == 1 and f"input scan is {says}" in found.left_out[0]

@@ -35,6 +35,11 @@ def archive(folder: Path) -> Path:
     series(folder / "scout", VOLUMES["P1"][:2], name="scout", PatientID="P1", SeriesDescription="3-plane localizer")
     save(image(VOLUMES["P2"][0], "picture", ImagePositionPatient=None, PatientID="P9", Modality="DX"), folder / "x")
     (folder / "notes.txt").write_text("Jane Doe, born on the first of May")
+    for name in ("a/Thumbs.db", "DESKTOP.INI", "P0/.DS_Store"):
+        (folder / name).parent.mkdir(exist_ok=True)
+    (folder / "a/Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" * 4096)
+    (folder / "DESKTOP.INI").write_bytes(b"")
+    (folder / "P0/.DS_Store").write_bytes(b"\x08\x00\x05\x00Bud1")
     return folder
 
 
@@ -44,7 +49,7 @@ def contents(store: Path) -> dict[str, bytes]:
 
 def test_the_inventory_has_all_and_the_store_what_is_asked_for(tmp_path: Path) -> None:
     made = ingest(archive(tmp_path / "in"), tmp_path / "store")
-    assert made.lines[:2] == ("32 files, 7 series, 5 patients", "5 of 7 volumes and pictures stored")
+    assert made.lines[:2] == ("35 files, 7 series, 5 patients", "5 of 7 volumes and pictures stored")
     lines = {line["volume"]: line for line in pl.read_parquet(tmp_path / "store/inventory.parquet").to_dicts()}
     assert len(lines) == 7
     gap, scout = lines[uid("gap")], lines[uid("scout")]
@@ -57,9 +62,11 @@ def test_the_inventory_has_all_and_the_store_what_is_asked_for(tmp_path: Path) -
     assert (whole["patient"], whole["spacing_mm"], whole["plane"], whole["dtype"]) == ("P3", "0.6 × 0.8 × 2.5", "axial", "int16")  # fmt: skip
     stored = np.fromfile(file_of(tmp_path / "store", uid("P3")), np.int16)
     np.testing.assert_array_equal(stored.reshape(7, 5, 6), VOLUMES["P3"].transpose(2, 1, 0))
-    assert pl.read_csv(tmp_path / "store/set_apart.csv").to_dicts() == [
-        {"file": "notes.txt", "reason": "are text and no images"}
-    ]
+    # A file browser's notes are known by name, whether empty, like a broken file of DICOM, or large.
+    notes = "are notes of a file browser (Thumbs.db, desktop.ini, .DS_Store), by their names"
+    apart = {"DESKTOP.INI": notes, "P0/.DS_Store": notes, "a/Thumbs.db": notes, "notes.txt": "are text and no images"}
+    assert dict(pl.read_csv(tmp_path / "store/set_apart.csv").rows()) == apart
+    assert sum(line.startswith("  3 files set apart: they are notes of") for line in made.lines) == 1
     # Names of patients are in the files and in nothing that was made of them.
     assert not [name for name, held in contents(tmp_path / "store").items() if b"Doe" in held]
 

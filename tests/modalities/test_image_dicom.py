@@ -174,6 +174,8 @@ def test_scouts_reports_and_text_are_set_apart(tmp_path: Path) -> None:
     del report.PixelData, report.Rows, report.Columns
     save(report, tmp_path / "report")
     (tmp_path / "notes.txt").write_text("these are notes")
+    for name in ("thumbs.DB", "desktop.ini", ".DS_Store", "a/._I0001"):
+        (tmp_path / name).write_bytes(b"\x08\x00\x05\x00 and not a whole element of DICOM")
     np.testing.assert_array_equal(read_series(tmp_path, Wish(3)).values[0], VOLUME.transpose(2, 1, 0))
     assert sorted(one.kind for one in found(tmp_path / "scout") + found(tmp_path / "map")) == ["derived", "localizer"]
 

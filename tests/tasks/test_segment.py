@@ -21,9 +21,11 @@ from medloom.feed import pack
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modality import Lifted
 from medloom.packed import Source
+from medloom.prepare import prepare, read, with_answers
 from medloom.study import make
 from medloom.task import Block
 from medloom.tasks.segment import MaskPrediction, Segment, SegmentOptions
+from tests.cases.images import image_segment_2d
 
 OPTIONS = SegmentOptions.model_validate({"column": "mask", "input": "scan", "labels": {"tumour": 4, "organ": 1}})
 TASK = Segment(OPTIONS, 3)
@@ -50,6 +52,18 @@ def test_masks_are_read_as_paths_below_the_cohorts_folder(tmp_path: Path) -> Non
     assert Segment.fit(OPTIONS, parts).masks == 2
     with pytest.raises(DataError, match="no training row has a mask"):
         Segment.fit(OPTIONS, [Segment.summarise(OPTIONS, marks, np.array([1, 2]))])
+
+
+def test_masks_that_mark_nothing_cannot_teach_and_may_judge(tmp_path: Path) -> None:
+    taught = prepare(*read(image_segment_2d(tmp_path)))
+    for path in tmp_path.glob("mask*.png"):
+        Pillow.fromarray(np.zeros_like(np.asarray(Pillow.open(path)))).save(path)
+    number = len(taught.fold.train)
+    with pytest.raises(DataError, match=f"targets.outline: none of {number} masks of training rows marks anything"):
+        prepare(taught.study, taught.cohort, taught.marks)
+    feed = with_answers(taught.feed, taught.study, taught.marks, taught.fold.test)
+    (_, laid) = feed.laid["outline"]
+    assert not feed.modalities["scan"].truth(laid, taught.fold.test[:1]).values[0].any()
 
 
 @pytest.mark.parametrize(

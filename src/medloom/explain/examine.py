@@ -80,14 +80,14 @@ def explain(
     """What the answers for these rows rest on; None where no target has answers of a few numbers a row.
 
     `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is. Where an input is seen in
-    windows, or asking is too costly, nothing is found and `left_out` says why.
+    views (windows, or whole images), or asking is too costly, nothing is found and `left_out` says why.
     """
     targets = [name for name, task in feed.tasks.items() if not task.dense and len(answered(feed, name, rows))]
     if not targets:
         return None
     left_out: list[str] = []
     if feed.windowed is not None:
-        return _nothing(f"input {feed.windowed} is seen in windows, which cannot be exchanged between patients")
+        return _nothing(f"input {feed.windowed} is {_why_kept(feed, feed.windowed)}")
     pieces = Probe(team, feed, rows).pieces()
     rows, patient = _sampled(rows, patient, _affordable(team, feed, rows, len(pieces)), seed, left_out)
     if len(rows) < min(LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
@@ -99,6 +99,13 @@ def explain(
     groups = correlated(pieces, owner, feed.plain(rows))
     results, repeats = asking.explained(pieces, groups, gradients)
     return Explanation(results, len(rows), len(np.unique(patient)), repeats, len(feed.modalities) > 1, tuple(left_out))
+
+
+def _why_kept(feed: Feed, name: str) -> str:
+    """Why an input of views stays with its patients."""
+    if feed.modalities[name].options.seen_whole:  # type: ignore[attr-defined]
+        return "seen whole, and too large to be exchanged between patients again and again"
+    return "seen in windows, which cannot be exchanged between patients"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from typing import Any
 
 from medloom.errors import DataError, some
 from medloom.modalities.image.reading.decoding import Pool
+from medloom.modalities.image.reading.dicom import browsers_note
 from medloom.modalities.image.reading.dicom_header import Header, Plane
 from medloom.modalities.image.reading.scan import Refused
 from medloom.modalities.image.reading.worker import part_of
 
 SYNC_EVERY = 500
+A_BROWSERS_NOTE = Refused("are notes of a file browser (Thumbs.db, desktop.ini, .DS_Store), by their names")
 
 
 @dataclass(slots=True)
@@ -79,9 +81,12 @@ def write_journal(source: Path, names: Sequence[str], file: Path, pool: Pool) ->
     done = _known(journal)
     root = source if source.is_dir() else source.parent
     todo = names[done:]
-    requests = ({"do": "headers", "path": str((root / name).absolute())} for name in todo)
+    noted = [browsers_note(Path(name)) for name in todo]
+    asked = (name for name, note in zip(todo, noted, strict=True) if not note)
+    answers = pool.answers({"do": "headers", "path": str((root / name).absolute())} for name in asked)
     with open(file, "ab") as handle:
-        for number, (name, answer) in enumerate(zip(todo, pool.answers(requests), strict=True), start=1):
+        for number, (name, note) in enumerate(zip(todo, noted, strict=True), start=1):
+            answer = A_BROWSERS_NOTE if note else next(answers)
             told = (
                 {"path": name, "refused": str(answer)} if isinstance(answer, Refused) else {"path": name, **answer[0]}
             )

@@ -19,7 +19,10 @@ from medloom.modalities.image.reading.stacks import Stack, stacks
 
 MOST_FILES = 20_000
 """Files of one series' folder."""
-SIDE_BY_SIDE = ("DICOMDIR", ".", "Thumbs.db")
+SIDE_BY_SIDE = ("DICOMDIR", ".")
+"""How files begin that lie beside images and are none."""
+BROWSERS_NOTES = ("thumbs.db", "desktop.ini", ".ds_store")
+"""Names, in small letters, under which Windows and macOS keep what a folder looks like."""
 
 
 def read_dicom(path: Path, wish: Wish) -> Scan:
@@ -61,11 +64,16 @@ def files_in(folder: Path) -> list[Path]:
     return found
 
 
+def browsers_note(path: Path) -> bool:
+    """Whether a file is a file browser's own, by its name alone: of any size, it is neither empty nor broken."""
+    return path.name.lower() in BROWSERS_NOTES or path.name.startswith("._")
+
+
 def headers(paths: Iterable[Path]) -> list[Header]:
     """The headers of those files that are images. Raises Refused for one that is broken, and where there is none."""
     found, apart = [], set[str]()
     for path in paths:
-        if path.name.startswith(SIDE_BY_SIDE):
+        if path.name.startswith(SIDE_BY_SIDE) or browsers_note(path):
             continue
         try:
             found.append(read_header(path))
