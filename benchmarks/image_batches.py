@@ -115,8 +115,22 @@ def rounds(shapes: Shapes, how: str, pairs: int = PAIRS) -> np.ndarray:
     images = made(shapes)
     (modality, source), dataset = ours(shapes, images, how), theirs(shapes, images, how)
     count = shapes.plain_batches if how == "plain" else shapes.batches
+    if how == "plain":
+        _check_same(shapes, modality, source, dataset)
     found = [[_ours(modality, source, shapes, count, turn), *(_theirs(dataset, shapes, count, w) for w in (0, 2))] for turn in range(pairs + 1)]  # fmt: skip
     return np.array(found[1:])
+
+
+def _check_same(shapes: Shapes, modality: Image, source: Source, dataset: Any) -> None:
+    """Raises where crops of ours are not what MONAI crops from: its scaled images, in float32."""
+    rows = np.arange(shapes.batch)
+    view = modality.view(source, rows, Draw(0, np.zeros(len(rows), np.int64)))
+    found = modality.batch(source, view)
+    assert found.valid is not None and bool(found.valid.all())
+    for row, corner in zip(rows.tolist(), view.at["corner"].tolist(), strict=True):
+        place = tuple(slice(first, first + side) for first, side in zip(corner, shapes.patch, strict=True))
+        scaled = torch.as_tensor(dataset._cache[row]["image"])
+        torch.testing.assert_close(found.value[row], scaled[(slice(None), *place)], rtol=1e-6, atol=1e-6)
 
 
 def _ours(modality: Image, source: Source, shapes: Shapes, count: int, turn: int) -> float:

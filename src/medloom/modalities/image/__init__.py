@@ -17,7 +17,7 @@ from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, c
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.reading.scan import Scan
-from medloom.modalities.image.views import covering_view, gather, telling, training_view
+from medloom.modalities.image.views import covering_view, gather, telling, training_view, within
 from medloom.modalities.image.writing import write_mask, write_numbers
 from medloom.modality import Budget, Hiding, Lifted, Lifting, Marks, Modality, Settle, Sized, View
 from medloom.packed import Packed, Source
@@ -181,20 +181,20 @@ class Image(Modality):
         laid = source.packed.meta["kind"] == "mask"
         channels = 1 if laid else self.options.channels
         out = np.empty((len(unit), channels, *self.options.sides), np.int64 if laid else np.float32)
-        valid = np.empty((len(unit), *self.options.sides), bool)
-        value, seen, present = torch.from_numpy(out), torch.from_numpy(valid), torch.from_numpy(unit > 0)
+        seen = torch.ones((), dtype=torch.bool).expand(len(unit), *self.options.sides)
+        if not within(view, grids.shapes[unit], self.options.sides):
+            seen = seen.contiguous()
+        valid, value, present = seen.numpy(), torch.from_numpy(out), torch.from_numpy(unit > 0)
+        gathered = gather(grids, unit, view, out, valid)
         if laid:
-            for place, one in enumerate(unit.tolist()):
-                gather(grids.unit(one), view, place, out[place], valid[place])
+            list(gathered)
             return Field(value[:, 0], present, seen)
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        spread = (..., *[None] * self.options.dims)
-        centre, scale = (bound[name][unit].astype(np.float32) for name in ("centre", "scale"))
-        # View after view, so that each is still in the processor's cache when it is scaled and altered.
-        for place, one in enumerate(unit.tolist()):
-            whole = gather(grids.unit(one), view, place, out[place], valid[place])
-            out[place] -= centre[place][spread]
-            out[place] /= scale[place][spread]
+        centre, scale = bound["centre"][unit].astype(np.float32), bound["scale"][unit].astype(np.float32)
+        for place, whole in enumerate(gathered):
+            for plane, middle, width in zip(out[place], centre[place], scale[place], strict=True):
+                plane -= middle
+                plane /= width
             if self.options.augment is not None:
                 self._paint(value[place], seen[place], view, place, -centre[place] / scale[place])
             if not whole:

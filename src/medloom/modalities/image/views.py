@@ -6,7 +6,7 @@ view stand in its `View`, so that a mask on the image is cut and mirrored by the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
@@ -132,32 +132,64 @@ def mirror(
     return values[(slice(None), *(slice(None, None, -1 if turned else 1) for turned in flip))]
 
 
+def within(view: View, shapes: Int[np.ndarray, "views dims"], patch: tuple[int, ...]) -> bool:
+    """Whether every view is a plain crop that lies within its image."""
+    corner, moved = view.at["corner"], view.at.get("moved")
+    return (moved is None or not moved.any()) and bool(((corner >= 0) & (corner + np.array(patch) <= shapes)).all())
+
+
 def gather(
-    grid: Shaped[np.ndarray, "channels ..."],
+    grids: Grids,
+    units: Int[np.ndarray, " views"],
     view: View,
-    place: int,
+    out: Num[np.ndarray, "views channels *patch"],
+    valid: Bool[np.ndarray, "views *patch"],
+) -> Iterator[bool]:
+    """Fills `out` with each view's part of its unit, 0 beyond it. Yields whether it is everywhere.
+
+    `valid` comes as true and becomes false where a view has no part of its unit.
+
+    View after view, so that each is still in the processor's cache for what the caller does to it. A strided copy: an
+    index for every voxel would be eight times the size of the values. A view that looks through a lattice
+    (`augment.py`) is interpolated.
+    """
+    patch = out.shape[2:]
+    corner = view.at["corner"]
+    low = np.maximum(corner, 0)
+    high = np.maximum(low, np.minimum(corner + np.array(patch), grids.shapes[units]))
+    whole = (high - low == patch).all(axis=1).tolist()
+    mirrored = view.at["flip"].any(axis=1).tolist()
+    moved = view.at["moved"].tolist() if "moved" in view.at else [False] * len(units)
+    parts = zip(grids.units(units), low.tolist(), high.tolist(), strict=True)
+    for place, (grid, start, stop) in enumerate(parts):
+        if moved[place]:
+            yield _warped(grid, view.at["lattice"][place], out[place], valid[place])
+            continue
+        cut = grid[(slice(None), *map(slice, start, stop))]
+        if whole[place] and not mirrored[place]:
+            out[place] = cut
+            yield True
+            continue
+        flip = view.at["flip"][place]
+        shared = (
+            slice(None),
+            *map(slice, (low[place] - corner[place]).tolist(), (high[place] - corner[place]).tolist()),
+        )
+        if not whole[place]:
+            out[place], valid[place] = 0, False
+            mirror(valid[place][None], flip)[shared] = True
+        mirror(out[place], flip)[shared] = cut
+        yield whole[place]
+
+
+def _warped(
+    grid: Shaped[np.ndarray, "channels *spatial"],
+    lattice: Float[np.ndarray, "dims *points"],
     out: Num[np.ndarray, "channels *patch"],
     valid: Bool[np.ndarray, "*patch"],
 ) -> bool:
-    """Fills `out` with one view's part of its grid, 0 beyond it; `valid` says where that is. Whether it is everywhere.
+    from medloom.modalities.image.warp import warped
 
-    A strided copy: an index for every voxel would be eight times the size of the values. A view that looks through a
-    lattice (`augment.py`) is interpolated.
-    """
-    moved = view.at.get("moved")
-    if moved is not None and moved[place]:
-        from medloom.modalities.image.warp import warped
-
-        out[...], valid[...] = 0, False
-        warped(grid, view.at["lattice"][place], out, valid)
-        return bool(valid.all())
-    corner, flip, patch = view.at["corner"][place].tolist(), view.at["flip"][place], out.shape[1:]
-    of_grid, of_view = inside(corner, patch, grid.shape[1:])
-    whole = all(part.stop - part.start == side for part, side in zip(of_view, patch, strict=True))
-    if whole:
-        valid.fill(True)
-    else:
-        out[...], valid[...] = 0, False
-        mirror(valid[None], flip)[(slice(None), *of_view)] = True
-    mirror(out, flip)[(slice(None), *of_view)] = grid[(slice(None), *of_grid)]
-    return whole
+    out[...], valid[...] = 0, False
+    warped(grid, lattice, out, valid)
+    return bool(valid.all())
