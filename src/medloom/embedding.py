@@ -33,7 +33,7 @@ def embed(
         raise BundleError("this bundle has simple models alone, which encode nothing; expected one with a network")
     network = held.network.eval()
     for ids, feed in held.feeds(data, problems=problems, folder=folder):
-        bare = replace(feed, tasks={}, marks={}, laid={}, beneath={}, groups={}, bases={})
+        bare = replace(feed, tasks={}, marks={}, laid={}, beneath={}, pinned={}, groups={}, bases={})
         yield ids.to_frame().hstack(_columns(_vectors(network, bare, len(ids))))
 
 

@@ -18,7 +18,7 @@ from medloom.batch import BASE, GROUP, Batch, Field
 from medloom.cohort.table import Cohort, canonical
 from medloom.draw import Draw, generator
 from medloom.errors import DataError
-from medloom.modality import Lengths, Marks, Modality, Outcomes, View
+from medloom.modality import Lengths, Marks, Modality, Outcomes, Pinned, View
 from medloom.packed import Source, open_packed
 from medloom.pairing import paired, pieces
 from medloom.parts import InputPart
@@ -104,6 +104,8 @@ class Feed:
     laid: Mapping[str, tuple[str, Source]] = field(default_factory=dict)
     beneath: Mapping[str, Mapping[str, Source]] = field(default_factory=dict)
     """Masks that stand beside a target, by the input that they lie on (see `Task.beneath`)."""
+    pinned: Mapping[str, Mapping[str, Pinned]] = field(default_factory=dict)
+    """Places that stand beside a target, by the input that they were marked on (see `Task.pins`)."""
     groups: Mapping[str, Int[np.ndarray, " rows"]] = field(default_factory=dict)
     """Groups of rows, as codes of their names, of those targets whose limits differ between groups."""
     bases: Mapping[str, Float[np.ndarray, "rows numbers"]] = field(default_factory=dict)
@@ -243,6 +245,10 @@ class Feed:
             laid = {ground: self.modalities[ground].batch(one, views[ground]) for ground, one in sources.items()}
             extra = {ground: one.value for ground, one in laid.items()}
             extra |= {f"{ground}.present": one.present for ground, one in laid.items()}
+            targets[name] = replace(targets[name], extra={**targets[name].extra, **extra})
+        for name, marked in self.pinned.items():
+            extra = {f"{ground}.place": torch.from_numpy(one.place[rows]) for ground, one in marked.items()}
+            extra |= {f"{ground}.step": torch.from_numpy(one.step[rows]) for ground, one in marked.items()}
             targets[name] = replace(targets[name], extra={**targets[name].extra, **extra})
         for name, source in self.sources.items():
             if self.modalities[name].windows:

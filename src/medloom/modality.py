@@ -90,6 +90,18 @@ class Lifted:
     spacing_mm: Sequence[tuple[float, ...] | None] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """Places that somebody marked on an input, NaN past the last of a row and where a row has none.
+
+    `place` are normalised positions: the outer edges of the first and the last voxel of each axis lie at −1 and 1.
+    `step` takes steps between them to steps in the unit of the row's file.
+    """
+
+    place: Float[np.ndarray, "rows points dims"]
+    step: Float[np.ndarray, "rows dims dims"]
+
+
 Settle = Callable[[Any], Any]
 """Scores of some positions `[channels, ...]` → what is kept of each of them, as whole numbers `[kept, ...]`."""
 
@@ -376,6 +388,10 @@ class Modality(ABC):
 
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         """A dense target laid on this input: masks, spans. Raises DataError where the geometries differ."""
+        raise DenseUnsupported(type(self).__name__)
+
+    def pin(self, source: Source, marks: Marks) -> Pinned:
+        """Places `[points, axes]` of each row, in the unit of its file, on this input. Raises DataError for places beyond it."""
         raise DenseUnsupported(type(self).__name__)
 
     def truth(self, laid: Source, rows: Int[np.ndarray, " rows"]) -> Lifted:

@@ -20,7 +20,7 @@ from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
 from medloom.errors import DataError
 from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns, with_outcomes
-from medloom.modality import Budget, Marks, Modality
+from medloom.modality import Budget, Marks, Modality, Pinned
 from medloom.model.start import Given
 from medloom.packed import Source
 from medloom.parts import InputPart
@@ -198,7 +198,20 @@ def with_answers(
                 )
                 for ground, masks in under.items()
             }
-    return replace(feed, marks=rowwise, laid=laid, beneath={name: one for name, one in beneath.items() if one})
+    held = {name: one for name, one in beneath.items() if one}
+    return replace(feed, marks=rowwise, laid=laid, beneath=held, pinned=_pinned(feed, study, rowwise))
+
+
+def _pinned(feed: Feed, study: Study, marks: Mapping[str, Marks]) -> dict[str, dict[str, Pinned]]:
+    """Places that targets want marked on inputs, by target and input."""
+    found = {}
+    for name, one in marks.items():
+        with naming(f"targets.{name}"):
+            wanted = find.task(study.targets[name].task).pins(study.targets[name], one)
+            pinned = {ground: feed.modalities[ground].pin(feed.sources[ground], of) for ground, of in wanted.items()}
+        if pinned:
+            found[name] = pinned
+    return found
 
 
 def _check_marked(feed: Feed, train: Int[np.ndarray, " rows"]) -> None:

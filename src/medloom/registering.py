@@ -22,6 +22,7 @@ from medloom.errors import BundleError, DataError
 from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.reading import decoding, resample
 from medloom.modalities.image.reading.scan import Refused, Scan, Wish
+from medloom.modalities.image.space import placed
 from medloom.modalities.image.writing import write_mask, write_nifti
 from medloom.model.outputs import outputs
 from medloom.tasks.register import Register
@@ -138,21 +139,13 @@ def _work(scan: Scan) -> Float[torch.Tensor, "1 1 *spatial"]:
 
 def _first(moving: Scan, fixed: Scan, start: Start) -> Float[np.ndarray, "dims more"]:
     """The affine map to start from, normalised: by where the files say that they lie, or centre on centre."""
-    there, here = _placed(moving), _placed(fixed)
+    there, here = placed(moving), placed(fixed)
     if start == "header" and moving.placed and fixed.placed and moving.values.ndim == 4:
         return (np.linalg.inv(there) @ here)[:-1]
     size = [np.array(one.values.shape[1:]) for one in (moving, fixed)]
     spacing = [one.spacing_mm[list(one.axes)] if one.sized else np.ones(len(size[0])) for one in (moving, fixed)]
     extent = (size[1] * spacing[1]) / (size[0] * spacing[0])
     return np.concatenate([np.diag(extent), np.zeros((len(extent), 1))], axis=1)
-
-
-def _placed(scan: Scan) -> Float[np.ndarray, "4 more"]:
-    """Normalised position (with a 1) → mm in the space of the file; three rows of space whatever the axes."""
-    axes, size = list(scan.axes), np.array(scan.values.shape[1:])
-    linear = scan.affine[:3, axes] * (size / 2)
-    shift = scan.affine[:3, 3] + scan.affine[:3, axes] @ ((size - 1) / 2)
-    return np.vstack([np.column_stack([linear, shift]), [0.0] * len(axes) + [1.0]])
 
 
 def _learnt(bundle: Bundle, moving: Path, fixed: Sequence[Path]) -> Iterator[Found]:
@@ -214,7 +207,7 @@ def _write(
         labels, figures["volumes"] = _carried(outline, forward, moving, fixed)
         write_mask(labels, fixed, folder / "mask")
     if marks is not None:
-        before_and_after = landmark_errors(marks, forward, _placed(moving), _placed(fixed))
+        before_and_after = landmark_errors(marks, forward, placed(moving), placed(fixed))
         figures["landmarks"] = landmarks_told(*before_and_after, figures["unit"])
         _write_landmarks(folder / "landmarks.csv", marks.names, *before_and_after)
     (folder / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
@@ -231,7 +224,7 @@ def _millimetres(moving: Scan, fixed: Scan, forward: torch.Tensor) -> Float[np.n
     here = centres(forward.shape[2:], forward)
     parts = []
     for scan, place in ((moving, here + forward), (fixed, here)):
-        matrix = _placed(scan)
+        matrix = placed(scan)
         normalised = place[0].double().flatten(1).numpy()
         parts.append(matrix[:3, :-1] @ normalised + matrix[:3, -1:])
     return (parts[0] - parts[1]).T.reshape(*forward.shape[2:], 3)

@@ -225,6 +225,14 @@ class Task(ABC):
         return {}
 
     @classmethod
+    def pins(cls, options: TargetPart, marks: Marks) -> Mapping[str, Marks]:
+        """Places that somebody marked on several inputs, by input: `[points, axes]` of each row, in the unit of its file.
+
+        Each becomes `extra["<input>.place"]` and `extra["<input>.step"]` of the target (see `modality.Pinned`).
+        """
+        return {}
+
+    @classmethod
     def strata(cls, options: TargetPart, marks: Marks) -> Shaped[np.ndarray, " rows"] | None:
         """A small integer a row to stratify the split by (−1: unknown), or None where that has no meaning."""
         return None

@@ -124,25 +124,31 @@ def image_dicom_resampled(folder: Path) -> Study:
 
 
 def image_register_2d(folder: Path) -> Study:
-    """Pairs of pictures of one blob, moved between them, with masks that judge; some pairs lack a picture or a mask."""
+    """Pairs of pictures of one blob, moved between them, with masks and landmarks that judge; some pairs lack one of these."""
     random = np.random.default_rng(5)
     places = np.stack(np.meshgrid(np.arange(16), np.arange(20), indexing="ij"), -1)
-    columns: dict[str, list[str | None]] = {"moving": [], "fixed": [], "moving_mask": [], "fixed_mask": []}
+    kinds = ("", "_mask", "_points")
+    columns: dict[str, list[str | None]] = {f"{which}{kind}": [] for which in ("moving", "fixed") for kind in kinds}
     for row in range(24):
         centre = np.array([7.5, 9.5]) + random.uniform(-2, 2, 2)
         for which in ("moving", "fixed"):
-            away = np.linalg.norm(places - centre - random.uniform(-1.5, 1.5, 2), axis=-1)
+            blob = centre + random.uniform(-1.5, 1.5, 2)
+            away = np.linalg.norm(places - blob, axis=-1)
             image = 40 + 160 * np.exp(-((away / 4) ** 2)) + random.normal(0, 4, away.shape)
             columns[which].append(_save(folder / f"{which}{row}", image.clip(0, 255).astype(np.uint8)))
             columns[f"{which}_mask"].append(_save(folder / f"{which}{row}-mask", (away < 4).astype(np.uint8)))
-    columns["moving"][3] = columns["fixed_mask"][4] = None
+            name = f"{which}{row}-points.csv"
+            marked = {"point": ["middle", "edge"], "row": blob[0] + [0, 3], "column": blob[1] + [0, 0]}
+            pl.DataFrame(marked).head(1 + row % 2).write_csv(folder / name)
+            columns[f"{which}_points"].append(name)
+    columns["moving"][3] = columns["fixed_mask"][4] = columns["moving_points"][5] = columns["fixed_points"][5] = None
     ids = {"stay": [f"s{i:04d}" for i in range(24)], "patient": [f"p{i // 2:04d}" for i in range(24)]}
     pl.DataFrame({**ids, **columns}).write_csv(folder / "cohort.csv")
     scan = {**_image(2), "patch": [16, 20], "size": [16, 20], "flip": []}
     pair = {name: {**scan, "column": name} for name in ("moving", "fixed")}
     target = {
         "task": "register", "moving": "moving", "fixed": "fixed", "moving_mask": "moving_mask",
-        "fixed_mask": "fixed_mask", "labels": {"blob": 1}, "supervise": 0.5,
+        "fixed_mask": "fixed_mask", "moving_points": "moving_points", "fixed_points": "fixed_points", "labels": {"blob": 1}, "supervise": 0.5,
     }  # fmt: skip
     return _study(folder, pair, {"map": target}, train={**SMALL, "batch": 8})
 

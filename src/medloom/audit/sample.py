@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from medloom.cohort.split import Fold
-from medloom.modality import Marks
+from medloom.modality import Marks, Pinned
 from medloom.packed import Source
 from medloom.prepare import Prepared
 
@@ -45,6 +45,10 @@ def sampled(prepared: Prepared) -> Prepared:
             beneath={
                 name: {ground: _source(one, rows, patient) for ground, one in under.items()}
                 for name, under in feed.beneath.items()
+            },
+            pinned={
+                name: {ground: Pinned(one.place[rows], one.step[rows]) for ground, one in marked.items()}
+                for name, marked in feed.pinned.items()
             },
         ),
     )

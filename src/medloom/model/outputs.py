@@ -57,7 +57,7 @@ def apart(
                 lift.add(views[str(_ground(feed, name))], said_of.pop(name))
             parts.append(said_of)
             seen.append(batch.rows.numpy())
-            beneath.append({name: batch.targets[name] for name in feed.beneath})
+            beneath.append({name: batch.targets[name] for name in {*feed.beneath, *feed.pinned}})
         raw, view_rows = _joined(parts), np.concatenate(seen)
         answers: dict[str, dict[str, Output | Lifted]] = {name: {} for name in feed.tasks}
         truths: dict[str, Field | Lifted] = dict(feed.targets(part))

@@ -32,6 +32,14 @@ class RegisterOptions(TargetPart):
         None, description="column with the path of a mask on each moving image; with fixed_mask, masks judge the map"
     )
     fixed_mask: str | None = Key(None, description="column with the path of a mask on each fixed image")
+    moving_points: str | None = Key(
+        None,
+        description="column with the path of a CSV of landmarks on each moving image: point and x, y, z (mm, RAS) of a volume, "
+        "or row, column (pixels from 0) of a picture; with fixed_points, they judge the map; empty where a pair has none",
+    )
+    fixed_points: str | None = Key(
+        None, description="column with the path of a CSV of the same landmarks on each fixed image"
+    )
     labels: dict[Name, Label] = Key({}, description="name of each label and its value in the mask files")
     supervise: float = Key(
         0.0,
@@ -50,6 +58,8 @@ class RegisterOptions(TargetPart):
             raise PydanticCustomError(
                 "part", "moving_mask, fixed_mask and labels go together: give all of them, or none"
             )
+        if (self.moving_points is None) != (self.fixed_points is None):
+            raise PydanticCustomError("part", "moving_points and fixed_points go together: give both of them, or none")
         if self.supervise and not self.labels:
             raise PydanticCustomError("part", "supervise needs masks: give moving_mask, fixed_mask and labels")
         if len(set(self.labels.values())) < len(self.labels):
@@ -60,4 +70,5 @@ class RegisterOptions(TargetPart):
 
     def text_columns(self) -> tuple[str, ...]:
         """Columns that a CSV reader must leave as text."""
-        return tuple(column for column in (self.moving_mask, self.fixed_mask) if column is not None)
+        named = (self.moving_mask, self.fixed_mask, self.moving_points, self.fixed_points)
+        return tuple(column for column in named if column is not None)

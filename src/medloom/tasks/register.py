@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -13,6 +13,7 @@ from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Curve, Measured, Metric, Plot, Prediction, Task
 from medloom.tasks._register_options import RegisterOptions
+from medloom.tasks._register_points import UNITS, misses, read_pairs
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 REFINING = 0.4
 """First step, in voxels of the flow's grid, where a few steps refine what the network said."""
+MISSED = "landmarks"
+"""Name of the figure that says how far landmarks are missed."""
 SOFT = 1.0
 """Voxels added to both halves of the soft Dice, so that a mask without a label has a gradient that is not steep."""
 
@@ -56,16 +59,20 @@ class MapPrediction(Prediction):
 
 @dataclass(frozen=True, slots=True)
 class Register(Task):
-    """A fitted registration: `pairs` rows were there to learn from, `judged` of them with both masks."""
+    """A fitted registration: `pairs` rows were there to learn from, `judged` of them with both masks.
+
+    `unit` is what landmarks are told in, "" where no training row has any.
+    """
 
     Options: ClassVar[type[RegisterOptions]] = RegisterOptions
-    Summary: ClassVar[type[tuple[int, int]]] = tuple
+    Summary: ClassVar[type[tuple[int, int, int]]] = tuple
     needs: ClassVar[Literal["finer"]] = "finer"
     sees_inputs: ClassVar[bool] = True
 
     options: RegisterOptions
     pairs: int
     judged: int
+    unit: str = field(default="")
 
     @classmethod
     def columns(cls, options: RegisterOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -107,12 +114,18 @@ class Register(Task):
 
     @classmethod
     def read(cls, options: RegisterOptions, cohort: Cohort) -> Marks:  # type: ignore[override]
-        """Paths of both masks of each row where the study names them; every row has an answer to be found."""
+        """Of each row the paths of both masks, then the landmarks on both images, None where there are none.
+
+        Every row has an answer to be found. Raises DataError for landmarks that cannot be used.
+        """
         from medloom.cohort.table import canonical
 
-        paths = np.full((len(cohort), 2), None, dtype=object)
-        for place, column in enumerate(options.text_columns()):
-            paths[:, place] = np.array(canonical(cohort.column(column, "target")).to_list(), dtype=object)
+        paths = np.full((len(cohort), 4), None, dtype=object)
+        for place, column in enumerate((options.moving_mask, options.fixed_mask)):
+            if column is not None:
+                paths[:, place] = np.array(canonical(cohort.column(column, "target")).to_list(), dtype=object)
+        if options.moving_points is not None and options.fixed_points is not None:
+            paths[:, 2:] = read_pairs(cohort, (options.moving_points, options.fixed_points))
         return Marks(paths, np.ones(len(cohort), bool), (0, *options.labels.values()), cohort.files)
 
     @classmethod
@@ -128,19 +141,33 @@ class Register(Task):
         return both
 
     @classmethod
-    def summarise(cls, options: RegisterOptions, marks: Marks, rows: np.ndarray) -> tuple[int, int]:  # type: ignore[override]
-        """How many rows there are, and how many of them have both masks."""
-        masked = sum(all(path is not None for path in pair) for pair in np.asarray(marks.values)[rows])
-        return len(rows), int(masked)
+    def pins(cls, options: RegisterOptions, marks: Marks) -> Mapping[str, Marks]:  # type: ignore[override]
+        """The landmarks on each of the two images."""
+        if options.moving_points is None:
+            return {}
+        both = {}
+        for place, name in enumerate((options.moving, options.fixed), 2):
+            points = np.asarray(marks.values)[:, place]
+            both[name] = Marks(points, np.array([one is not None for one in points], bool))
+        return both
 
     @classmethod
-    def fit(cls, options: RegisterOptions, summaries: Sequence[tuple[int, int]]) -> Self:  # type: ignore[override]
-        pairs, masked = (int(sum(numbers)) for numbers in zip(*summaries, strict=True))
+    def summarise(cls, options: RegisterOptions, marks: Marks, rows: np.ndarray) -> tuple[int, int, int]:  # type: ignore[override]
+        """How many rows there are, how many of them have both masks, and how many axes landmarks have (0: there are none)."""
+        values = np.asarray(marks.values)
+        masked = sum(all(path is not None for path in pair) for pair in values[rows, :2])
+        # Which columns the files have is a unit and no value, and landmarks often stand on rows that judge alone.
+        axes = next((places.shape[1] for places in values[:, 2] if places is not None), 0)
+        return len(rows), int(masked), axes
+
+    @classmethod
+    def fit(cls, options: RegisterOptions, summaries: Sequence[tuple[int, int, int]]) -> Self:  # type: ignore[override]
+        pairs, masked = (int(sum(numbers)) for numbers in zip(*[one[:2] for one in summaries], strict=True))
         if not pairs:
             raise DataError("no training rows; expected rows with a moving and a fixed image")
         if options.supervise and not masked:
             raise DataError("supervise: no training row has both masks; give their paths, or supervise = 0")
-        return cls(options, pairs, masked)
+        return cls(options, pairs, masked, UNITS.get(max(axes for *_, axes in summaries), ""))
 
     def target(self, marks: Marks, rows: np.ndarray) -> Field:
         """That there is a map to be found; the feed lays masks beside it where there are any."""
@@ -214,7 +241,9 @@ class Register(Task):
         return MapPrediction(forward, alike, folds, missed, known)
 
     def measure(self, prediction: Prediction, truth: Field | Lifted) -> Measured:
-        """Figures of the map; and where both images have masks the Dice of each label, NaN where neither mask has it."""
+        """Figures of the map; where both images have masks the Dice of each label, NaN where neither mask has it; and how
+        far landmarks are missed, on average over those of a row.
+        """
         if not isinstance(prediction, MapPrediction) or isinstance(truth, Lifted):
             raise TypeError("register measures maps on the grid of the network")
         told = {
@@ -222,9 +251,17 @@ class Register(Task):
             "folded": prediction.folded,
             "inverse_error": prediction.inverse_error,
         }
-        if not self.options.labels:
-            return told
-        return {**self._dice(prediction, truth), **told}
+        dice = self._dice(prediction, truth) if self.options.labels else {}
+        return {**dice, **self._missed(prediction, truth), **told}
+
+    def _missed(self, prediction: MapPrediction, truth: Field) -> dict[str, np.ndarray]:
+        if self.options.moving_points is None:
+            return {}
+        if f"{self.options.fixed}.place" not in truth.extra:
+            return {MISSED: np.full(len(prediction), np.nan)}
+        fixed, moving = (truth.extra[f"{name}.place"] for name in (self.options.fixed, self.options.moving))
+        missed = misses(prediction.forward, fixed, moving, truth.extra[f"{self.options.moving}.step"])
+        return {MISSED: np.where(prediction.known, missed, np.nan)}
 
     def _dice(self, prediction: MapPrediction, truth: Field) -> dict[str, np.ndarray]:
         import torch
@@ -255,6 +292,11 @@ class Register(Task):
             labels = {f"dice_{name}": f"Dice of {name}, carried" for name in self.options.labels}
             for name, label in {"dice": "Dice of carried masks, mean over labels", **labels}.items():
                 found[name] = Metric(name, partial(_mean, name), True, label, note)
+        if self.options.moving_points is not None:
+            # Of a study whose training rows have no landmarks the unit is that of the files that judge.
+            unit = self.unit or "the unit of the files"
+            where = "Target registration error: mean over the landmarks of a pair, then over pairs."
+            found[MISSED] = Metric(MISSED, partial(_mean, MISSED), False, f"Landmarks are missed by ({unit})", where)
         found["likeness"] = Metric("likeness", partial(_mean, "likeness"), True, "Likeness of the images", note)
         for name, label in {
             "folded": "Share of voxels that fold",
@@ -279,22 +321,36 @@ class Register(Task):
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """The headline figure of every pair, from the worst to the best."""
-        name = "dice" if self.options.labels else "likeness"
-        label = "Dice" if self.options.labels else "likeness"
+        name = next(iter(self.metrics()))
+        label, better = {"dice": ("Dice", "up"), MISSED: (f"landmarks missed by ({self.unit})", "down")}.get(
+            name, ("likeness", "up")
+        )
         curves = []
         for who, figures in measured.items():
             values = np.sort(figures[name][~np.isnan(figures[name])])
+            values = values if better == "up" else values[::-1]
             share = (np.arange(len(values)) + 0.5) / max(len(values), 1)
             curves.append(Curve(who, share.tolist(), values.tolist()))
-        text = f"{label} of each pair, sorted from the worst pair on the left to the best on the right: the further up a line lies, the better."
-        ranges = {"x_range": (0.0, 1.0), "y_range": (0.0, 1.0)}
-        return (Plot(f"{label} of each pair", "share of pairs", label, tuple(curves), text, **ranges),)  # type: ignore[arg-type]
+        text = f"{label} of each pair, sorted from the worst pair on the left to the best on the right: the further {better} a line lies, the better."
+        heights = (0.0, 1.0) if better == "up" else None
+        return (
+            Plot(
+                f"{label} of each pair",
+                "share of pairs",
+                label,
+                tuple(curves),
+                text,
+                x_range=(0.0, 1.0),
+                y_range=heights,
+            ),
+        )
 
     def describe(self) -> Mapping[str, str]:
         return {
             "training pairs": str(self.pairs),
             "training pairs with both masks": str(self.judged),
             "masks": "trained with" if self.options.supervise else "judge alone" if self.options.labels else "none",
+            "landmarks": f"judge, in {self.unit}" if self.unit else "none",
             "made alike": self.options.similarity,
             "refined for each new pair": f"{self.options.refine} steps" if self.options.refine else "no",
         }

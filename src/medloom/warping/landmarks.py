@@ -39,26 +39,54 @@ def read_landmarks(path: Path, moving: str, fixed: Sequence[str], dims: int) -> 
     """
     columns = ("image", "point", *AXES[dims])
     try:
+        lines, found = _lines(path, ", ".join(columns))
+        if set(columns) - set(found):
+            raise DataError(f"has the columns {some(found)}; expected {', '.join(columns)}")
+        by = _by_image([(line["image"], line) for line in lines], AXES[dims])
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return [_pairs(path, by, moving, one) for one in fixed]
+
+
+def read_points(path: Path) -> dict[str, Float[np.ndarray, " axes"]]:
+    """The places of one image's points by name: x, y, z (mm, RAS) of volumes, or row, column (pixels from 0) of pictures.
+
+    Raises DataError without the path, which may name a patient, for what is no table of points.
+    """
+    expected = "point, x, y, z or point, row, column"
+    lines, found = _lines(path, expected)
+    axes = [names for names in AXES.values() if {"point", *names} <= set(found)]
+    if len(axes) != 1:
+        raise DataError(f"has the columns {some(found)}; expected {expected}")
+    if not lines:
+        raise DataError("has no points; expected a line for each, or an empty cell in the place of its path")
+    return _by_image([("", line) for line in lines], axes[0])[""]
+
+
+def _lines(path: Path, columns: str) -> tuple[list[dict[str, str]], Sequence[str]]:
+    try:
         with open(path, newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
-            lines = list(reader)
-            found = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read; expected a CSV with the columns {', '.join(columns)}") from error
-    if set(columns) - set(found):
-        raise DataError(f"{path}: has the columns {some(found)}; expected {', '.join(columns)}")
+            return list(reader), reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot be read; expected a CSV with the columns {columns}") from error
+
+
+def _by_image(
+    lines: Sequence[tuple[str, Mapping[str, str]]], axes: Sequence[str]
+) -> dict[str, dict[str, Float[np.ndarray, " axes"]]]:
     by: dict[str, dict[str, Float[np.ndarray, " axes"]]] = {}
-    for number, line in enumerate(lines, 2):
+    for number, (image, line) in enumerate(lines, 2):
         try:
-            place = np.array([float(line[axis]) for axis in AXES[dims]])
+            place = np.array([float(line[axis]) for axis in axes])
         except (TypeError, ValueError):
             place = np.array([np.nan])
         if not np.isfinite(place).all():
-            raise DataError(f"{path}: line {number}: a place is no number; expected {', '.join(AXES[dims])}")
-        if line["point"] in by.setdefault(line["image"], {}):
-            raise DataError(f"{path}: line {number}: the point stands on two lines of its image; expected one")
-        by[line["image"]][line["point"]] = place
-    return [_pairs(path, by, moving, one) for one in fixed]
+            raise DataError(f"line {number}: a place is no number; expected {', '.join(axes)}")
+        if line["point"] in by.setdefault(image, {}):
+            raise DataError(f"line {number}: the point stands on two lines of its image; expected one")
+        by[image][line["point"]] = place
+    return by
 
 
 def _pairs(path: Path, by: Mapping[str, Places], moving: str, fixed: str) -> Landmarks:

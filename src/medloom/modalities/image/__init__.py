@@ -11,7 +11,7 @@ import numpy as np
 
 from medloom.draw import Draw
 from medloom.errors import StudyError
-from medloom.modalities.image import bags, dense, packing, showing, stored
+from medloom.modalities.image import bags, dense, packing, showing, space, stored
 from medloom.modalities.image.augment import altered_view
 from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
 from medloom.modalities.image.options import ImageOptions
@@ -19,7 +19,7 @@ from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.reading.scan import Scan
 from medloom.modalities.image.views import covering_view, gather, telling, training_view, within
 from medloom.modalities.image.writing import write_mask, write_numbers
-from medloom.modality import Budget, Hiding, Lifted, Lifting, Marks, Modality, Settle, Sized, View
+from medloom.modality import Budget, Hiding, Lifted, Lifting, Marks, Modality, Pinned, Settle, Sized, View
 from medloom.packed import Packed, Source
 from medloom.tally import add
 from medloom.told import Located, Picture
@@ -265,6 +265,9 @@ class Image(Modality):
                 f"masks are laid on one image a row, and {self.options.label} names several; give each image a row of its own"
             )
         return dense.lay(source, marks, store)
+
+    def pin(self, source: Source, marks: Marks) -> Pinned:
+        return space.pin(source, marks)
 
     def truth(self, laid: Source, rows: np.ndarray) -> Lifted:
         return dense.truth(laid, rows)
