@@ -1,4 +1,4 @@
-"""State dicts of published residual networks, generated: their names and shapes, and what such a network answers."""
+"""State dicts of published networks, generated: their names and shapes, and what such a network answers."""
 
 from __future__ import annotations
 
@@ -76,3 +76,66 @@ def answer(found: dict[str, Tensor], counts: tuple[int, ...], image: Tensor) -> 
                 values = torch.cat([values, values.new_zeros(len(values), missing, *values.shape[2:])], 1)
             values = F.relu(inner + values)
     return values
+
+
+def dense_state_dict(counts: tuple[int, ...] = (6, 12, 24, 16), colours: int = 3) -> dict[str, Tensor]:
+    """Random weights of a dense network with running statistics, under the names of torchvision."""
+    random = torch.Generator().manual_seed(4)
+    found: dict[str, Tensor] = {}
+
+    def convolution(name: str, leaving: int, entering: int, kernel: int) -> None:
+        weight = torch.randn(leaving, entering, kernel, kernel, generator=random)
+        found[f"features.{name}.weight"] = weight * (1.5 / (entering * kernel**2)) ** 0.5
+
+    def norm(name: str, channels: int) -> None:
+        parts = {
+            "weight": 1 + 0.2 * torch.randn(channels, generator=random),
+            "bias": 0.2 * torch.randn(channels, generator=random),
+        }
+        parts["running_mean"] = 0.2 * torch.randn(channels, generator=random)
+        parts["running_var"] = 0.5 + torch.randn(channels, generator=random).square()
+        found.update({f"features.{name}.{part}": tensor for part, tensor in parts.items()})
+        found[f"features.{name}.num_batches_tracked"] = torch.tensor(7)
+
+    convolution("conv0", 64, colours, 7)
+    norm("norm0", 64)
+    channels = 64
+    for level, count in enumerate(counts, 1):
+        for place in range(1, count + 1):
+            name = f"denseblock{level}.denselayer{place}"
+            norm(f"{name}.norm1", channels)
+            convolution(f"{name}.conv1", 128, channels, 1)
+            norm(f"{name}.norm2", 128)
+            convolution(f"{name}.conv2", 32, 128, 3)
+            channels += 32
+        if level < len(counts):
+            norm(f"transition{level}.norm", channels)
+            convolution(f"transition{level}.conv", channels // 2, channels, 1)
+            channels //= 2
+    norm("norm5", channels)
+    found["classifier.weight"], found["classifier.bias"] = torch.zeros(5, channels), torch.zeros(5)
+    return found
+
+
+def dense_answer(found: dict[str, Tensor], image: Tensor) -> Tensor:
+    """The deepest map of such a network, after its last norm and activation, with its statistics at rest."""
+
+    def norm(values: Tensor, name: str) -> Tensor:
+        parts = [found[f"features.{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        return F.relu(F.batch_norm(values, *parts, training=False, eps=1e-5))
+
+    def convolve(values: Tensor, name: str, stride: int = 1) -> Tensor:
+        weight = found[f"features.{name}.weight"]
+        return F.conv2d(values, weight, None, stride, weight.shape[-1] // 2)
+
+    values = F.max_pool2d(norm(convolve(image, "conv0", 2), "norm0"), 3, 2, 1)
+    for level in range(1, 5):
+        place = 1
+        while f"features.denseblock{level}.denselayer{place}.conv1.weight" in found:
+            name = f"denseblock{level}.denselayer{place}"
+            inner = convolve(norm(values, f"{name}.norm1"), f"{name}.conv1")
+            values = torch.cat([values, convolve(norm(inner, f"{name}.norm2"), f"{name}.conv2")], 1)
+            place += 1
+        if level < 4:
+            values = F.avg_pool2d(convolve(norm(values, f"transition{level}.norm"), f"transition{level}.conv"), 2)
+    return norm(values, "norm5")

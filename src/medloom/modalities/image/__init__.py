@@ -253,11 +253,13 @@ class Image(Modality):
         """Puts the published weights that the study names into the encoder. Raises DataError."""
         if self.options.weights is None:
             return None
-        from medloom.modalities.image.encoders import published
+        from medloom.modalities.image.encoders import densenet, published, published_dense
 
         path = folder / self.options.weights
-        tensors = published.named(published.read(path))
-        return published.put_into(encoder.trunk, tensors, path.name)  # type: ignore[arg-type]
+        found = published.read(path)
+        if isinstance(encoder.trunk, densenet.PublishedDenseNet):
+            return published_dense.put_into(encoder.trunk, found, path.name)
+        return published.put_into(encoder.trunk, published.named(found), path.name)  # type: ignore[arg-type]
 
     def lay(self, source: Source, marks: Marks, store: Path | None) -> Source:
         if self.options.bagged:

@@ -19,7 +19,16 @@ Axis = Annotated[int, Field(ge=0, le=2)]
 USUAL_BLOCKS = {"residual": 1, "dense": 4, "convnext": 2, "transformer": 4}
 """Blocks of each encoder where the study names no number: of a level, and of the transformer in all."""
 Encoders = Literal[
-    "residual", "dense", "convnext", "transformer", "resnet10", "resnet18", "resnet34", "resnet50", "resnet101"
+    "residual",
+    "dense",
+    "convnext",
+    "transformer",
+    "resnet10",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "densenet121",
 ]
 PUBLISHED: Mapping[str, tuple[tuple[int, ...], bool]] = {
     "resnet10": ((1, 1, 1, 1), False),
@@ -28,7 +37,13 @@ PUBLISHED: Mapping[str, tuple[tuple[int, ...], bool]] = {
     "resnet50": ((3, 4, 6, 3), True),
     "resnet101": ((3, 4, 23, 3), True),
 }
-"""Networks of published weights: blocks of each of their four levels, and whether these have bottlenecks."""
+"""Residual networks of published weights: blocks of each of their four levels, and whether these have bottlenecks."""
+PUBLISHED_DENSE: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "densenet121": ((6, 12, 24, 16), (16, 64, 256, 512, 1024, 1024)),
+}
+"""Dense ones: layers of each of their four levels, and channels of all maps."""
+FROM_FILES = (*PUBLISHED, *PUBLISHED_DENSE)
+"""Encoders that begin with published weights."""
 MOST_TOKENS = 4096
 """Positions that may attend to each other: what that takes grows with their square."""
 
@@ -112,13 +127,13 @@ class ImageOptions(InputPart):
     encoder: Encoders = Field(
         "residual",
         description="network: residual (He 2016), dense (each layer sees all before it, Huang 2017), convnext (wide depthwise "
-        "kernels, Liu 2022), transformer (attention between positions of a convolutional map, Dosovitskiy 2021); resnet10 to resnet101: those of published weights (He "
-        "2015), which they need",
+        "kernels, Liu 2022), transformer (attention between positions of a convolutional map, Dosovitskiy 2021); resnet10 to resnet101 (He 2015) and "
+        "densenet121: those of published weights, which they need",
     )
     weights: str | None = Field(
         None,
-        description="local file of published weights that a resnet encoder begins with, relative to the study file: "
-        ".safetensors or .pth, of torchvision, MedicalNet or RadImageNet; a bundle holds what became of it",
+        description="local file of published weights that an encoder of published weights begins with, relative to the study file: "
+        ".safetensors or .pth, of torchvision, MedicalNet, RadImageNet or TorchXRayVision; a bundle holds what became of it",
     )
     blocks: int | None = Field(
         None,
@@ -153,7 +168,7 @@ class ImageOptions(InputPart):
     @property
     def resolved(self) -> bool:
         """Whether patch, width and levels are all numbers, as they are once the data were looked at."""
-        return self.encoder in PUBLISHED or "auto" not in (self.patch, self.width, self.levels)
+        return self.encoder in FROM_FILES or "auto" not in (self.patch, self.width, self.levels)
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -165,9 +180,12 @@ class ImageOptions(InputPart):
     @property
     def pyramid(self) -> Pyramid:
         """The shape of the encoder's maps. Raises TypeError before the data were looked at."""
-        if self.encoder in PUBLISHED:
-            _, bottleneck = PUBLISHED[self.encoder]
-            widths = (16, 64, *(64 * (4 if bottleneck else 1) * 2**level for level in range(4)))
+        if self.encoder in FROM_FILES:
+            if self.encoder in PUBLISHED:
+                _, bottleneck = PUBLISHED[self.encoder]
+                widths = (16, 64, *(64 * (4 if bottleneck else 1) * 2**level for level in range(4)))
+            else:
+                _, widths = PUBLISHED_DENSE[self.encoder]
             return Pyramid(self.dims, self.channels, widths[0], len(widths), (len(widths) - 1,) * self.dims, widths)
         if isinstance(self.width, str) or isinstance(self.levels, str):
             raise TypeError('width and levels = "auto" have no maps before the data were looked at')
@@ -181,7 +199,7 @@ class ImageOptions(InputPart):
     @property
     def strides(self) -> tuple[int, ...]:
         """Voxels that one step on the deepest grid covers along each axis."""
-        if self.encoder in PUBLISHED or isinstance(self.levels, str):
+        if self.encoder in FROM_FILES or isinstance(self.levels, str):
             pyramid = self.pyramid
             return pyramid.strides(pyramid.levels - 1)
         return tuple(2**times for times in self._halved(self.levels))
@@ -298,7 +316,7 @@ class ImageOptions(InputPart):
                 "{blocks} dense layers share half of width = {width}; expected a width of at least {least}, or fewer blocks",
                 {"blocks": self.block_count, "width": self.width, "least": 2 * self.block_count},
             )
-        if isinstance(self.patch, str) or (isinstance(self.levels, str) and self.encoder not in PUBLISHED):
+        if isinstance(self.patch, str) or (isinstance(self.levels, str) and self.encoder not in FROM_FILES):
             return
         strides = self.strides
         if any(side % stride for side, stride in zip(self.sides, strides, strict=True)):
@@ -324,13 +342,13 @@ class ImageOptions(InputPart):
 
     def _check_published(self) -> None:
         """Raises PydanticCustomError where weights and the network that they are for do not go together."""
-        if (self.encoder in PUBLISHED) != (self.weights is not None):
+        if (self.encoder in FROM_FILES) != (self.weights is not None):
             raise PydanticCustomError(
                 "part",
                 'weights and an encoder of published weights go together: give weights = "<file>" and encoder = one of {known}',
-                {"known": ", ".join(PUBLISHED)},
+                {"known": ", ".join(FROM_FILES)},
             )
-        if self.encoder in PUBLISHED:
+        if self.encoder in FROM_FILES:
             if self.patch == "auto":
                 raise PydanticCustomError(
                     "part",

@@ -12,11 +12,12 @@ from torch.nn import functional as F
 from medloom.batch import Encoded, Field, Gives
 from medloom.modalities.image.encoders.convnext import ConvNeXt
 from medloom.modalities.image.encoders.dense import DenseNet
+from medloom.modalities.image.encoders.densenet import PublishedDenseNet
 from medloom.modalities.image.encoders.pyramid import Pyramid
 from medloom.modalities.image.encoders.residual import ResidualNet
 from medloom.modalities.image.encoders.resnet import PublishedNet
 from medloom.modalities.image.encoders.transformer import VisionTransformer
-from medloom.modalities.image.options import PUBLISHED, ImageOptions
+from medloom.modalities.image.options import PUBLISHED, PUBLISHED_DENSE, ImageOptions
 
 NETWORKS = {"residual": ResidualNet, "dense": DenseNet, "convnext": ConvNeXt, "transformer": VisionTransformer}
 MOST_SCORING = 64
@@ -84,6 +85,8 @@ class ImageEncoder(nn.Module):
         self.pyramid: Pyramid = options.pyramid
         if options.encoder in PUBLISHED:
             self.trunk: nn.Module = PublishedNet(self.pyramid, *PUBLISHED[options.encoder])
+        elif options.encoder in PUBLISHED_DENSE:
+            self.trunk = PublishedDenseNet(self.pyramid, PUBLISHED_DENSE[options.encoder][0])
         else:
             self.trunk = NETWORKS[options.encoder](self.pyramid, options.block_count)
         features = self.pyramid.channels[-1]

@@ -1,4 +1,4 @@
-"""Published weights from a local file into a network of ours: read once, folded, and fitted to the channels and axes of a study.
+"""Published weights from a local file into a residual network of ours: read once, folded, and fitted to the channels and axes of a study.
 
 Understood are state dicts of residual networks under the usual names: those of torchvision (`layer1.0.conv1.weight`), of
 MedicalNet (`module.layer1.0.conv1.weight`, three axes) and of RadImageNet (`backbone.4.0.conv1.weight`).
@@ -120,13 +120,13 @@ def put_into(trunk: PublishedNet, tensors: Mapping[str, Tensor], name: str) -> s
     told = set()
     with torch.no_grad():
         for layer, convolution, norm in pairs:
-            weight, bias = _folded(tensors, convolution, norm, layer, name)
-            fitted, how = _fitted(weight, layer.weight, name)  # type: ignore[arg-type]
+            weight, bias = folded(tensors, convolution, norm, layer, name)
+            made, how = fitted(weight, layer.weight, name)  # type: ignore[arg-type]
             told |= how
-            layer.weight.copy_(fitted)  # type: ignore[operator]
+            layer.weight.copy_(made)  # type: ignore[operator]
             layer.bias.copy_(bias)  # type: ignore[operator]
-    made = "".join(f", {how}" for how in sorted(told))
-    return f"{name}: {len(pairs)} convolutions, their normalisation folded in{made}"
+    said = "".join(f", {how}" for how in sorted(told))
+    return f"{name}: {len(pairs)} convolutions, their normalisation folded in{said}"
 
 
 def _words(counts: tuple[int, ...], bottleneck: bool) -> str:
@@ -135,26 +135,33 @@ def _words(counts: tuple[int, ...], bottleneck: bool) -> str:
     return f"{'-'.join(map(str, counts))} blocks {'with' if bottleneck else 'without'} bottlenecks"
 
 
-def _folded(
-    tensors: Mapping[str, Tensor], convolution: str, norm: str, layer: nn.Module, name: str
+def folded(
+    tensors: Mapping[str, Tensor], convolution: str, norm: str | None, layer: nn.Module, name: str
 ) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution with the normalisation after it, as it is once its statistics rest."""
+    """Weight and bias of a convolution with the normalisation after it, where there is one. Raises DataError."""
     if f"{convolution}.weight" not in tensors and ".downsample." in convolution:
         return _padding_shortcut(layer)
-    try:
-        weight = tensors[f"{convolution}.weight"]
-        scale, shift, mean, variance = (
-            tensors[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
-        )
-    except KeyError as error:
-        raise DataError(
-            f"weights {name}: lacks {error.args[0]}; the file is of another network, or only a part"
-        ) from error
-    factor = scale / (variance + EPSILON).sqrt()
-    bias = tensors.get(f"{convolution}.bias", torch.zeros_like(mean))
+    weight = _held(tensors, f"{convolution}.weight", name)
+    bias = tensors.get(f"{convolution}.bias", weight.new_zeros(len(weight)))
+    factor, shift = (torch.ones_like(bias), torch.zeros_like(bias)) if norm is None else resting(tensors, norm, name)
     if not (torch.isfinite(factor).all() and torch.isfinite(weight).all()) or len(factor) != len(weight):
         raise DataError(f"weights {name}: {convolution} holds numbers that are not finite, or do not fit {norm}")
-    return weight * factor.view(-1, *[1] * (weight.ndim - 1)), (bias - mean) * factor + shift
+    return weight * factor.view(-1, *[1] * (weight.ndim - 1)), bias * factor + shift
+
+
+def resting(tensors: Mapping[str, Tensor], norm: str, name: str) -> tuple[Tensor, Tensor]:
+    """Factor and shift of each channel that a normalisation is once its statistics rest. Raises DataError."""
+    scale, shift, mean, variance = (
+        _held(tensors, f"{norm}.{part}", name) for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = scale / (variance + EPSILON).sqrt()
+    return factor, shift - mean * factor
+
+
+def _held(tensors: Mapping[str, Tensor], key: str, name: str) -> Tensor:
+    if key not in tensors:
+        raise DataError(f"weights {name}: lacks {key}; the file is of another network, or only a part")
+    return tensors[key]
 
 
 def _padding_shortcut(layer: nn.Module) -> tuple[Tensor, Tensor]:
@@ -165,7 +172,7 @@ def _padding_shortcut(layer: nn.Module) -> tuple[Tensor, Tensor]:
     return weight, torch.zeros(len(weight))
 
 
-def _fitted(weight: Tensor, wanted: Tensor, name: str) -> tuple[Tensor, set[str]]:
+def fitted(weight: Tensor, wanted: Tensor, name: str) -> tuple[Tensor, set[str]]:
     """The weight for the channels and axes of our layer, and what was done to it, in words.
 
     Colours are summed where an image is grey, as if it were shown in each of them. A third axis repeats the kernel,
