@@ -177,7 +177,7 @@ def gather(
         )
         if not whole[place]:
             out[place], valid[place] = 0, False
-            mirror(valid[place][None], flip)[shared] = True
+            mirror(valid[place : place + 1], flip)[shared] = True
         mirror(out[place], flip)[shared] = cut
         yield whole[place]
 
