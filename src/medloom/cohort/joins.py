@@ -34,6 +34,14 @@ def read_tables(
     return frames
 
 
+def lacking(part: CohortPart, folder: Path, tables: Mapping[str, Any]) -> str:
+    """Which tables of joins were not brought, and where they are looked for, as a sentence; empty where all are there."""
+    absent = [f"{folder / one.table} (cohort.join.{name})" for name, one in part.join.items() if name not in tables and not (folder / one.table).exists()]  # fmt: skip
+    if not absent:
+        return ""
+    return f"the table with it may be one that was not found: bring {' and '.join(absent)}, or say with --folder where it lies"
+
+
 def joined(part: CohortPart, frame: pl.DataFrame, tables: Mapping[str, pl.DataFrame], new: bool = True) -> pl.DataFrame:
     """The frame with the columns of every join, in its own order of rows. Raises DataError.
 
