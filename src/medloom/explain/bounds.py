@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from medloom.batch import Field
 from medloom.draw import generator
 from medloom.explain.deletion import RANDOM, steps
 from medloom.explain.probe import Piece, Probe
 from medloom.feed import Feed
 from medloom.model.outputs import said
 from medloom.model.team import Team
+from medloom.packed import Source
 
 MOST_ROWS, LEAST_ROWS = 2_000, 100
 MOST_PIECES = 25
@@ -26,7 +28,7 @@ OPERATIONS = 2e11
 CELL_OPERATIONS = 500
 """What it costs to gather one number of a row, about, in multiplications."""
 EVENT_OPERATIONS = 10_000
-"""What it costs to put one event of a row into its place, about."""
+"""What it costs to put one event of a row into the place of another, about."""
 SIMPLE_OPERATIONS = 3e5
 """What a simple model costs a row, about."""
 EFFECTS = 4
@@ -50,8 +52,21 @@ def of_a_row(team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
     with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         said(team, feed, batch, plain)
     simple = SIMPLE_OPERATIONS * sum(map(len, team.simple.values()))
-    gathered = CELL_OPERATIONS * len(probe.features()) + EVENT_OPERATIONS * float(each.mean())
+    cells = len(probe.features()) + sum(_cells(field) for field in batch.inputs.values()) / len(batch)
+    events = sum(_seen(source, rows) for source in feed.sources.values())
+    gathered = CELL_OPERATIONS * cells + EVENT_OPERATIONS * events
     return counter.get_total_flops() / 2 / len(batch) + simple + gathered
+
+
+def _cells(field: Field) -> int:
+    return field.value.numel() + sum(one.numel() for one in field.extra.values())
+
+
+def _seen(source: Source, rows: Int[np.ndarray, " rows"]) -> float:
+    """Positions of a record that each row sees, in the mean; none where records have no length."""
+    if source.start is None or source.stop is None or not len(rows):
+        return 0.0
+    return float((source.stop[rows] - source.start[rows]).mean())
 
 
 def _of_memory(seen: torch.Size, read: torch.Size, held: torch.Size, *_: Any, **__: Any) -> int:
