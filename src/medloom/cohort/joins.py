@@ -58,7 +58,10 @@ def joined(part: CohortPart, frame: pl.DataFrame, tables: Mapping[str, pl.DataFr
             raise DataError(f"{path}: the table of rows has columns of the same name ({some(there)}); rename them")
         if table is None:
             if adds:
-                raise DataError(f"{path}: no columns {some(adds)}; give them, or the table itself as tables[{name!r}]")
+                raise DataError(
+                    f"{path}: no columns {some(adds)}; give them, or the table itself as tables[{name!r}], or bring "
+                    f"{one.table} to where relative paths begin: beside the table of rows, or where --folder says"
+                )
             continue
         for columns, what in ((frame.columns, "the table of rows"), (table.columns, one.table)):
             missing = [key for key in one.keys if key not in columns]
