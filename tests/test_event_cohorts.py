@@ -35,6 +35,7 @@ def with_persons(folder: Path) -> Study:
     persons = pl.DataFrame({"patient": [f"p{n:04d}" for n in range(160)], "who": [n // 2 for n in range(160)]})
     persons.write_csv(folder / "persons.csv")
     raw["cohort"] |= {"person": "who", "join": {"persons": {"table": "persons.csv", "on": "patient"}}}
+    raw["evaluate"]["explain"] = False
     return make(raw).within(folder)
 
 
@@ -76,6 +77,7 @@ def test_a_bundle_answers_for_the_store_of_another_place(run: Run, tmp_path: Pat
     visits(tmp_path / "far" / "their events", 30, 5)
     bundle = medloom.load(tmp_path / "bundle")
     answers = bundle.predict(tmp_path / "far" / "their events")
+    shutil.copy(run.folder.parent / "persons.csv", tmp_path)
     rows = read(make({**bundle.study.model_dump(mode="json", exclude_none=True)}).within(tmp_path), tmp_path / "far" / "their events")  # fmt: skip
     assert answers["row"].to_list() == rows[1].row.to_list()
     # What lies beside it under the study's own name is not read.
@@ -129,7 +131,7 @@ def test_the_commands_take_a_store(run: Run, tmp_path: Path) -> None:
     # Rows in a table of their own, the store and the persons where `--folder` says.
     cohort = read(with_persons(run.folder.parent))[1]
     pl.DataFrame(cohort.frame).drop("who").write_csv(tmp_path / "rows.csv")
-    for words in (["predict", "answers.csv"], ["evaluate", "judged"], ["recalibrate", "theirs"]):
+    for words in (["predict", "answers"], ["evaluate", "judged"], ["recalibrate", "theirs"]):
         asked = [
             words[0],
             str(run.folder / "bundle"),

@@ -204,7 +204,8 @@ class _Contributed:
         named = tuple(dict.fromkeys(owner))
         column = {piece: place for place, piece in enumerate(named)}
         total = np.zeros((*self.value.shape[:2], len(named)))
-        np.add.at(total, (slice(None), slice(None), [column[piece] for piece in owner]), self.value)
+        place = np.array([column[piece] for piece in owner], np.int64)
+        np.add.at(np.moveaxis(total, 2, 0), place, np.moveaxis(self.value, 2, 0))
         size = np.abs(total).mean(axis=1)
         sides = [_means(size[side]) for side in (self.first, ~self.first)]
         apart = {piece: (one, other) for piece, one, other in zip(named, *sides, strict=True)}
