@@ -327,6 +327,10 @@ class Modality(ABC):
         """The parts of the input that these rows hold; those of the most rows first, where there may be very many."""
         return tuple(dict.fromkeys(one.part for one in self.features()))
 
+    def called(self, part: str) -> str:
+        """What people call a part whose name is a code; empty where nothing says."""
+        return ""
+
     def exchanged(self, field: Field, other: Field, parts: Collection[str]) -> Field:
         """The field with these parts of `other`, which has other rows in the same places."""
         raise PartsUnsupported(type(self).__name__)

@@ -79,12 +79,12 @@ def test_codes_are_told_in_words(asked):
     assert effects[0].value[1, 0] > effects[0].value[0, 0] + 0.2
 
     class Told:
-        evidence = type("E", (), {"explanation": made})
+        evidence = type("E", (), {"explanation": replace(made, called={Piece("course", "telling"): "A sign"})})
         crossed, team = False, asked[0].team
 
     found = section(Told())
     text = repr(found)
-    assert found.title == "Which codes and columns count" and "course: telling" in text
+    assert found.title == "Which codes and columns count" and "course: telling (A sign)" in text
     assert "a patient gets those of another one, at the same time before the index time" in text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,13 +53,21 @@ class Explanation:
     several: bool
     left_out: tuple[str, ...]
     words: tuple[str, ...] = ("column",)
-    """What parts are called: columns, codes."""
+    """What parts are: columns, codes."""
+    called: Mapping[Piece, str] = field(default_factory=dict)
+    """What people call those pieces whose names are codes."""
+
+    def named(self, piece: Piece) -> str:
+        """The piece for people, with what its code is called."""
+        said = self.called.get(piece)
+        return piece.named(self.several) + (f" ({said})" if said else "")
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         targets = {name: _plain(one, self.several) for name, one in self.targets.items()}
         counts = {"rows": self.rows, "patients": self.patients, "exchanges": self.repeats}
-        return {"targets": targets, **counts, "left_out": list(self.left_out)}
+        called = {piece.named(self.several): said for piece, said in self.called.items()}
+        return {"targets": targets, **counts, "left_out": list(self.left_out), **({"called": called} if called else {})}
 
 
 def explain(
@@ -90,7 +98,8 @@ def explain(
     results, repeats = asking.explained(pieces, groups, gradients)
     words = tuple(dict.fromkeys(feed.modalities[piece.input].part_word for piece in pieces))
     several = len(feed.modalities) > 1
-    return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out), words)
+    called = {piece: said for piece in pieces if (said := feed.modalities[piece.input].called(piece.part))}
+    return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out), words, called)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ class Events(Modality):
     `FEWEST_PATIENTS` training patients. `scale` is 0 where fewer patients than that have a value of the code: its
     values are not read. `knots` are quantiles of the values at `summary.LEVELS`, none where values are scaled by centre
     and scale alone. `usual` counts the events of a patient who has the code. `frequent` are ids of the codes of the most patients; `rare` says whether training rows saw
-    codes that pool as rare, so that the network has learnt what a rare code means. `measured_in` are units, where known.
+    codes that pool as rare, so that the network has learnt what a rare code means. `measured_in` are units, and
+    `described` what codes are called, where known.
     """
 
     Options: ClassVar[type[InputPart]] = EventsOptions
@@ -94,6 +95,7 @@ class Events(Modality):
     frequent: tuple[int, ...]
     rare: bool
     measured_in: Mapping[str, str] = field(default_factory=dict)
+    described: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
@@ -171,7 +173,8 @@ class Events(Modality):
         code, names = np.asarray(arrays["code"][where]), source.bound.get("names", meta["codes"])
         code = source.bound["first"][code] if "first" in source.bound else code
         counted = count_events(meta["kind"], names, unit, code, np.asarray(arrays["value"][where]))
-        return replace(counted, units=of_names(names, meta["codes"], meta.get("units", {})))
+        units, said = (of_names(names, meta["codes"], meta.get(of, {})) for of in ("units", "descriptions"))
+        return replace(counted, units=units, descriptions=said)
 
     @classmethod
     def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
@@ -199,6 +202,7 @@ class Events(Modality):
             frequent=tuple((np.sort(most) + FIRST_CODE).tolist()),
             rare=bool((summary.patients < FEWEST_PATIENTS).any()),
             measured_in={code: summary.units[code] for code in kept_codes if code in summary.units},
+            described={code: summary.descriptions[code] for code in kept_codes if code in summary.descriptions},
         )
 
     def bind(self, source: Source) -> Source:
@@ -280,6 +284,9 @@ class Events(Modality):
 
     def features(self) -> tuple[Feature, ...]:
         return explained.features(self)
+
+    def called(self, part: str) -> str:
+        return self.described.get(part, "")
 
     def parts(self, source: Source, rows: Int[np.ndarray, " rows"]) -> tuple[str, ...]:
         return explained.parts(self, self._bound(source), rows)

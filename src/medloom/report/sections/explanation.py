@@ -77,7 +77,7 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
             Table(
                 f"{name}{_many(found)} that follow each other, exchanged together",
                 (_capital(_many(found)), f"Fall of {one.label}"),
-                tuple((_names(line, found.several), line.drop) for line in one.together),
+                tuple((_names(line, found), line.drop) for line in one.together),
                 (f"Fall of {one.label}",),
             )
         )
@@ -87,7 +87,7 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
     if PERMUTATION in one.deletions and one.deletions[PERMUTATION].gain.value is not None:
         pieces.append(_deletion_plot(name, one, _many(found)))
     for effect in one.effects:
-        pieces.append(_effect(name, effect, found.several))
+        pieces.append(_effect(name, effect, found))
     return pieces
 
 
@@ -99,7 +99,7 @@ def _importances(name: str, one: Explained, found: Explanation) -> Table:
     for line in one.importances[:SHOWN]:
         mean = one.gradients.get(line.pieces[0])
         more = (number(mean) if mean is not None else "–",) if one.gradients else ()
-        rows.append((_names(line, found.several), line.drop, *more))
+        rows.append((_names(line, found), line.drop, *more))
     left = len(one.importances) - SHOWN
     rest = f"; the {left} least are not shown" if left > 0 else ""
     caption = f"{name}fall of the figure where patients' {_values(found)} are exchanged{rest}"
@@ -112,8 +112,8 @@ def _values(found: Explanation) -> str:
     return " or ".join(said.get(word, f"values of a {word}") for word in found.words)
 
 
-def _names(line: Importance, several: bool) -> str:
-    return " + ".join(piece.named(several) for piece in line.pieces)
+def _names(line: Importance, found: Explanation) -> str:
+    return " + ".join(found.named(piece) for piece in line.pieces)
 
 
 def _trust(ranking: str, found: Deletion, label: str, many: str) -> str:
@@ -146,8 +146,8 @@ def _deletion_plot(name: str, one: Explained, many: str) -> Plot:
     return Plot(f"{name}{many} taken out", f"{_capital(many)} taken out", one.label, curves, text)
 
 
-def _effect(name: str, effect: Effect, several: bool) -> Plot | Table:
-    column = ", ".join(filter(None, (effect.piece.named(several), effect.number)))
+def _effect(name: str, effect: Effect, found: Explanation) -> Plot | Table:
+    column = ", ".join(filter(None, (found.named(effect.piece), effect.number)))
     title = f"{name}mean {effect.what} over {column}, all else as it is"
     title = title[0].upper() + title[1:]
     if effect.words:
