@@ -135,6 +135,6 @@ def test_of_thousands_of_codes_few_are_asked_one_by_one(tmp_path, monkeypatch):
     rest = next(line.pieces[0] for line in lines if line.pieces[0].several)
     assert rest.part == f"{held - 4:,} other codes" and len(rest.several) == held - 4
     said = made.left_out[-1]
-    assert said.startswith(f"4 of {held:,} codes were exchanged one by one: those with the highest mean contribution")
+    assert said.startswith(f"4 of {held:,} codes were exchanged one by one: those whose contributions differ most")
     assert said.endswith(f"; {held - 4:,} other codes together")
     assert {line.pieces[0] for line in lines} <= set(made.targets["death"].gradients)

@@ -120,7 +120,7 @@ def foremost(
     chosen = set(sorted(pieces, key=lambda piece: (-weight.get(piece, 0.0), rank[piece]))[:MOST_PIECES])
     many = [name for name in counted if feed.modalities[name].rest_as_one]
     first = "that the most rows hold" if many == list(counted) else "that come first in their inputs"
-    by = "with the highest mean contribution" if weight else first
+    by = "whose contributions differ most between rows" if weight else first
     words = " and ".join(f"{word}s" for word in dict.fromkeys(feed.modalities[name].part_word for name in counted))
     left = {name: [piece.part for piece in pieces if piece.input == name and piece not in chosen] for name in many}
     rests = tuple(_rest(name, parts, feed) for name, parts in left.items() if parts)

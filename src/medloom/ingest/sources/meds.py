@@ -52,7 +52,9 @@ class Meds(EventSource):
         facts = _metadata(path)
         if extra:
             facts["columns_not_read"] = sorted(extra)
-        return OpenedEvents("meds", tuple(files), partial(_blocks, files, options), facts, _described(path))
+        return OpenedEvents(
+            "meds", tuple(files), partial(_blocks, files, options), facts, descriptions=_described(path)
+        )
 
 
 def _schema(file: Path) -> pl.Schema:
