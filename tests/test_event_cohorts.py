@@ -18,7 +18,7 @@ from medloom.cohort.event_store import open_store, ticks, times, write_store
 from medloom.errors import DataError, StudyError
 from medloom.prepare import read
 from medloom.run import Run, evaluate, fit
-from medloom.study import make
+from medloom.study import Study, make
 from medloom.study_text import dump_toml
 from tests.cases.events import cohort_of_events, visits
 
@@ -26,7 +26,17 @@ from tests.cases.events import cohort_of_events, visits
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("events")
-    return fit(cohort_of_events(folder), folder / "run")
+    return fit(with_persons(folder), folder / "run")
+
+
+def with_persons(folder: Path) -> Study:
+    """The study with a table of persons, two patients of the store to each."""
+    raw = cohort_of_events(folder).model_dump(mode="json", exclude_none=True)
+    persons = pl.DataFrame({"patient": [f"p{n:04d}" for n in range(160)], "who": [n // 2 for n in range(160)]})
+    persons.write_csv(folder / "persons.csv")
+    raw["cohort"] |= {"person": "who", "join": {"persons": {"table": "persons.csv", "on": "patient"}}}
+    raw["evaluate"]["explain"] = False
+    return make(raw).within(folder)
 
 
 def long(store: Path) -> pl.DataFrame:
@@ -67,6 +77,7 @@ def test_a_bundle_answers_for_the_store_of_another_place(run: Run, tmp_path: Pat
     visits(tmp_path / "far" / "their events", 30, 5)
     bundle = medloom.load(tmp_path / "bundle")
     answers = bundle.predict(tmp_path / "far" / "their events")
+    shutil.copy(run.folder.parent / "persons.csv", tmp_path)
     rows = read(make({**bundle.study.model_dump(mode="json", exclude_none=True)}).within(tmp_path), tmp_path / "far" / "their events")  # fmt: skip
     assert answers["row"].to_list() == rows[1].row.to_list()
     # What lies beside it under the study's own name is not read.
@@ -93,7 +104,12 @@ def test_what_comes_at_or_after_the_index_time_changes_no_answer(run: Run, tmp_p
 
 def test_a_bundle_is_judged_on_the_store_of_another_place(run: Run, tmp_path: Path) -> None:
     visits(tmp_path / "theirs", 80, 9)
-    elsewhere = evaluate(run.folder / "bundle", tmp_path / "theirs", tmp_path / "out")
+    lacking = (
+        rf"no column 'who' in the table; .*bring {tmp_path / 'persons.csv'} \(cohort.join.persons\), or .*--folder"
+    )
+    with pytest.raises(DataError, match=lacking):
+        evaluate(run.folder / "bundle", tmp_path / "theirs", tmp_path / "out")
+    elsewhere = evaluate(run.folder / "bundle", tmp_path / "theirs", tmp_path / "out", folder=run.folder.parent)
     assert 0 <= elsewhere.metrics["targets"]["soon"]["model"]["auroc"]["value"] <= 1
     assert elsewhere.predictions.height == elsewhere.metrics["counts"]["rows"]
 
@@ -112,6 +128,21 @@ def test_the_commands_take_a_store(run: Run, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["predict", str(run.folder / "bundle"), str(tmp_path / "theirs"), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert pl.read_csv(out).columns[0] == "row"
+    # Rows in a table of their own, the store and the persons where `--folder` says.
+    cohort = read(with_persons(run.folder.parent))[1]
+    pl.DataFrame(cohort.frame).drop("who").write_csv(tmp_path / "rows.csv")
+    for words in (["predict", "answers"], ["evaluate", "judged"], ["recalibrate", "theirs"]):
+        asked = [
+            words[0],
+            str(run.folder / "bundle"),
+            str(tmp_path / "rows.csv"),
+            "--out",
+            str(tmp_path / words[1] / "x.csv"),
+        ]
+        lost = CliRunner().invoke(app, asked)
+        assert lost.exit_code != 0 and not (tmp_path / words[1] / "x.csv").exists()
+        done = CliRunner().invoke(app, [*asked, "--folder", str(run.folder.parent)])
+        assert done.exit_code == 0 and (tmp_path / words[1] / "x.csv").exists(), done.output
     study = tmp_path / "study.toml"
     study.write_text(dump_toml(cohort_of_events(tmp_path)))
     done = CliRunner().invoke(app, ["check", str(study), "--data"])

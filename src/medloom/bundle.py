@@ -217,8 +217,9 @@ class Bundle:
 
     def _missing_columns(self, cohort: Cohort) -> list[str]:
         have = set(cohort.frame.columns)
+        lacking = joins.lacking(self.study.cohort, cohort.folder, cohort.tables)
         return [
-            f"inputs.{name}: no column {column!r}; {find.near(column, have)}"
+            f"inputs.{name}: no column {column!r}; {lacking or find.near(column, have)}"
             for name, options in self.study.inputs.items()
             for column in find.modality(options.modality).columns(options)
             if column not in have

@@ -36,11 +36,22 @@ class Elsewhere:
     problems: tuple[Problem, ...]
 
 
-def opened(held: Bundle, data: Any, problems: OnProblem, tables: Mapping[str, Any] | None) -> Elsewhere:
-    """Reads other data. Raises DataError for what does not fit the bundle, and where no answer is known."""
-    folder = Path(data).parent if isinstance(data, (str, Path)) else Path()
-    study = held.study.within(folder)
-    cohort = read_cohort(study.cohort, folder, data=data, text=text_columns(study), tables=tables)
+def opened(
+    held: Bundle,
+    data: Any,
+    problems: OnProblem,
+    tables: Mapping[str, Any] | None,
+    folder: str | Path | None = None,
+) -> Elsewhere:
+    """Reads other data; relative paths begin at `folder`, else beside the table.
+
+    Raises DataError for what does not fit the bundle, and where no answer is known.
+    """
+    beside = Path(data).parent if isinstance(data, (str, Path)) else Path()
+    study = held.study.within(beside if folder is None else Path(folder))
+    cohort = read_cohort(study.cohort, study.folder, data=data, text=text_columns(study), tables=tables)
+    if folder is not None:
+        cohort = replace(cohort, files=Path(folder))
     marks = {name: find.task(part.task).read(part, cohort) for name, part in study.targets.items()}
     if not any(one.present.any() for one in marks.values()):
         raise DataError(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from medloom.event_set_part import Codes, CodeSetPart, WindowText, circle
+from medloom.event_set_part import Codes, CodeSetPart, WindowText, bounds, circle
 from medloom.find import near
 from medloom.strict import Name, Strict, readable
 from medloom.window import Duration, Window, duration, window
@@ -90,13 +90,11 @@ class WindowCriterionPart(WindowPart):
     @property
     def bounds(self) -> tuple[int, int | None]:
         """Fewest and most events."""
-        return (self.at_least if self.at_least is not None else int(self.at_most is None)), self.at_most
+        return bounds(self.at_least, self.at_most, "nobody")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
-        least, most = self.bounds
-        if most is not None and least > most:
-            raise PydanticCustomError("part", "at_least is above at_most: nobody meets it")
+        _ = self.bounds
         if self.span.past == self.looks_ahead:
             why = (
                 "ends before the index time; take looks_ahead out"

@@ -23,6 +23,18 @@ RELATIVE = ("baseline", "ratio", "change")
 """What a condition may read besides the value, where the set has a baseline."""
 
 
+def bounds(at_least: int | None, at_most: int | None, none: str) -> tuple[int, int | None]:
+    """Fewest and most events, of which those left out are 1 and any number; 0 where only a most is given.
+
+    Raises a mistake where no number of events is between them: `none` says who meets it.
+    """
+    least = at_least if at_least is not None else int(at_most is None)
+    if at_most is not None and least > at_most:
+        why = f"at_least is above at_most: {none} meets it"
+        raise PydanticCustomError("part", "{why}", {"why": why})
+    return least, at_most
+
+
 class BeforePart(Strict):
     """A window that is measured from an event, and ends with it at the latest."""
 
@@ -60,13 +72,11 @@ class NearPart(BeforePart):
     @property
     def bounds(self) -> tuple[int, int | None]:
         """Fewest and most events."""
-        return (self.at_least if self.at_least is not None else int(self.at_most is None)), self.at_most
+        return bounds(self.at_least, self.at_most, "no event")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
-        least, most = self.bounds
-        if most is not None and least > most:
-            raise PydanticCustomError("part", "at_least is above at_most: no event meets it")
+        _ = self.bounds
         return self
 
 

@@ -185,7 +185,7 @@ class Feed:
         Where answers are laid on windows, a block is one row, or several small ones.
         """
         if self.windowed is None:
-            step = block or self._at_once(rows)
+            step = block or self.at_once(rows, COVER_BLOCK)
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
                 yield part, iter((self._viewed(part, {}),))
@@ -216,12 +216,12 @@ class Feed:
         every = {n: views[n] if n in views else m.view(self.sources[n], rows, None) for n, m in self.modalities.items()}
         return every, self._gather(every, rows)
 
-    def _at_once(self, rows: Int[np.ndarray, " rows"]) -> int:
-        """Rows predicted at a time: fewer where they are long."""
+    def at_once(self, rows: Int[np.ndarray, " rows"], most: int) -> int:
+        """Rows predicted at a time: fewer than `most` where they are long."""
         lengths = self.lengths(rows)
         if lengths is None:
-            return COVER_BLOCK
-        return int(np.clip(lengths.budget // max(1, int(lengths.each.max(initial=0))), 1, COVER_BLOCK))
+            return most
+        return int(np.clip(lengths.budget // max(1, int(lengths.each.max(initial=0))), 1, most))
 
     def targets(self, rows: Int[np.ndarray, " rows"]) -> dict[str, Field]:
         """Row-wise targets of these rows."""

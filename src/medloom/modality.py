@@ -184,6 +184,10 @@ class Modality(ABC):
     """Whether rows find their values by the patient's id, so that new rows must carry it."""
     read_block: ClassVar[int] = 16_384
     """Units read at a time while packing: fewer where one unit is large."""
+    part_word: ClassVar[str] = "column"
+    """What a part is called by those who read what answers rest on."""
+    rest_as_one: ClassVar[bool] = False
+    """Whether parts that are too many to be asked about one by one are asked about together."""
     windows: ClassVar[bool] = False
     """Whether `view` may give several views of a row."""
     copies_within: ClassVar[float | None] = None
@@ -327,13 +331,27 @@ class Modality(ABC):
     def features(self) -> tuple[Feature, ...]:
         """What each number that `plain` gives is of; nothing where the input can only be explained as a whole.
 
-        A modality that names them has `exchanged` as well.
+        A modality that names them has `exchanged`, or `mixed`, as well.
         """
         return ()
+
+    def parts(self, source: Source, rows: Int[np.ndarray, " rows"]) -> tuple[str, ...]:
+        """The parts of the input that these rows hold; those of the most rows first, where there may be very many."""
+        return tuple(dict.fromkeys(one.part for one in self.features()))
+
+    def called(self, part: str) -> str:
+        """What people call a part whose name is a code; empty where nothing says."""
+        return ""
 
     def exchanged(self, field: Field, other: Field, parts: Collection[str]) -> Field:
         """The field with these parts of `other`, which has other rows in the same places."""
         raise PartsUnsupported(type(self).__name__)
+
+    def mixed(
+        self, source: Source, rows: Int[np.ndarray, " rows"], others: Int[np.ndarray, " rows"], parts: Collection[str]
+    ) -> Source | None:
+        """A bound source of as many rows, in this order, with these parts of `others`; None where `exchanged` does it."""
+        return None
 
     def neutral(self, encoder: nn.Module, field: Field) -> Neutral | None:
         """What the rows of a field are compared with by integrated gradients; None where there is no such row."""

@@ -64,8 +64,11 @@ def recalibrate(
     *,
     problems: OnProblem = "refuse",
     tables: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
 ) -> Recalibrated:
     """Sets every target of a bundle to local rows and saves it into `out`; the networks stay as they are.
+
+    Relative paths begin at `folder`, else beside the table.
 
     Figures before and after are cross-fitted: each part of the local patients is judged by what the others set, so they
     are of rows that set nothing. The bundle that is saved is set by all rows. Raises DataError where there are too few
@@ -75,7 +78,7 @@ def recalibrate(
     if not isinstance(bundle, Bundle) and Path(out).resolve() == Path(bundle).resolve():
         raise StudyError(f"{out} is the bundle that shall be recalibrated; choose another folder for the new one")
     held = bundle if isinstance(bundle, Bundle) else load(bundle)
-    there = opened(held, data, problems, tables)
+    there = opened(held, data, problems, tables, folder)
     tasks, comparisons, notes = {}, {}, {}
     for name, task in held.tasks.items():
         local = _local(held, there, name)

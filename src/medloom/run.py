@@ -289,14 +289,15 @@ def evaluate(
     *,
     problems: OnProblem = "refuse",
     tables: Mapping[str, Any] | None = None,
+    folder: str | Path | None = None,
 ) -> Run:
     """Judges a bundle on other data with known answers; writes the same files as `fit`, less the bundle.
 
-    Nothing is fitted here. Beside the model stands the simple model that the bundle holds, and beside the inputs those of
+    Relative paths begin at `folder`, else beside the table. Nothing is fitted here. Beside the model stands the simple model that the bundle holds, and beside the inputs those of
     the training rows. Raises BundleError, and DataError for rows that do not fit.
     """
     held = bundle if isinstance(bundle, Bundle) else load(bundle)
-    there = opened(held, data, problems, tables)
+    there = opened(held, data, problems, tables, folder)
     study, cohort, feed = there.study, there.cohort, there.feed
     rows = np.arange(len(cohort))
     groups = _groups(study, cohort, feed)

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, Shaped
     from torch import Tensor, nn
 
     from medloom.batch import Field
@@ -51,24 +51,40 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """What one plain number is of: a part of the input; `word` where it is 1 for that word and 0 for all others."""
+    """What one plain number is of: a part of the input; `word` where it is 1 for that word and 0 for all others.
+
+    `what` says which number of the part it is, where there are several.
+    """
 
     part: str
     word: str = ""
+    what: str = ""
+
+    @property
+    def number(self) -> str:
+        """The part, and which of its numbers."""
+        return f"{self.part}, {self.what}" if self.part and self.what else self.part
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """Numbers that an encoder reads of rows, and what stands in their place in a row of nothing: `low`.
+
+    `at` is "value" or the name of an extra of the field, or the layer whose output they are. `owner` says along the first
+    axes of which part each number is, by its place in `Neutral.parts`; an axis of 1 is the same for all.
+    """
+
+    at: str | nn.Module
+    low: Shaped[Tensor, "..."]
+    owner: Int[Tensor, "..."]
 
 
 @dataclass(frozen=True, slots=True)
 class Neutral:
-    """What a row of nothing in particular would be to an encoder, so that a real row can be compared with it.
+    """What a row of nothing in particular would be to an encoder, so that a real row can be compared with it."""
 
-    `value` and `missing` stand in the place of those of the field; `layers` are embedding layers with the part that
-    each is of and the vector that stands for nothing. `parts` names the part of each number in `value`.
-    """
-
-    value: Float[Tensor, "batch numbers"]
-    missing: Float[Tensor, "batch numbers"]
     parts: tuple[str, ...]
-    layers: tuple[tuple[nn.Module, str, Tensor], ...] = ()
+    leaves: tuple[Leaf, ...]
 
 
 @dataclass(frozen=True, slots=True)

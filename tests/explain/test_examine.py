@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from medloom.explain import examine
+from medloom.explain import bounds
 from medloom.explain.examine import GRADIENTS, PERMUTATION, explain
 from medloom.model.team import Team
 from medloom.prepare import prepare, read
@@ -59,12 +59,12 @@ def test_what_costs_too_much_is_left_out_and_said(tmp_path, monkeypatch):
     found, feed = trained(tmp_path, train={"epochs": 1})
     test = found.prepared.fold.test
     patient = found.prepared.cohort.patient[test]
-    monkeypatch.setattr(examine, "MOST_ROWS", 200)
-    monkeypatch.setattr(examine, "MOST_PIECES", 3)
+    monkeypatch.setattr(bounds, "MOST_ROWS", 200)
+    monkeypatch.setattr(bounds, "MOST_PIECES", 3)
     made = explain(found.team, feed, test, patient, 0.95, 0)
     assert made.rows <= 200 and len(made.targets["death"].importances) == 3
     assert len(made.left_out) == 2 and "3 of 5 columns" in made.left_out[1]
-    monkeypatch.setattr(examine, "OPERATIONS", 1e4)
+    monkeypatch.setattr(bounds, "OPERATIONS", 1e4)
     nothing = explain(found.team, feed, test, patient, 0.95, 0)
     assert not nothing.targets and "too long" in nothing.left_out[0]
 

@@ -58,7 +58,9 @@ def test_a_linear_network_gets_its_coefficients(tmp_path):
     np.testing.assert_allclose(one.value[:, 0, place], expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["table_codes", "survive_competing", "table_several"])
+@pytest.mark.parametrize(
+    "name", ["table_codes", "survive_competing", "table_several", "events_binary", "events_sequences", "events_bins"]
+)
 def test_codes_times_and_several_inputs_add_up(tmp_path, name):
     from medloom.judging import train_one
     from medloom.prepare import prepare, read
@@ -70,9 +72,13 @@ def test_codes_times_and_several_inputs_add_up(tmp_path, name):
     found = train_one(prepare(*read(asked)), asked.train, run.training(), lambda event: None)
     feed = found.prepared.feed
     for target in feed.tasks:
-        one = whole(found, feed, target, np.arange(24))
-        assert one.value.shape == (24, len(one.names), len(one.pieces))
-        assert (np.abs(one.gap) < 0.02 * np.abs(one.value).sum(axis=2) + 1e-5).all()
+        # Rows of events come in blocks, which hold different codes.
+        rows = np.arange(6 if name.startswith("events") else 24)
+        blocks = list(contributions(found.team, feed, target, rows))
+        assert np.concatenate([place for place, _ in blocks]).tolist() == rows.tolist()
+        for place, one in blocks:
+            assert one.value.shape == (len(place), len(one.names), len(one.pieces))
+            assert (np.abs(one.gap) < 0.02 * np.abs(one.value).sum(axis=2) + 1e-5).all()
 
 
 def test_lines_of_a_file_add_up_and_are_the_same_in_blocks(tmp_path):

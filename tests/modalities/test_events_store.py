@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from medloom import feed, study
+from medloom import feed, fitted, study
 from medloom.cohort.event_store import ticks, write_store
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.errors import DataError
@@ -58,6 +59,30 @@ def test_a_store_gives_what_the_long_table_gives(tmp_path: Path, options: dict[s
     np.testing.assert_array_equal(one.newest, other.newest)
     for row in range(4):
         assert seen(one, row) == seen(other, row)
+
+
+def test_what_codes_are_called_stays_with_those_that_are_learnt(tmp_path: Path) -> None:
+    patients = [f"p{n}" for n in range(12)]
+    events = {
+        "patient": patients * 2,
+        "time": [0] * 24,
+        "code": ["hr"] * 12 + ["na"] * 8 + ["i10"] * 4,
+        "value": [1.0] * 24,
+    }
+    write_store(tmp_path / "events", pl.DataFrame(events), "number", {}, {})
+    codes = pl.read_parquet(tmp_path / "events" / "codes.parquet")
+    said = {"hr": "Heart rate", "na": "Sodium", "i10": None}
+    codes.with_columns(pl.col("code").replace_strict(said).alias("description")).write_parquet(
+        tmp_path / "events" / "codes.parquet"
+    )
+    frame = pl.DataFrame({"patient": patients, "at": [5.0] * 12})
+    cohort = make_cohort(study.CohortPart(patient="patient", at="at"), frame, tmp_path, {})
+    chosen = EventsOptions(table="events/")
+    source = feed.pack(Events, chosen, cohort)
+    modality = Events.fit(chosen, [Events.summarise(chosen, source, np.arange(12))])
+    assert [modality.called(code) for code in ("hr", "na", "i10", "(rare codes)")] == ["Heart rate", "", "", ""]
+    # A bundle keeps it.
+    assert fitted.load(Events, json.loads(json.dumps(fitted.dump(modality)))).called("hr") == "Heart rate"
 
 
 def test_a_store_is_mapped_and_not_packed_again(tmp_path: Path) -> None:

@@ -25,7 +25,10 @@ BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="folder of 
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[section.key=value]…", help="keys of the study to change")
 ]
-Beginning = Annotated[Path | None, typer.Option(help="where relative paths begin; left out: the table's folder")]
+Beginning = Annotated[
+    Path | None,
+    typer.Option(help="where relative paths begin, of files, stores and tables; left out: the table's folder"),
+]
 Problems = Annotated[str, typer.Option(help="what to do with rows that do not fit: refuse, or name it in a column")]
 
 
@@ -155,12 +158,13 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="table of other rows with known answers")],
     out: Annotated[Path, typer.Option(help="folder for the figures and the report")],
     problems: Problems = "refuse",
+    folder: Beginning = None,
 ) -> None:
     """Judge a bundle on other data."""
     from medloom.cli.watch import print_figures
     from medloom.run import evaluate as judge
 
-    print_figures(judge(bundle, data, out, problems=_choice(problems)))
+    print_figures(judge(bundle, data, out, problems=_choice(problems), folder=folder))
 
 
 @app.command()
@@ -169,12 +173,13 @@ def recalibrate(
     data: Annotated[Path, typer.Argument(help="table of local rows with known answers")],
     out: Annotated[Path, typer.Option(help="folder for the new bundle")],
     problems: Problems = "refuse",
+    folder: Beginning = None,
 ) -> None:
     """Set a bundle's calibration to local rows."""
     from medloom.cli.watch import print_recalibrated
     from medloom.recalibrating import recalibrate as set_to
 
-    print_recalibrated(set_to(bundle, data, out, problems=_choice(problems)))
+    print_recalibrated(set_to(bundle, data, out, problems=_choice(problems), folder=folder))
     typer.echo(f"Bundle: {out.resolve()}")
 
 

@@ -30,7 +30,8 @@ __all__ = ["TICKS", "TIMELESS", "EventStore", "finish_store", "is_store", "open_
 class EventStore:
     """An opened store. `packed.meta["kind"]` says whether times are dates or numbers, `meta["codes"]` names the codes.
 
-    `meta["units"]` has the unit of each code that has one, `meta["folder"]` says where the store lies.
+    `meta["units"]` and `meta["descriptions"]` have the unit and the description of each code that has one, `meta["folder"]`
+    says where the store lies.
     """
 
     folder: Path
@@ -67,7 +68,10 @@ def open_store(folder: Path) -> EventStore:
     patients = pl.read_parquet(folder / "patients.parquet")["patient"]
     codes = pl.read_parquet(folder / "codes.parquet")
     units = {code: unit for code, unit in codes.select("code", "measured_in").iter_rows() if unit}
-    meta = {**packed.meta, "units": units, "folder": str(folder)}
+    described: dict[str, str] = {}
+    if "description" in codes.columns:
+        described = {code: said for code, said in codes.select("code", "description").iter_rows() if said}
+    meta = {**packed.meta, "units": units, "descriptions": described, "folder": str(folder)}
     return EventStore(folder, replace(packed, meta=meta), patients, codes)
 
 
@@ -114,7 +118,9 @@ def finish_store(
     codes: pl.DataFrame,
     provenance: Mapping[str, Any],
 ) -> EventStore:
-    """Ends a store whose arrays were added to `packer`. `codes` has code, measured_in, events, patients and valued.
+    """Ends a store whose arrays were added to `packer`. `codes` has code, measured_in, events, patients and valued, and
+
+    description where the source has any.
 
     `meta.json` comes last: a folder without it is no store.
     """

@@ -34,6 +34,14 @@ def read_tables(
     return frames
 
 
+def lacking(part: CohortPart, folder: Path, tables: Mapping[str, Any]) -> str:
+    """Which tables of joins were not brought, and where they are looked for, as a sentence; empty where all are there."""
+    absent = [f"{folder / one.table} (cohort.join.{name})" for name, one in part.join.items() if name not in tables and not (folder / one.table).exists()]  # fmt: skip
+    if not absent:
+        return ""
+    return f"the table with it may be one that was not found: bring {' and '.join(absent)}, or say with --folder where it lies"
+
+
 def joined(part: CohortPart, frame: pl.DataFrame, tables: Mapping[str, pl.DataFrame], new: bool = True) -> pl.DataFrame:
     """The frame with the columns of every join, in its own order of rows. Raises DataError.
 
@@ -50,7 +58,10 @@ def joined(part: CohortPart, frame: pl.DataFrame, tables: Mapping[str, pl.DataFr
             raise DataError(f"{path}: the table of rows has columns of the same name ({some(there)}); rename them")
         if table is None:
             if adds:
-                raise DataError(f"{path}: no columns {some(adds)}; give them, or the table itself as tables[{name!r}]")
+                raise DataError(
+                    f"{path}: no columns {some(adds)}; give them, or the table itself as tables[{name!r}], or bring "
+                    f"{one.table} to where relative paths begin: beside the table of rows, or where --folder says"
+                )
             continue
         for columns, what in ((frame.columns, "the table of rows"), (table.columns, one.table)):
             missing = [key for key in one.keys if key not in columns]

@@ -160,7 +160,7 @@ def make_cohort(
 
     one, for rows that have no id.
     """
-    _columns_exist(part, frame)
+    _columns_exist(part, frame, joins.lacking(part, folder, tables))
     if isinstance(numbers, int):
         numbers = pl.int_range(numbers, numbers + len(frame), eager=True)
     row = _row_ids(part, frame, numbers)
@@ -204,13 +204,13 @@ def _answered(part: CohortPart, frame: Table, row: pl.Series, kind: Kind | None)
     return times
 
 
-def _columns_exist(part: CohortPart, frame: Table) -> None:
+def _columns_exist(part: CohortPart, frame: Table, lacking: str) -> None:
     wanted = {key: getattr(part, key) for key in ("row", "patient", "person", "at", "site", "answered")}
     missing = {key: name for key, name in wanted.items() if name is not None and name not in frame.columns}
     if missing:
         raise DataError(
             "\n".join(
-                f"cohort.{key}: no column {name!r} in the table; {near(name, frame.columns)}"
+                f"cohort.{key}: no column {name!r} in the table; {lacking or near(name, frame.columns)}"
                 for key, name in missing.items()
             )
         )

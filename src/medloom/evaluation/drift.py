@@ -74,7 +74,7 @@ def known(feed: Feed, rows: Int[np.ndarray, " rows"]) -> dict[str, Known]:
             continue
         source = feed.sources[name]
         values = np.asarray(modality.plain(source, rows), np.float64)[:, :MOST]
-        named = tuple(f"{one.part}: {one.word}" if one.word else one.part for one in modality.features())
+        named = tuple(f"{one.part}: {one.word}" if one.word else one.number for one in modality.features())
         names = named or tuple(f"number {place + 1}" for place in range(values.shape[1]))
         found[name] = _summed(values, names[:MOST], source.patient[rows])
     return found

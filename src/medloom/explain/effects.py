@@ -27,7 +27,7 @@ FEW = 10
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The mean answers, "points answers", over numbers `at` or over `words`."""
+    """The mean answers, "points answers", over numbers `at` or over `words`; `number` says which of the piece `at` are."""
 
     piece: Piece
     names: tuple[str, ...]
@@ -35,6 +35,7 @@ class Effect:
     value: Float[np.ndarray, "points answers"]
     at: tuple[float, ...] = ()
     words: tuple[str, ...] = ()
+    number: str = ""
 
 
 def effects(
@@ -54,7 +55,8 @@ def effects(
         answers = [_answers(asked, probe, piece, int(giver)) for giver in givers]
         for target, own in pieces.items():
             if piece in own and answers[0].get(target) is not None:
-                found[target].append(_effect(piece, grid, [one[target] for one in answers]))
+                number = features[columns[0]][1].what if len(columns) == 1 else ""
+                found[target].append(_effect(piece, grid, [one[target] for one in answers], number))
     # An answer that is no number has no mean, and nothing to be drawn.
     return {target: tuple(one for one in own if np.isfinite(one.value).all()) for target, own in found.items()}
 
@@ -102,10 +104,11 @@ def _effect(
     piece: Piece,
     grid: list[tuple[int, float | str]],
     answers: list[tuple[np.ndarray, tuple[str, ...], str]],
+    number: str,
 ) -> Effect:
     _, names, what = answers[0]
     value = np.stack([mean for mean, _, _ in answers])
     places = [place for _, place in grid]
     if isinstance(places[0], str):
         return Effect(piece, names, what, value, words=tuple(map(str, places)))
-    return Effect(piece, names, what, value, at=tuple(float(place) for place in places))
+    return Effect(piece, names, what, value, at=tuple(float(place) for place in places), number=number)

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
 from medloom.evaluation.baseline import answered
 from medloom.evaluation.intervals import Estimate
-from medloom.explain.deletion import FEWEST, RANDOM, Deletion, deletions, halves, steps
+from medloom.explain import bounds
+from medloom.explain.deletion import FEWEST, Deletion, deletions, halves
 from medloom.explain.effects import Effect, effects
 from medloom.explain.gradients import ROUGH, can_explain, contributions
 from medloom.explain.importance import Importance, correlated, exchanges, importances
 from medloom.explain.probe import Piece, Probe, of_rows
 from medloom.feed import Feed
-from medloom.model.outputs import said
 from medloom.model.team import Team
 
-MOST_ROWS, LEAST_ROWS = 2_000, 100
-MOST_PIECES = 25
-MOST_ASKED = 100
-"""Pieces and groups times exchanges, at most; but always two exchanges."""
-REPEATS = 5
 RESAMPLES = 400
-OPERATIONS = 2e11
-"""Multiplications of the networks, at most: some ten seconds of one core."""
-CELL_OPERATIONS = 500
-"""What it costs to gather one number of a row, about, in multiplications."""
-SIMPLE_OPERATIONS = 3e5
-"""What a simple model costs a row, about."""
-GRADIENT_ROWS = 256
-EFFECTS = 4
 PERMUTATION, GRADIENTS = "permutation", "gradients"
 
 
@@ -66,12 +52,22 @@ class Explanation:
     repeats: int
     several: bool
     left_out: tuple[str, ...]
+    words: tuple[str, ...] = ("column",)
+    """What parts are: columns, codes."""
+    called: Mapping[Piece, str] = field(default_factory=dict)
+    """What people call those pieces whose names are codes."""
+
+    def named(self, piece: Piece) -> str:
+        """The piece for people, with what its code is called."""
+        said = self.called.get(piece)
+        return piece.named(self.several) + (f" ({said})" if said else "")
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
         targets = {name: _plain(one, self.several) for name, one in self.targets.items()}
         counts = {"rows": self.rows, "patients": self.patients, "exchanges": self.repeats}
-        return {"targets": targets, **counts, "left_out": list(self.left_out)}
+        called = {piece.named(self.several): said for piece, said in self.called.items()}
+        return {"targets": targets, **counts, "left_out": list(self.left_out), **({"called": called} if called else {})}
 
 
 def explain(
@@ -88,17 +84,22 @@ def explain(
     left_out: list[str] = []
     if feed.windowed is not None:
         return _nothing(f"input {feed.windowed} is {_why_kept(feed, feed.windowed)}")
-    pieces = Probe(team, feed, rows).pieces()
-    rows, patient = _sampled(rows, patient, _affordable(team, feed, rows, len(pieces)), seed, left_out)
-    if len(rows) < min(LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
+    a_row = bounds.of_a_row(team, feed, rows[: bounds.MOST_ROWS])
+    some = len(Probe(team, feed, rows[: bounds.MOST_ROWS]).pieces())
+    rows, patient = bounds.sampled(rows, patient, bounds.affordable(a_row, some), seed, left_out)
+    if len(rows) < min(bounds.LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
         return _nothing("asking this model again and again takes too long; `medloom explain` explains single rows")
     asking = _Asking(Probe(team, feed, rows), patient, tuple(targets), level, seed)
-    gradients = asking.gradients()
-    pieces = _foremost(pieces, gradients, left_out)
+    raw = asking.contributed(bounds.for_gradients(a_row))
+    pieces = bounds.foremost(asking.probe.pieces(), _weight(raw.values()), feed, left_out)
+    gradients = {name: one.of(pieces) for name, one in raw.items()}
     owner = [Piece(name, one.part) for name, one in asking.probe.features()]
     groups = correlated(pieces, owner, feed.plain(rows))
     results, repeats = asking.explained(pieces, groups, gradients)
-    return Explanation(results, len(rows), len(np.unique(patient)), repeats, len(feed.modalities) > 1, tuple(left_out))
+    words = tuple(dict.fromkeys(feed.modalities[piece.input].part_word for piece in pieces))
+    several = len(feed.modalities) > 1
+    called = {piece: said for piece in pieces if (said := feed.modalities[piece.input].called(piece.part))}
+    return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out), words, called)
 
 
 def _why_kept(feed: Feed, name: str) -> str:
@@ -118,12 +119,12 @@ class _Asking:
     level: float
     seed: int
 
-    def gradients(self) -> dict[str, _Gradients]:
+    def contributed(self, most: int) -> dict[str, _Contributed]:
         """Contributions by gradients of some rows, by target."""
         rows, first = self.probe.rows, halves(self.patient, self.seed)
-        some = np.sort(generator(self.seed, "rows of gradients").permutation(len(rows))[:GRADIENT_ROWS])
+        some = np.sort(generator(self.seed, "rows of gradients").permutation(len(rows))[:most])
         team, feed = self.probe.team, self.probe.feed
-        return {name: _gradients(team, feed, name, rows[some], first[some]) for name in self.targets}
+        return {name: _contributed(team, feed, name, rows[some], first[some]) for name in self.targets}
 
     def explained(
         self,
@@ -133,7 +134,7 @@ class _Asking:
     ) -> tuple[dict[str, Explained], int]:
         """Everything of each target, and how often pieces were exchanged."""
         asked = [*((piece,) for piece in pieces), *groups]
-        repeats = int(np.clip(MOST_ASKED // len(asked), 2, REPEATS))
+        repeats = int(np.clip(bounds.MOST_ASKED // len(asked), 2, bounds.REPEATS))
         found = exchanges(self.probe, self.patient, asked, repeats, self.seed)
         whole = self.probe.measured()
         known = {name: self.probe.known(name) for name in self.targets}
@@ -155,7 +156,7 @@ class _Asking:
         }
         ranked = {name: _ranked(each[name][: len(pieces)]) for name in self.targets}
         tried = self._tried(pieces, gradients, found, whole, known, headlines)
-        top = {name: tuple(one.pieces[0] for one in ranked[name][:EFFECTS]) for name in self.targets}
+        top = {name: tuple(one.pieces[0] for one in ranked[name][: bounds.EFFECTS]) for name in self.targets}
         drawn = effects(self.probe, top, self.patient)
         results = {
             name: _explained(
@@ -201,66 +202,62 @@ class _Gradients:
     halves: Mapping[Piece, tuple[float, float]] | None = None
 
 
-def _gradients(team: Team, feed: Feed, target: str, rows: np.ndarray, first: np.ndarray) -> _Gradients:
+@dataclass(frozen=True, slots=True)
+class _Contributed:
+    """Contributions to all answers of some rows, "rows answers pieces", and which rows are of the first half."""
+
+    pieces: tuple[Piece, ...]
+    unit: str
+    value: Float[np.ndarray, "rows answers pieces"]
+    first: Bool[np.ndarray, " rows"]
+
+    def of(self, pieces: Sequence[Piece]) -> _Gradients:
+        """Means of these pieces, whose parts count together, and of all others by themselves."""
+        if not self.pieces:
+            return _Gradients({})
+        whole = {Piece(piece.input, part): piece for piece in pieces for part in piece.parts}
+        owner = [whole.get(piece, piece) for piece in self.pieces]
+        named = tuple(dict.fromkeys(owner))
+        column = {piece: place for place, piece in enumerate(named)}
+        total = np.zeros((*self.value.shape[:2], len(named)))
+        place = np.array([column[piece] for piece in owner], np.int64)
+        np.add.at(np.moveaxis(total, 2, 0), place, np.moveaxis(self.value, 2, 0))
+        size = np.abs(total).mean(axis=1)
+        sides = [_means(size[side]) for side in (self.first, ~self.first)]
+        apart = {piece: (one, other) for piece, one, other in zip(named, *sides, strict=True)}
+        return _Gradients(dict(zip(named, _means(size), strict=True)), self.unit, apart)
+
+
+def _contributed(team: Team, feed: Feed, target: str, rows: np.ndarray, first: np.ndarray) -> _Contributed:
     if not can_explain(team, feed, target):
-        return _Gradients({})
+        return _Contributed((), "", np.zeros((len(rows), 0, 0)), first)
     blocks = [one for _, one in contributions(team, feed, target, rows, ROUGH)]
-    pieces, unit = blocks[0].pieces, blocks[0].unit
-    whole = np.concatenate([np.abs(one.value).mean(axis=1) for one in blocks])
-    sides = [_means(whole[side]) for side in (first, ~first)]
-    apart = {piece: (one, other) for piece, one, other in zip(pieces, *sides, strict=True)}
-    return _Gradients(dict(zip(pieces, _means(whole), strict=True)), unit, apart)
+    pieces = tuple(dict.fromkeys(piece for one in blocks for piece in one.pieces))
+    column = {piece: place for place, piece in enumerate(pieces)}
+    value = []
+    for one in blocks:
+        wide = np.zeros((*one.value.shape[:2], len(pieces)))
+        wide[:, :, [column[piece] for piece in one.pieces]] = one.value
+        value.append(wide)
+    return _Contributed(pieces, blocks[0].unit, np.concatenate(value), first)
+
+
+def _weight(raw: Iterable[_Contributed]) -> dict[Piece, float]:
+    """How much the contribution of each piece differs between rows, of the most in the target where it does so most.
+
+    What it adds to every row alike tells no row from another, and exchanging it changes little.
+    """
+    weight: dict[Piece, float] = {}
+    for one in raw:
+        spread = one.value.std(axis=0).mean(axis=0) if one.pieces else np.zeros(0)
+        most = float(spread.max(initial=0.0)) or 1.0
+        for piece, value in zip(one.pieces, (spread / most).tolist(), strict=True):
+            weight[piece] = max(weight.get(piece, 0.0), value)
+    return weight
 
 
 def _means(values: Float[np.ndarray, "rows pieces"]) -> list[float]:
     return (values.mean(axis=0) if len(values) else np.zeros(values.shape[1])).tolist()
-
-
-def _affordable(team: Team, feed: Feed, rows: np.ndarray, pieces: int) -> int:
-    """Rows that the model can be asked about within `OPERATIONS`."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    probe = Probe(team, feed, rows[:8])
-    _, batch, plain = next(probe.blocks())
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        said(team, feed, batch, plain)
-    simple = SIMPLE_OPERATIONS * sum(map(len, team.simple.values()))
-    gathered = CELL_OPERATIONS * len(probe.features())
-    a_row = counter.get_total_flops() / 2 / len(probe.rows) + simple + gathered
-    asked = min(max(2 * min(pieces, MOST_PIECES), MOST_ASKED), REPEATS * min(pieces, MOST_PIECES))
-    times = asked + len(steps(max(2, min(pieces, MOST_PIECES)))) * (RANDOM + 8) + EFFECTS * 10
-    return int(OPERATIONS / (a_row * times))
-
-
-def _sampled(
-    rows: np.ndarray, patient: np.ndarray, affordable: int, seed: int, left_out: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of whole patients drawn at random, as many as are asked about; in the order of the cohort."""
-    most = min(MOST_ROWS, affordable)
-    if len(rows) <= most:
-        return rows, patient
-    distinct, place, count = np.unique(patient, return_inverse=True, return_counts=True)
-    order = generator(seed, "rows explained").permutation(len(distinct))
-    taken = np.zeros(len(distinct), bool)
-    taken[order[np.cumsum(count[order]) <= most]] = True
-    held = taken[place]
-    left_out.append(f"{int(held.sum()):,} of {len(rows):,} judged rows were asked about, of patients drawn at random")
-    return rows[held], patient[held]
-
-
-def _foremost(pieces: Sequence[Piece], gradients: Mapping[str, _Gradients], left_out: list[str]) -> tuple[Piece, ...]:
-    """The pieces that are exchanged: all, or the foremost by gradients, which look at all of them at once."""
-    if len(pieces) <= MOST_PIECES:
-        return tuple(pieces)
-    weight = dict.fromkeys(pieces, 0.0)
-    for one in gradients.values():
-        most = max(one.mean.values(), default=0.0) or 1.0
-        for piece, value in one.mean.items():
-            weight[piece] = max(weight[piece], value / most)
-    chosen = set(sorted(pieces, key=lambda piece: -weight[piece])[:MOST_PIECES])
-    by = "the highest mean contribution" if any(one.mean for one in gradients.values()) else "the first places"
-    left_out.append(f"{MOST_PIECES} of {len(pieces):,} columns were exchanged: those with {by}")
-    return tuple(piece for piece in pieces if piece in chosen)
 
 
 def _ranked(found: Sequence[Importance]) -> list[Importance]:

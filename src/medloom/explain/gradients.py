@@ -1,7 +1,7 @@
 """Integrated gradients of the networks: what each column adds to a row's answer, compared with a row of nothing.
 
 The path from that row to the real one is straight in the numbers as the network sees them, and in the learnt vectors of words
-and codes, so that a word counts as a whole. The contributions of a row add up to the difference of the two answers.
+and codes, so that a word or an event counts as a whole. The contributions of a row add up to the difference of the two answers.
 
 Source: Sundararajan, Taly & Yan, "Axiomatic attribution for deep networks", ICML 2017, equation 1 and proposition 1.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +32,8 @@ ROUGH = (24,)
 """Enough for means over many rows."""
 TOLERANCE = 0.01
 BLOCK = 1_024
+Key = tuple[str, int]
+"""An input, and the number of a leaf of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,18 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """One network's inputs between nothing and the real rows: leaves by key, with the piece of each of their numbers."""
+    """One network's inputs between nothing and the real rows: leaves by input and number, and whose their numbers are.
+
+    `owner` counts the `pieces` of the leaf's input. Leaves are in fields, by name, or what layers give.
+    """
 
     network: Network
-    low: Mapping[Any, Tensor]
-    high: Mapping[Any, Tensor]
-    pieces: Mapping[Any, tuple[Piece, ...]]
-    layers: Mapping[nn.Module, Any]
+    low: Mapping[Key, Tensor]
+    high: Mapping[Key, Tensor]
+    owner: Mapping[Key, Tensor]
+    pieces: Mapping[str, tuple[Piece, ...]]
+    fields: Mapping[Key, str]
+    layers: Mapping[nn.Module, Key]
 
 
 def can_explain(team: Team, feed: Feed, target: str) -> bool:
@@ -80,8 +86,10 @@ def contributions(
 
     Simple models of the team have no gradients and are not part of it. Inputs without parts stay as they are.
     """
-    for start in range(0, len(rows), BLOCK):
-        part = rows[start : start + BLOCK]
+    # What is remembered on the way to a gradient takes some times the memory of an answer.
+    block = max(1, feed.at_once(rows, 4 * BLOCK) // 4)
+    for start in range(0, len(rows), block):
+        part = rows[start : start + block]
         with threads_set(1):
             found = _of_block(team, feed, target, part, steps[0])
             for count in steps[1:]:
@@ -89,7 +97,12 @@ def contributions(
                 enough = TOLERANCE * np.abs(found.value).sum(axis=2)
                 missed = np.flatnonzero((np.abs(found.gap) > enough).any(axis=1))
                 if len(missed):
-                    found.value[missed] = _of_block(team, feed, target, part[missed], count).value
+                    # The same parts: codes that others of the block have are nothing to these.
+                    again = _of_block(team, feed, target, part[missed], count)
+                    column = {piece: place for place, piece in enumerate(found.pieces)}
+                    value = np.zeros((len(missed), *found.value.shape[1:]))
+                    value[:, :, [column[piece] for piece in again.pieces]] = again.value
+                    found.value[missed] = value
         yield np.arange(start, start + len(part)), found
 
 
@@ -100,7 +113,7 @@ def _of_block(team: Team, feed: Feed, target: str, rows: Int[np.ndarray, " rows"
     for network in team.networks:
         network.eval()
     paths = [_path(network, feed, batch) for network in team.networks]
-    pieces = tuple(dict.fromkeys(piece for path in paths for own in path.pieces.values() for piece in own))
+    pieces = tuple(piece for own in paths[0].pieces.values() for piece in own)
     start, names, unit = _ends(task, target, paths, batch, 0.0)
     score, _, _ = _ends(task, target, paths, batch, 1.0)
     value = _integral(task, target, paths, batch, pieces, len(names), steps)
@@ -108,29 +121,30 @@ def _of_block(team: Team, feed: Feed, target: str, rows: Int[np.ndarray, " rows"
 
 
 def _path(network: Network, feed: Feed, batch: Batch) -> _Path:
-    low: dict[Any, Tensor] = {}
-    high: dict[Any, Tensor] = {}
-    pieces: dict[Any, tuple[Piece, ...]] = {}
-    layers: dict[nn.Module, Any] = {}
+    low: dict[Key, Tensor] = {}
+    high: dict[Key, Tensor] = {}
+    owner: dict[Key, Tensor] = {}
+    pieces: dict[str, tuple[Piece, ...]] = {}
+    fields: dict[Key, str] = {}
+    layers: dict[nn.Module, Key] = {}
     for name, modality in feed.modalities.items():
         field = batch.inputs[name]
         neutral: Neutral | None = modality.neutral(network.encoders[f"input_{name}"], field)
         if neutral is None:
             continue
-        own = tuple(Piece(name, part) for part in neutral.parts)
-        for key, before, after in (
-            ("value", neutral.value, field.value),
-            ("missing", neutral.missing, field.extra["missing"]),
-        ):
-            low[name, key], high[name, key], pieces[name, key] = before, after, own
-        for place, (layer, part, vector) in enumerate(neutral.layers):
-            layers[layer] = (name, place)
-            low[name, place], pieces[name, place] = vector, (Piece(name, part),)
+        pieces[name] = tuple(Piece(name, part) for part in neutral.parts)
+        for place, leaf in enumerate(neutral.leaves):
+            key = (name, place)
+            low[key], owner[key] = leaf.low, leaf.owner
+            if isinstance(leaf.at, str):
+                fields[key], high[key] = leaf.at, field.value if leaf.at == "value" else field.extra[leaf.at]
+            else:
+                layers[leaf.at] = key
     with ExitStack() as hooks, torch.no_grad():
         for layer, key in layers.items():
             hooks.enter_context(_instead(layer, lambda made, key=key: high.setdefault(key, made)))  # type: ignore[misc]
         network(batch.inputs)
-    return _Path(network, {key: low[key].expand_as(high[key]) for key in high}, high, pieces, layers)
+    return _Path(network, {key: low[key].expand_as(high[key]) for key in high}, high, owner, pieces, fields, layers)
 
 
 @contextmanager
@@ -143,13 +157,15 @@ def _instead(layer: nn.Module, give: Callable[[Tensor], Tensor]) -> Iterator[Non
         handle.remove()
 
 
-def _at(path: _Path, leaves: Mapping[Any, Tensor], batch: Batch) -> dict[str, Output]:
+def _at(path: _Path, leaves: Mapping[Key, Tensor], batch: Batch) -> dict[str, Output]:
     """What a network says of these leaves."""
     inputs: dict[str, Field] = dict(batch.inputs)
-    for name in {key[0] for key in leaves}:
-        field = inputs[name]
-        extra = {**field.extra, "missing": leaves[name, "missing"]}
-        inputs[name] = replace(field, value=leaves[name, "value"], extra=extra)
+    for key, at in path.fields.items():
+        field = inputs[key[0]]
+        leaf = leaves[key]
+        inputs[key[0]] = (
+            replace(field, value=leaf) if at == "value" else replace(field, extra={**field.extra, at: leaf})
+        )
     with ExitStack() as hooks:
         for layer, key in path.layers.items():
             if key in leaves:
@@ -159,7 +175,7 @@ def _at(path: _Path, leaves: Mapping[Any, Tensor], batch: Batch) -> dict[str, Ou
 
 
 def _scores(
-    task: Task, target: str, paths: Sequence[_Path], leaves: Sequence[Mapping[Any, Tensor]], batch: Batch
+    task: Task, target: str, paths: Sequence[_Path], leaves: Sequence[Mapping[Key, Tensor]], batch: Batch
 ) -> Scores:
     each = [_at(path, own, batch)[target] for path, own in zip(paths, leaves, strict=True)]
     found = task.scores(task.combine(each) if len(each) > 1 else each[0])
@@ -167,7 +183,7 @@ def _scores(
     return found
 
 
-def _between(path: _Path, share: float) -> dict[Any, Tensor]:
+def _between(path: _Path, share: float) -> dict[Key, Tensor]:
     return {key: torch.lerp(path.low[key], path.high[key], share) for key in path.high}
 
 
@@ -189,11 +205,12 @@ def _integral(
     straight on both sides of one bend.
     """
     column = {piece: place for place, piece in enumerate(pieces)}
+    whose = [_whose(path, column, len(batch)) for path in paths]
     total = np.zeros((len(batch), answers, len(pieces)))
-    score, slope = _slopes(task, target, paths, batch, column, answers, 0.0)
+    score, slope = _slopes(task, target, paths, batch, whose, len(pieces), answers, 0.0)
     for step in range(1, count + 1):
         share, width = (step / count) ** 2, (2 * step - 1) / count**2
-        next_score, next_slope = _slopes(task, target, paths, batch, column, answers, share)
+        next_score, next_slope = _slopes(task, target, paths, batch, whose, len(pieces), answers, share)
         left, right = slope.sum(axis=2), next_slope.sum(axis=2)
         bend = np.where(np.abs(left - right) > 1e-9, left - right, 1.0)
         weight = np.clip(((next_score - score) / width - right) / bend, 0.0, 1.0)
@@ -208,14 +225,15 @@ def _slopes(
     target: str,
     paths: Sequence[_Path],
     batch: Batch,
-    column: Mapping[Piece, int],
+    whose: Sequence[Mapping[Key, Tensor]],
+    pieces: int,
     answers: int,
     share: float,
 ) -> tuple[Float[np.ndarray, "rows answers"], Float[np.ndarray, "rows answers pieces"]]:
     """The answers at a share of the way, and how fast each piece moves them there, for the whole way."""
     keys = [(place, key) for place, path in enumerate(paths) for key in path.high]
     leaves = [{key: leaf.requires_grad_() for key, leaf in _between(path, share).items()} for path in paths]
-    result = torch.zeros(len(batch), answers, len(column), dtype=torch.float64)
+    result = torch.zeros(len(batch), answers, pieces, dtype=torch.float64)
     with torch.enable_grad():
         value = _scores(task, target, paths, leaves, batch).value
         flat = [leaves[place][key] for place, key in keys]
@@ -227,8 +245,18 @@ def _slopes(
             for (place, key), grad in zip(keys, grads, strict=True):
                 if grad is None:
                     continue
-                path = paths[place]
+                path, column = paths[place], whose[place][key]
                 made = grad.double() * (path.high[key] - path.low[key]).double()
-                per = made if key[1] in ("value", "missing") else made.flatten(1).sum(dim=1, keepdim=True)
-                result[:, answer].index_add_(1, torch.tensor([column[piece] for piece in path.pieces[key]]), per)
+                made = made.flatten(path.owner[key].ndim).sum(dim=-1) if made.ndim > path.owner[key].ndim else made
+                result[:, answer].scatter_add_(1, column, made.flatten(1) if made.ndim > 1 else made[:, None])
     return value.detach().double().numpy(), result.numpy()
+
+
+def _whose(path: _Path, column: Mapping[Piece, int], rows: int) -> dict[Key, Int[Tensor, "rows numbers"]]:
+    """The place of the piece of each number of each leaf."""
+    found = {}
+    for key, owner in path.owner.items():
+        place = torch.tensor([column[piece] for piece in path.pieces[key[0]]], dtype=torch.int64)[owner]
+        shape = path.high[key].shape[: owner.ndim]
+        found[key] = place.expand(shape).reshape(rows, -1)
+    return found

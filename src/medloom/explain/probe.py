@@ -14,6 +14,7 @@ from medloom.evaluation.baseline import answered
 from medloom.feed import Feed
 from medloom.model.outputs import said
 from medloom.model.team import Team
+from medloom.packed import Source
 from medloom.task import Measured
 from medloom.told import Feature
 
@@ -22,10 +23,19 @@ BLOCK = 4_096
 
 @dataclass(frozen=True, slots=True, order=True)
 class Piece:
-    """A part of an input: a column of a table, or the whole of an input that has no parts (`part` is empty then)."""
+    """A part of an input: a column of a table, or the whole of an input that has no parts (`part` is empty then).
+
+    Where it stands for several parts, `parts` names them.
+    """
 
     input: str
     part: str = ""
+    several: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that it stands for."""
+        return self.several or (self.part,)
 
     def named(self, several: bool) -> str:
         """For people; with the input's name where there are several."""
@@ -50,11 +60,11 @@ class Probe:
         return tuple(name for name, task in self.feed.tasks.items() if not task.dense)
 
     def pieces(self) -> tuple[Piece, ...]:
-        """Every part of every input, inputs without parts as a whole."""
-        found: dict[Piece, None] = {}
+        """Every part of every input that the rows hold, inputs without parts as a whole."""
+        found: list[Piece] = []
         for name, modality in self.feed.modalities.items():
-            features = modality.features()
-            found |= dict.fromkeys(Piece(name, one.part) for one in features) if features else {Piece(name): None}
+            parts = modality.parts(self.feed.sources[name], self.rows)
+            found += [Piece(name, part) for part in parts] or [Piece(name)]
         return tuple(found)
 
     def features(self) -> tuple[tuple[str, Feature], ...]:
@@ -95,34 +105,43 @@ class Probe:
         self, moved: Collection[Piece] = (), donor: Int[np.ndarray, " rows"] | None = None
     ) -> Iterator[tuple[np.ndarray, Batch, np.ndarray]]:
         """Blocks of (places among the rows, batch, plain numbers), with those pieces of other rows."""
-        for start in range(0, len(self.rows), BLOCK):
-            place = np.arange(start, min(start + BLOCK, len(self.rows)))
+        block = self.feed.at_once(self.rows, BLOCK)
+        for start in range(0, len(self.rows), block):
+            place = np.arange(start, min(start + block, len(self.rows)))
             rows = self.rows[place]
             others = rows if donor is None else self.rows[donor[place]]
-            inputs = {name: self._field(name, moved, rows, others) for name in self.feed.modalities}
+            each = [self._of_input(name, moved, rows, others) for name in self.feed.modalities]
+            inputs = dict(zip(self.feed.modalities, (field for field, _ in each), strict=True))
             batch = Batch(inputs, {}, torch.from_numpy(rows), torch.ones(len(rows)))
-            yield place, batch, self._plain(moved, rows, others)
+            yield place, batch, np.concatenate([plain for _, plain in each], axis=1)
 
-    def _field(self, name: str, moved: Collection[Piece], rows: np.ndarray, others: np.ndarray) -> Field:
+    def _of_input(
+        self, name: str, moved: Collection[Piece], rows: np.ndarray, others: np.ndarray
+    ) -> tuple[Field, Float[np.ndarray, "rows features"]]:
+        """What the networks read of one input, and its plain numbers where simple models need them."""
         modality, source = self.feed.modalities[name], self.feed.sources[name]
-        if Piece(name) in moved:
-            return modality.batch(source, modality.view(source, others, None))
-        parts = {piece.part for piece in moved if piece.input == name}
-        field = modality.batch(source, modality.view(source, rows, None))
+        parts = {part for piece in moved if piece.input == name for part in piece.parts}
+        mixed = modality.mixed(source, rows, others, parts) if parts - {""} else None
+        if mixed is not None:
+            whole = np.arange(len(rows))
+            return modality.batch(mixed, modality.view(mixed, whole, None)), self._plain(name, mixed, whole)
+        if "" in parts:
+            return modality.batch(source, modality.view(source, others, None)), self._plain(name, source, others)
+        field, plain = modality.batch(source, modality.view(source, rows, None)), self._plain(name, source, rows)
         if not parts:
-            return field
-        return modality.exchanged(field, modality.batch(source, modality.view(source, others, None)), parts)
+            return field, plain
+        other = modality.batch(source, modality.view(source, others, None))
+        taken = np.array([one.part in parts for one in modality.features()])
+        if plain.shape[1]:
+            plain = np.where(taken, self._plain(name, source, others), plain)
+        return modality.exchanged(field, other, parts), plain
 
-    def _plain(
-        self, moved: Collection[Piece], rows: np.ndarray, others: np.ndarray
-    ) -> Float[np.ndarray, "rows features"]:
+    def _plain(self, name: str, source: Source, rows: np.ndarray) -> Float[np.ndarray, "rows features"]:
         if not any(self.team.simple.values()):
             return np.zeros((len(rows), 0))
-        own = self.feed.plain(rows)
-        if not moved:
-            return own
-        taken = np.array([Piece(name, one.part) in moved for name, one in self.features()])
-        return np.where(taken, self.feed.plain(others), own)
+        plain = self.feed.modalities[name].plain(source, rows).astype(np.float64)
+        source.packed.release()
+        return plain
 
 
 def of_rows(measured: Measured, rows: Bool[np.ndarray, " rows"]) -> dict[str, np.ndarray]:

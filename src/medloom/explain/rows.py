@@ -1,8 +1,8 @@
-"""What each column adds to the answers of single rows, as a table."""
+"""What each column, and each code, adds to the answers of single rows, as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -21,44 +21,47 @@ REST = "(rest)"
 
 
 def explained(team: Team, tasks: Mapping[str, Task], feeds: Iterable[tuple[pl.Series, Feed]]) -> Iterator[pl.DataFrame]:
-    """For block after block of rows (ids, feed) a table with a line for each row, answer and column.
+    """For block after block of rows (ids, feed) a table with a line for each row, answer and column or code.
 
     Its columns are the row's id, `target`, `answer`, `input`, `column`, `contribution` and `unit`. The lines of a row and
     answer add up to what the networks say; the first one, `(start)`, is what they say of nothing in particular, and the
-    last one, `(rest)`, is what adding up in steps missed.
+    last one, `(rest)`, is what adding up in steps missed. Codes that add nothing to a row, as it has none of them, have no line.
     Raises BundleError where no network or no column can be explained.
     """
     for ids, feed in feeds:
         ready = replace(feed, tasks=tasks)
         targets = [name for name in tasks if can_explain(team, ready, name)]
         if not targets:
-            why = "holds no network" if not team.networks else "has no input with columns"
+            why = "holds no network" if not team.networks else "has no input with columns or codes"
             raise BundleError(
                 f"the bundle {why}, and integrated gradients need both; the report of its run says which columns matter"
             )
         parts = [
-            _lines(ids.gather(place), name, one)
+            _lines(ids.gather(place), name, one, {n for n, m in feed.modalities.items() if m.rest_as_one})
             for name in targets
             for place, one in contributions(team, ready, name, np.arange(len(ids)))
         ]
         yield pl.concat(parts)
 
 
-def _lines(ids: pl.Series, target: str, found: Contributions) -> pl.DataFrame:
-    """Rows × answers × (start, columns, rest), in this order."""
+def _lines(ids: pl.Series, target: str, found: Contributions, many: Collection[str]) -> pl.DataFrame:
+    """Rows × answers × (start, columns, rest), in this order; of inputs with `many` parts those that add something."""
     rows, answers, pieces = found.value.shape
-    whole = np.concatenate([found.start[:, :, None], found.value, found.gap[:, :, None]], axis=2)
+    whole = np.concatenate([found.start[:, :, None], found.value, found.gap[:, :, None]], axis=2).reshape(-1)
     inputs = [None, *(piece.input for piece in found.pieces), None]
     columns = [START, *(piece.part for piece in found.pieces), REST]
     wide = pieces + 2
+    always = np.array([name not in many for name in inputs])
+    told = np.flatnonzero(np.tile(always, rows * answers) | (whole != 0))
+    row, answer, piece = np.unravel_index(told, (rows, answers, wide))
     return pl.DataFrame(
         {
-            ids.name: ids.gather(np.repeat(np.arange(rows), answers * wide)),
-            "target": pl.Series([target]).gather(np.zeros(rows * answers * wide, np.int64)),
-            "answer": pl.Series(list(found.names)).gather(np.tile(np.repeat(np.arange(answers), wide), rows)),
-            "input": pl.Series(inputs, dtype=pl.String).gather(np.tile(np.arange(wide), rows * answers)),
-            "column": pl.Series(columns).gather(np.tile(np.arange(wide), rows * answers)),
-            "contribution": whole.reshape(-1),
-            "unit": pl.Series([found.unit]).gather(np.zeros(rows * answers * wide, np.int64)),
+            ids.name: ids.gather(row),
+            "target": pl.Series([target]).gather(np.zeros(len(told), np.int64)),
+            "answer": pl.Series(list(found.names)).gather(answer),
+            "input": pl.Series(inputs, dtype=pl.String).gather(piece),
+            "column": pl.Series(columns).gather(piece),
+            "contribution": whole[told],
+            "unit": pl.Series([found.unit]).gather(np.zeros(len(told), np.int64)),
         }
     )

@@ -131,4 +131,4 @@ def _rules(tree: Any, features: np.ndarray, names: list[Feature]) -> Mapping[int
 def _rule(name: Feature, threshold: float, left: bool, missing: bool) -> str:
     if name.word:
         return f"{name.part} {'is not' if left else 'is'} {name.word}"
-    return f"{name.part} {'up to' if left else 'over'} {threshold:.3g}{' or missing' if missing else ''}"
+    return f"{name.number} {'up to' if left else 'over'} {threshold:.3g}{' or missing' if missing else ''}"

@@ -154,3 +154,5 @@ class OpenedEvents:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What provenance says of the source: its version, its mapping, whether it was tried on real data."""
     shifted_dates: bool = False
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """What codes are called, where the source says."""

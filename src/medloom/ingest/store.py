@@ -76,7 +76,7 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
             (to / LISTED).unlink(missing_ok=True)
         kept = merged.per_patient > 0
         packer.add("offset", np.concatenate([[0], [0], np.cumsum(merged.per_patient[kept])]).astype(np.int64))
-        codes = _codes(decided, merged)
+        codes = _codes(decided, merged, source)
         provenance = _provenance(source, options, identity, reading, decided, merged, broken)
         finish_store(to, packer, reading.kind, patients.filter(pl.Series(kept)), codes, provenance)
         shutil.rmtree(work)
@@ -251,7 +251,9 @@ def _append(handle: Any, source: OpenedEvents, broken: pl.DataFrame) -> None:
     handle.write(frame.write_csv(include_header=False))
 
 
-def _codes(decided: Plan, merged: Merged) -> pl.DataFrame:
+def _codes(decided: Plan, merged: Merged, source: OpenedEvents) -> pl.DataFrame:
+    said = [source.descriptions.get(code) for code in decided.codes.to_list()]
+    described = {"description": pl.Series(said, dtype=pl.String)} if any(said) else {}
     return pl.DataFrame(
         {
             "code": decided.codes,
@@ -259,6 +261,7 @@ def _codes(decided: Plan, merged: Merged) -> pl.DataFrame:
             "events": pl.Series(merged.events[1:], dtype=pl.UInt32),
             "patients": pl.Series(merged.patients[1:], dtype=pl.UInt32),
             "valued": pl.Series(merged.valued[1:], dtype=pl.UInt32),
+            **described,
         }
     )
 

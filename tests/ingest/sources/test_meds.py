@@ -38,9 +38,12 @@ def data_set(folder: Path) -> Path:
     (folder / "metadata").mkdir()
     said = {"dataset_name": "made", "meds_version": "0.4.0", "created_at": "2026-01-01T00:00:00"}
     (folder / "metadata" / "dataset.json").write_text(json.dumps(said))
-    pl.DataFrame({"code": ["ADMISSION"], "description": [""], "parent_codes": [[""]]}).write_parquet(
-        folder / "metadata" / "codes.parquet"
-    )
+    said = {
+        "code": ["ADMISSION", "LAB//lactate"],
+        "description": ["", "Lactate in blood"],
+        "parent_codes": [[""], [""]],
+    }
+    pl.DataFrame(said).write_parquet(folder / "metadata" / "codes.parquet")
     return folder
 
 
@@ -54,7 +57,9 @@ def test_a_data_set_is_recognised_and_read(tmp_path: Path) -> None:
         ("3", "ADMISSION", None),
     ]
     assert found[0][1] == float("-inf")
-    provenance = open_store(tmp_path / "s").provenance()
+    opened = open_store(tmp_path / "s")
+    assert opened.packed.meta["descriptions"] == {"LAB//lactate": "Lactate in blood"}
+    provenance = opened.provenance()
     assert provenance["said"] == {"dataset_name": "made", "meds_version": "0.4.0"}
 
 

@@ -52,7 +52,9 @@ class Meds(EventSource):
         facts = _metadata(path)
         if extra:
             facts["columns_not_read"] = sorted(extra)
-        return OpenedEvents("meds", tuple(files), partial(_blocks, files, options), facts)
+        return OpenedEvents(
+            "meds", tuple(files), partial(_blocks, files, options), facts, descriptions=_described(path)
+        )
 
 
 def _schema(file: Path) -> pl.Schema:
@@ -96,6 +98,15 @@ def _metadata(path: Path) -> dict[str, Any]:
         raise DataError(f"{file}: not JSON: {error}") from error
     names = ("dataset_name", "dataset_version", "etl_name", "etl_version", "meds_version")
     return {"said": {name: str(said[name]) for name in names if name in said}} if isinstance(said, dict) else {}
+
+
+def _described(path: Path) -> dict[str, str]:
+    """What the data set calls its codes, where it says."""
+    file = path / "metadata" / "codes.parquet"
+    if not file.is_file() or not {"code", "description"} <= set(_schema(file)):
+        return {}
+    codes = guarded(lambda: pl.read_parquet(file, columns=["code", "description"]), file)
+    return {str(code): str(said).strip() for code, said in codes.iter_rows() if code and said and str(said).strip()}
 
 
 def _blocks(files: Sequence[Path], options: MedsOptions) -> Iterator[Block]:

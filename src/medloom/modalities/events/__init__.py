@@ -6,7 +6,7 @@ strictly before its index time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
@@ -16,8 +16,18 @@ import numpy as np
 from medloom.cohort.ticks import TICKS, ticks, times
 from medloom.draw import Draw
 from medloom.errors import DataError
+from medloom.modalities.events import explained
 from medloom.modalities.events.bins import grid
-from medloom.modalities.events.gather import bent, boxed, counted, field_of, gather, scaled_statistics, seen_by
+from medloom.modalities.events.gather import (
+    Gathered,
+    bent,
+    boxed,
+    counted,
+    field_of,
+    gather,
+    scaled_statistics,
+    seen_by,
+)
 from medloom.modalities.events.options import BINNED, EventsOptions
 from medloom.modalities.events.pack import cut, flat, pack_events, union
 from medloom.modalities.events.plain import OF_VALUES, counts, statistics
@@ -26,7 +36,7 @@ from medloom.modalities.events.units import of_names, refuse_others
 from medloom.modality import Lengths, Modality, Stored, View
 from medloom.packed import Packed, Source
 from medloom.parts import InputPart
-from medloom.told import Held, Problem, Trace
+from medloom.told import Feature, Held, Neutral, Problem, Trace
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,12 +73,15 @@ class Events(Modality):
     `FEWEST_PATIENTS` training patients. `scale` is 0 where fewer patients than that have a value of the code: its
     values are not read. `knots` are quantiles of the values at `summary.LEVELS`, none where values are scaled by centre
     and scale alone. `usual` counts the events of a patient who has the code. `frequent` are ids of the codes of the most patients; `rare` says whether training rows saw
-    codes that pool as rare, so that the network has learnt what a rare code means. `measured_in` are units, where known.
+    codes that pool as rare, so that the network has learnt what a rare code means. `measured_in` are units, and
+    `described` what codes are called, where known.
     """
 
     Options: ClassVar[type[InputPart]] = EventsOptions
     Summary: ClassVar[type] = EventSummary
     needs_patient: ClassVar[bool] = True
+    part_word: ClassVar[str] = "code"
+    rest_as_one: ClassVar[bool] = True
     read_block: ClassVar[int] = 1 << 20
     """The long table is gone through once for so many patients."""
 
@@ -82,6 +95,7 @@ class Events(Modality):
     frequent: tuple[int, ...]
     rare: bool
     measured_in: Mapping[str, str] = field(default_factory=dict)
+    described: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def complete(cls, options: InputPart, cohort: Cohort, taken: frozenset[str]) -> InputPart:
@@ -159,7 +173,8 @@ class Events(Modality):
         code, names = np.asarray(arrays["code"][where]), source.bound.get("names", meta["codes"])
         code = source.bound["first"][code] if "first" in source.bound else code
         counted = count_events(meta["kind"], names, unit, code, np.asarray(arrays["value"][where]))
-        return replace(counted, units=of_names(names, meta["codes"], meta.get("units", {})))
+        units, said = (of_names(names, meta["codes"], meta.get(of, {})) for of in ("units", "descriptions"))
+        return replace(counted, units=units, descriptions=said)
 
     @classmethod
     def fit(cls, options: InputPart, summaries: Sequence[Any]) -> Self:
@@ -187,6 +202,7 @@ class Events(Modality):
             frequent=tuple((np.sort(most) + FIRST_CODE).tolist()),
             rare=bool((summary.patients < FEWEST_PATIENTS).any()),
             measured_in={code: summary.units[code] for code in kept_codes if code in summary.units},
+            described={code: summary.descriptions[code] for code in kept_codes if code in summary.descriptions},
         )
 
     def bind(self, source: Source) -> Source:
@@ -253,7 +269,7 @@ class Events(Modality):
         Values are as measured, times in days where times are dates. All NaN in rows that see no event.
         """
         source = self._bound(source)
-        valued = np.flatnonzero(self._valued())
+        valued = np.flatnonzero(self.valued())
         size = len(self.frequent)
         blocks = [np.zeros((0, 1 + size + len(OF_VALUES) * len(valued)))]
         for begin in range(0, len(rows), ROWS_AT_ONCE):
@@ -265,6 +281,23 @@ class Events(Modality):
             block[total[:, 0] == 0] = np.nan
             blocks.append(block)
         return np.concatenate(blocks)
+
+    def features(self) -> tuple[Feature, ...]:
+        return explained.features(self)
+
+    def called(self, part: str) -> str:
+        return self.described.get(part, "")
+
+    def parts(self, source: Source, rows: Int[np.ndarray, " rows"]) -> tuple[str, ...]:
+        return explained.parts(self, self._bound(source), rows)
+
+    def mixed(
+        self, source: Source, rows: Int[np.ndarray, " rows"], others: Int[np.ndarray, " rows"], parts: Collection[str]
+    ) -> Source:
+        return explained.mixed(self, self._bound(source), rows, others, parts)
+
+    def neutral(self, encoder: nn.Module, field: Field) -> Neutral:
+        return explained.neutral(self, encoder, field)
 
     def encoder(self) -> nn.Module:
         """The network that the options name; pooled, and tokens where it has them, have `options.width` features."""
@@ -347,26 +380,32 @@ class Events(Modality):
         kept = {name.removeprefix(MADE): values[rows] for name, values in source.along.items() if name.startswith(MADE)}
         if kept or not (self.options.encoder in BINNED or self.options.sees_statistics):
             return kept
-        found = gather(source, rows, self._unit(source))
+        return self._read(gather(source, rows, self._unit(source)))
+
+    def of_nothing(self) -> dict[str, np.ndarray]:
+        """The bins and the statistics of one row without events, where the encoder reads them."""
+        return self._read(Gathered.of_nothing())
+
+    def _read(self, found: Gathered) -> dict[str, np.ndarray]:
         read: dict[str, np.ndarray] = {}
         if self.options.sees_statistics:
-            read |= scaled_statistics(found, self.options.lookback, self._valued(), np.log1p(self._usual()))
+            read |= scaled_statistics(found, self.options.lookback, self.valued(), np.log1p(self._usual()))
         if self.options.encoder in BINNED:
             assert self.options.bin is not None
             value, count, since = grid(
-                found.seen(self.options.lookback), self.options.bins, self.options.bin, self._valued()
+                found.seen(self.options.lookback), self.options.bins, self.options.bin, self.valued()
             )
             read |= {"value": value, "count": np.log1p(count), "since": since / self.options.bins}
         return {name: values.astype(np.float32) for name, values in read.items()}
 
     def _numbers(self) -> int:
         """Summary statistics of a row."""
-        return 1 + len(self.frequent) + len(OF_VALUES) * int(self._valued().sum())
+        return 1 + len(self.frequent) + len(OF_VALUES) * int(self.valued().sum())
 
     def _unit(self, source: Source) -> float:
         return float(_ticks_of_unit(source.packed.meta["kind"]))
 
-    def _valued(self) -> Bool[np.ndarray, " slots"]:
+    def valued(self) -> Bool[np.ndarray, " slots"]:
         """Which of the frequent codes have values that are read."""
         return np.array(self.scale)[np.array(self.frequent, np.int64) - FIRST_CODE] > 0
 

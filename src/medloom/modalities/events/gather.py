@@ -44,6 +44,12 @@ class Gathered:
     age: Float[np.ndarray, " seen"]
     oldest: Float[np.ndarray, " rows"]
 
+    @classmethod
+    def of_nothing(cls) -> Gathered:
+        """One row without events."""
+        none, number = np.zeros(0, np.int64), np.zeros(0)
+        return cls(none, np.zeros(1, np.int64), none, none, number, number, number, np.zeros(1))
+
     def seen(self, lookback: float | None, scaled: bool = True) -> Seen:
         """The events for statistics and grids, with values scaled or as measured."""
         value = np.where(np.isnan(self.raw), np.nan, self.scaled) if scaled else self.raw

@@ -25,7 +25,8 @@ class EventSummary:
 
     `patients`, `valued` and `events` count, for each code, the distinct patients with an event, those with a value,
     and the events. `value_code` (a position in `codes`), `value` (rounded to 16 mantissa bits) and `count` are the
-    distribution of values, in the order of code and value. `units` are those that codes are known to stand in. Additive
+    distribution of values, in the order of code and value. `units` are those that codes are known to stand in, and
+    `descriptions` what they are called. Additive
     over any groups of whole patients.
     """
 
@@ -38,6 +39,7 @@ class EventSummary:
     value: Float32[np.ndarray, " values"]
     count: Int[np.ndarray, " values"]
     units: Mapping[str, str] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
 
 
 def count_events(
@@ -90,6 +92,7 @@ def merge(summaries: Sequence[EventSummary]) -> EventSummary:
         totals["events"],
         *tally,
         together(summary.units for summary in summaries),
+        {code: said for summary in reversed(summaries) for code, said in summary.descriptions.items()},
     )
 
 

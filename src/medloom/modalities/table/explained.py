@@ -13,7 +13,7 @@ from medloom.batch import Field
 from medloom.modalities.table.encoders.code_bag import CodeBag
 from medloom.modalities.table.encoders.features import Features
 from medloom.modalities.table.encoders.transformer import Transformer
-from medloom.told import Feature, Neutral
+from medloom.told import Feature, Leaf, Neutral
 
 if TYPE_CHECKING:
     from medloom.modalities.table import Table
@@ -76,11 +76,16 @@ def neutral(table: Table, encoder: nn.Module, field: Field) -> Neutral:
     # A transformer does not attend to missing numbers: a step that no gradient tells of, so they stay missing.
     absent = missing if isinstance(owner, Transformer) else torch.zeros_like(missing)
     categories, codes = table.options.named("category"), table.options.named("code")
+    own = numbers(table)
     layers: list[tuple[nn.Module, str, Tensor]] = []
     for place, layer in zip(table._embedded("category"), owner.embeddings, strict=True):
         weight = cast(nn.Embedding, layer).weight.detach()
         layers.append((layer, categories[place], (weight[FIRST:] if len(weight) > FIRST else weight).mean(dim=0)))
     for place, bag in zip(table._embedded("code"), cast("Iterable[CodeBag]", owner.bags), strict=True):
-        own = (bag.all, bag.main) if bag.main is not None else (bag.all,)
-        layers += [(layer, codes[place], torch.zeros(layer.embedding_dim)) for layer in own]
-    return Neutral(torch.zeros_like(field.value), absent, numbers(table), tuple(layers))
+        each = (bag.all, bag.main) if bag.main is not None else (bag.all,)
+        layers += [(layer, codes[place], torch.zeros(layer.embedding_dim)) for layer in each]
+    parts = tuple(dict.fromkeys([*own, *(part for _, part, _ in layers)]))
+    of_numbers = torch.tensor([[parts.index(part) for part in own]], dtype=torch.int64)
+    leaves = [Leaf("value", torch.zeros_like(field.value), of_numbers), Leaf("missing", absent, of_numbers)]
+    leaves += [Leaf(layer, vector, torch.tensor([parts.index(part)])) for layer, part, vector in layers]
+    return Neutral(parts, tuple(leaves))

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from medloom.report.compose import Story
 
 WARNINGS = (
-    "Importance is of the model, not of the disease: a column may matter to the answers and cause nothing.",
-    "Columns that follow each other share importance: each alone may look dispensable. Those that do are also exchanged "
+    "Importance is of the model, not of the disease: a {one} may matter to the answers and cause nothing.",
+    "{Many} that follow each other share importance: each alone may look dispensable. Those that do are also exchanged "
     "together.",
     "A fall whose interval holds zero is not told from none.",
+)
+OF_CODES = (
+    "A code is exchanged with all its events: a patient gets those of another one, at the same time before the index time, "
+    "and keeps all other events. Whoever had none may get some, and the other way round."
 )
 SHOWN = 15
 
@@ -40,14 +44,29 @@ def section(story: Story) -> Section | None:
             simple = " Contributions by gradients are those of the networks alone; everything else is of all members."
         pieces.append(
             Paragraph(
-                f"From {found.rows:,} judged rows of {found.patients:,} patients, each column exchanged "
+                f"From {found.rows:,} judged rows of {found.patients:,} patients, each {_one(found)} exchanged "
                 f"{found.repeats} times between patients, all rows of a patient together.{whose}{simple}"
             )
         )
-        pieces.append(Listing((*WARNINGS, *(f"{said[0].upper()}{said[1:]}." for said in found.left_out))))
+        many = _many(found)
+        warnings = [said.format(one=_one(found), Many=_capital(many)) for said in WARNINGS]
+        warnings += [OF_CODES] if "code" in found.words else []
+        pieces.append(Listing((*warnings, *(f"{_capital(said)}." for said in found.left_out))))
     else:
         pieces.append(Paragraph(f"Nothing was asked: {'; '.join(found.left_out)}."))
-    return Section("explanation", "explanation", "Which columns count", tuple(pieces))
+    return Section("explanation", "explanation", f"Which {_many(found)} count", tuple(pieces))
+
+
+def _one(found: Explanation) -> str:
+    return " or ".join(found.words)
+
+
+def _many(found: Explanation) -> str:
+    return " and ".join(f"{word}s" for word in found.words)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
@@ -56,39 +75,48 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
     if one.together:
         pieces.append(
             Table(
-                f"{name}columns that follow each other, exchanged together",
-                ("Columns", f"Fall of {one.label}"),
-                tuple((_names(line, found.several), line.drop) for line in one.together),
+                f"{name}{_many(found)} that follow each other, exchanged together",
+                (_capital(_many(found)), f"Fall of {one.label}"),
+                tuple((_names(line, found), line.drop) for line in one.together),
                 (f"Fall of {one.label}",),
             )
         )
-    pieces += [Paragraph(_trust(ranking, deletion, one.label)) for ranking, deletion in one.deletions.items()]
+    pieces += [
+        Paragraph(_trust(ranking, deletion, one.label, _many(found))) for ranking, deletion in one.deletions.items()
+    ]
     if PERMUTATION in one.deletions and one.deletions[PERMUTATION].gain.value is not None:
-        pieces.append(_deletion_plot(name, one))
+        pieces.append(_deletion_plot(name, one, _many(found)))
     for effect in one.effects:
-        pieces.append(_effect(name, effect, found.several))
+        pieces.append(_effect(name, effect, found))
     return pieces
 
 
 def _importances(name: str, one: Explained, found: Explanation) -> Table:
     fall = f"Fall of {one.label}"
-    head = ("Column", fall, f"Mean contribution ({one.unit})") if one.gradients else ("Column", fall)
+    first = _capital(_one(found))
+    head = (first, fall, f"Mean contribution ({one.unit})") if one.gradients else (first, fall)
     rows: list[tuple[str | Estimate, ...]] = []
     for line in one.importances[:SHOWN]:
         mean = one.gradients.get(line.pieces[0])
         more = (number(mean) if mean is not None else "–",) if one.gradients else ()
-        rows.append((_names(line, found.several), line.drop, *more))
+        rows.append((_names(line, found), line.drop, *more))
     left = len(one.importances) - SHOWN
     rest = f"; the {left} least are not shown" if left > 0 else ""
-    caption = f"{name}fall of the figure where patients' values of a column are exchanged{rest}"
+    caption = f"{name}fall of the figure where patients' {_values(found)} are exchanged{rest}"
     return Table(caption[0].upper() + caption[1:], head, tuple(rows), (fall,))
 
 
-def _names(line: Importance, several: bool) -> str:
-    return " + ".join(piece.named(several) for piece in line.pieces)
+def _values(found: Explanation) -> str:
+    """What is exchanged, in words."""
+    said = {"column": "values of a column", "code": "events of a code"}
+    return " or ".join(said.get(word, f"values of a {word}") for word in found.words)
 
 
-def _trust(ranking: str, found: Deletion, label: str) -> str:
+def _names(line: Importance, found: Explanation) -> str:
+    return " + ".join(found.named(piece) for piece in line.pieces)
+
+
+def _trust(ranking: str, found: Deletion, label: str, many: str) -> str:
     what = {PERMUTATION: "The ranking by exchange", GRADIENTS: "The ranking by gradients"}[ranking]
     gain = found.gain
     if gain.value is None or gain.low is None or gain.high is None:
@@ -96,30 +124,30 @@ def _trust(ranking: str, found: Deletion, label: str) -> str:
     figure = f"{number(gain.value, signed=True)} ({number(gain.low, True)} to {number(gain.high, True)})"
     if found.trusted:
         return (
-            f"{what} holds: with the columns that it calls important taken out first, {label} is worse than with "
+            f"{what} holds: with the {many} that it calls important taken out first, {label} is worse than with "
             f"random ones by {figure} in the mean over steps."
         )
     return (
-        f"{what} cannot be trusted: with the columns that it calls important taken out first, {label} is not clearly worse "
+        f"{what} cannot be trusted: with the {many} that it calls important taken out first, {label} is not clearly worse "
         f"than with random ones ({figure} in the mean over steps)."
     )
 
 
-def _deletion_plot(name: str, one: Explained) -> Plot:
+def _deletion_plot(name: str, one: Explained, many: str) -> Plot:
     deletion = one.deletions[PERMUTATION]
     taken = tuple(float(count) for count in deletion.taken)
     labels = {"most": "most important first", "random": "at random", "least": "least important first"}
     curves = tuple(Curve(label, taken, deletion.curves[way]) for way, label in labels.items())
     last = len(taken) // 2
     text = (
-        f"With {deletion.taken[last]} columns taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
+        f"With {deletion.taken[last]} {many} taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
         f"most important went first, {number(deletion.curves['random'][last])} at random."
     )
-    return Plot(f"{name}columns taken out", "Columns taken out", one.label, curves, text)
+    return Plot(f"{name}{many} taken out", f"{_capital(many)} taken out", one.label, curves, text)
 
 
-def _effect(name: str, effect: Effect, several: bool) -> Plot | Table:
-    column = effect.piece.named(several)
+def _effect(name: str, effect: Effect, found: Explanation) -> Plot | Table:
+    column = ", ".join(filter(None, (found.named(effect.piece), effect.number)))
     title = f"{name}mean {effect.what} over {column}, all else as it is"
     title = title[0].upper() + title[1:]
     if effect.words:

@@ -45,6 +45,13 @@ class Binned(nn.Module):
         return self.pool(mean_and_last(tokens, valid)), tokens, valid
 
 
+class Measured(nn.Module):
+    """Whether anything was measured in a bin: 1 or 0. By itself, so that its share in an answer can be told."""
+
+    def forward(self, count: Float[Tensor, "batch bins slots"]) -> Float[Tensor, "batch bins slots"]:
+        return (count > 0).to(count.dtype)
+
+
 class Decaying(nn.Module):
     """A GRU whose memory, and whose newest values, fade with the time since they were measured."""
 
@@ -55,14 +62,15 @@ class Decaying(nn.Module):
         self.value_rate = nn.Parameter(torch.zeros(slots))
         self.value_base = nn.Parameter(torch.zeros(slots))
         self.memory_rate = nn.Linear(slots, width)
+        self.measured = Measured()
         self.cell = nn.GRUCell(2 * slots, width)
         self.pool = nn.Linear(2 * width, width)
 
     def forward(self, field: Field) -> Over:
-        measured, since = (field.extra["count"] > 0).to(field.value.dtype), field.extra["since"]
+        measured, since = self.measured(field.extra["count"]), field.extra["since"]
         # Equation 11: values fade to the centre of the code, which scaling made 0.
         fade = torch.exp(-torch.relu(since * self.value_rate + self.value_base))
-        value = torch.where(measured > 0, field.value, fade * field.value)
+        value = measured * field.value + (1 - measured) * fade * field.value
         inputs = self.dropout(torch.cat([value, measured], dim=2))
         memory_fade = torch.exp(-torch.relu(self.memory_rate(since)))
         memory: Float[Tensor, "batch width"] = inputs.new_zeros(len(inputs), self.cell.hidden_size)

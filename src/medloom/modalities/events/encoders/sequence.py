@@ -21,6 +21,8 @@ from torch.nn import functional as F
 from medloom.batch import Field
 from medloom.modalities.events.options import EventsOptions
 
+FIRST_LEARNT = 2
+"""The first id of the vocabulary that stands for one code: before it are padding and rare codes."""
 NUMBERS = 5
 """Features of an event beside its code: value, whether it has one, age, gap, whether it has a time."""
 WAVES = 16
@@ -43,6 +45,16 @@ class Words(nn.Module):
             [self.dropout(self.code(field.extra["code"])), torch.stack(numbers, dim=-1)], dim=-1
         )
         return words
+
+    def unsaid(self, field: Field) -> Float[Tensor, "batch events width"]:
+        """As many events of nothing in particular: the mean of the learnt codes and the centre of values, at the same times."""
+        with torch.no_grad():
+            words = self(field)
+            assert field.valid is not None
+            weight, width = self.code.weight, self.code.embedding_dim
+            mean = (weight[FIRST_LEARNT:] if len(weight) > FIRST_LEARNT else weight).mean(dim=0)
+            blank = torch.cat([mean.expand(*words.shape[:2], width), torch.zeros_like(words[..., :1])], dim=-1)
+            return torch.where(field.valid[..., None], torch.cat([blank, words[..., width + 1 :]], dim=-1), words)
 
 
 Over = tuple[Tensor, Tensor, Tensor]
