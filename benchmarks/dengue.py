@@ -123,7 +123,7 @@ def study(environment: bool) -> Study:
     }  # fmt: skip
     if environment:
         panel |= {"covariates": ENVIRONMENT, "covariate_lags": [], "covariate_means": [12, 26]}
-    target = {"task": "forecast", "horizons": WEEKS, "quantiles": LEVELS, "transform": SCALE, "conformal": False}
+    target = {"task": "forecast", "horizons": WEEKS, "quantiles": LEVELS, "transform": SCALE, "widths": "learnt"}
     return make(
         {
             "name": "dengue",

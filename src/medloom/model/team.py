@@ -58,10 +58,10 @@ class Team:
         return sum(map(parameters, self.networks))
 
 
-def stacked(task: Task, blocks: Sequence[tuple[Said, Field]]) -> dict[str, float]:
+def stacked(task: Task, blocks: Sequence[tuple[Said, Field]], count: int | None = None) -> dict[str, float]:
     """Shares, positive and summing to 1, under which these rows (those of calibration) have the least loss.
 
-    A Dirichlet prior holds them near equal where few rows speak. Source: Wolpert, "Stacked generalization", Neural
+    A Dirichlet prior holds them near equal where few rows speak; rows that are alike speak as `count` together. Source: Wolpert, "Stacked generalization", Neural
     Networks 5, 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996 (shares of one sign).
     """
     names = list(blocks[0][0])
@@ -69,6 +69,7 @@ def stacked(task: Task, blocks: Sequence[tuple[Said, Field]]) -> dict[str, float
         ([{k: v.detach().clone().double() for k, v in said[n].items() if k not in BESIDE} for n in names], t)
         for said, t in blocks
     ]
+    weight = 1.0 if count is None else count / sum(len(target.present) for _, target in outputs)
     logits = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -77,7 +78,7 @@ def stacked(task: Task, blocks: Sequence[tuple[Said, Field]]) -> dict[str, float
         log = torch.log_softmax(logits, dim=0)
         loss = -PRIOR * log.sum()
         for said, target in outputs:
-            loss = loss + task.loss(task.combine(said, log.exp()), target, {}).sum()
+            loss = loss + weight * task.loss(task.combine(said, log.exp()), target, {}).sum()
         loss.backward()
         return loss
 
