@@ -4,7 +4,8 @@ Reads outbreak-flusight of the data folder: weekly admissions of 52 jurisdiction
 week, and the forecasts that the FluSight hub of the CDC keeps of its baseline and of its ensemble. At each refit the
 study sees nothing published later; each forecast date sees the vintage of that week; truth is the last version. Judged
 are the location-dates-horizons of the hub's files for the week of the forecast and three more, without the nation, which
-gives the published relative WIS of the ensemble, .742. Settings were chosen by folds of the time before October 2023.
+gives the published relative WIS of the ensemble, .742. Settings were chosen on the time before October 2023: members, and how
+widths are learnt, by teams taught until every fifth week from August 2022 on, each asked for the five weeks after it.
 """
 
 from __future__ import annotations

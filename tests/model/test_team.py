@@ -57,6 +57,9 @@ def test_blocks_of_rows_count_as_one():
         halves.append((each, Field(target.value[part], target.present[part])))
     whole = stacked(TASK, [(outputs, target)])
     assert stacked(TASK, halves)["good"] == pytest.approx(whole["good"], abs=1e-6)
+    again = [(outputs, target)] * 5
+    assert stacked(TASK, again)["good"] > whole["good"]
+    assert stacked(TASK, again, count=60)["good"] == pytest.approx(whole["good"], abs=1e-5)
 
 
 def test_together_is_the_mean_of_probabilities_by_share():
