@@ -61,7 +61,9 @@ class Team:
 def stacked(task: Task, blocks: Sequence[tuple[Said, Field]], count: int | None = None) -> dict[str, float]:
     """Shares, positive and summing to 1, under which these rows (those of calibration) have the least loss.
 
-    A Dirichlet prior holds them near equal where few rows speak; rows that are alike speak as `count` together. Source: Wolpert, "Stacked generalization", Neural
+    A Dirichlet prior holds them near equal where few rows speak. Rows that depend on one another speak as `count` together,
+    in the unit of their mean loss: that is their likelihood where the spread of the errors is learnt beside the shares, so
+    that losses in any unit can be held against the prior. Source: Wolpert, "Stacked generalization", Neural
     Networks 5, 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996 (shares of one sign).
     """
     names = list(blocks[0][0])
@@ -69,16 +71,16 @@ def stacked(task: Task, blocks: Sequence[tuple[Said, Field]], count: int | None 
         ([{k: v.detach().clone().double() for k, v in said[n].items() if k not in BESIDE} for n in names], t)
         for said, t in blocks
     ]
-    weight = 1.0 if count is None else count / sum(len(target.present) for _, target in outputs)
     logits = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         log = torch.log_softmax(logits, dim=0)
-        loss = -PRIOR * log.sum()
+        loss = torch.zeros((), dtype=torch.float64)
         for said, target in outputs:
-            loss = loss + weight * task.loss(task.combine(said, log.exp()), target, {}).sum()
+            loss = loss + task.loss(task.combine(said, log.exp()), target, {}).sum()
+        loss = (loss if count is None else count * torch.log(loss)) - PRIOR * log.sum()
         loss.backward()
         return loss
 

@@ -322,7 +322,9 @@ class Forecast(Task):
         return _forecast_plots.plots(self.options, self.names, measured)
 
     def question(self) -> str:
-        return f"What are the next {self.options.horizons} values after {self.options.last}?"
+        of = "" if self.options.last == "last" else f" of {self.options.last}"
+        count = "value" if self.options.horizons == 1 else f"{self.options.horizons} values"
+        return f"What will the next {count}{of} be?"
 
     def describe(self) -> Mapping[str, str]:
         intervals = "as learnt: not adjusted"
