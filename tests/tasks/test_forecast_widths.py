@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import norm
 
 from medloom.statistics.forecasts import inside
-from medloom.tasks._forecast_widths import FIRM_DATES, factors
+from medloom.tasks._forecast_widths import FIRM, factors
 
 LEVEL = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
@@ -32,8 +32,12 @@ def test_many_series_of_few_dates_change_little_and_dates_count_where_rows_do_no
     change, quantile, time = _rows(10, 800, (2.0,))
     few = factors(change, quantile, LEVEL, time)[0]
     # Of one horizon its own and that of all are the same: drawn to 1 once by its dates and once by those of all.
-    share = 10 / (10 + FIRM_DATES)
+    share = 10 / (10 + FIRM)
     np.testing.assert_allclose(np.log(few), np.log(2) * (share + (1 - share) * share), rtol=0.05)
+    # At the second horizon dates overlap, and say half as much.
+    later = factors(*(np.repeat(one, 2, axis=1) for one in (change, quantile)), LEVEL, time)[1]
+    every = 7.5 / (7.5 + FIRM)
+    np.testing.assert_allclose(np.log(later), np.log(2) * (5 + FIRM * every) / (5 + FIRM), rtol=0.05)
     without = factors(change, quantile, LEVEL, np.full(len(time), np.nan))[0]
     np.testing.assert_allclose(without, 2.0, rtol=0.03)
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from medloom.statistics.forecasts import pairs, weighted_interval_score
 from medloom.tasks._conformal import conformal_margin
 
-FIRM_DATES = 10.0
-"""Widths stay as they are learnt as firmly as if so many forecast dates had asked for it, and those of each horizon alike."""
+FIRM = 3.0
+"""Widths stay as learnt, and alike at all horizons, as firmly as if so many stretches of time had asked for it."""
 NARROWEST, WIDEST = 0.2, 5.0
 """Factors that are looked among."""
 SETTLED = 1e-3
@@ -26,15 +26,15 @@ def factors(
     """What the distance of every quantile from the median is to be multiplied by, one factor for each horizon.
 
     Each is the one with the least weighted interval score, drawn towards that of all horizons together, and that one
-    towards 1, on the scale of logarithms. How far is a matter of the forecast dates: series at one date err together, so
-    that a thousand of them say little more than one. Rows without a date count as one each.
+    towards 1, on the scale of logarithms. How far is a matter of the stretches of time as long as the horizon: series at one
+    date err together, and so do dates whose horizons overlap. Rows without a date count as one each.
     """
     known = ~np.isnan(change)
     time = np.where(np.isnan(time), np.arange(len(time)), time)
-    dates = np.array([len(np.unique(time[of])) for of in known.T], np.float64)
+    stretches = np.array([len(np.unique(time[of])) / h for h, of in enumerate(known.T, 1)])
     own = np.array([_best(change[:, h : h + 1], quantile[:, h : h + 1], level) for h in range(change.shape[1])])
-    every = _best(change, quantile, level) * dates.max() / (dates.max() + FIRM_DATES)
-    return np.asarray(np.exp((dates * own + FIRM_DATES * every) / (dates + FIRM_DATES)))
+    every = _best(change, quantile, level) * stretches.mean() / (stretches.mean() + FIRM)
+    return np.asarray(np.exp((stretches * own + FIRM * every) / (stretches + FIRM)))
 
 
 def _best(change: np.ndarray, quantile: np.ndarray, level: np.ndarray) -> float:
