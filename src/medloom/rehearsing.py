@@ -117,4 +117,4 @@ def _beside(simple: Fitted, prepared: Prepared) -> Iterator[tuple[str, str, list
     for target, each in simple.items():
         blocks = Blocks.of(prepared.feed, target, prepared.fold.test)
         for name, baseline in each.items():
-            yield target, name, answers_of(baseline, blocks)
+            yield target, name, list(answers_of(baseline, blocks))
