@@ -21,6 +21,8 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 QUICKER = {
     "follow-up.toml": ["targets.map.refine=2"],
     "brain-lesions.toml": ["evaluate.maps.methods=[]"],
+    "influenza.toml": ["split.rehearsals=1"],
+    "dengue.toml": ["split.rehearsals=1"],
     "chest-pneumonia.toml": ['evaluate.maps.methods=["grad_cam"]', "evaluate.maps.pictures=1"],
 }
 

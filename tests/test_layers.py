@@ -36,6 +36,8 @@ STOREYS = (
     ("bundle",),
     ("report",),
     ("rundir", "starting"),
+    ("teaching",),
+    ("rehearsing",),
     ("judging",),
     ("elsewhere", "learning", "stress", "trust"),
     ("embedding", "recalibrating", "registering", "run"),

@@ -84,7 +84,9 @@ def best_beside(trained: Trained, comparisons: Mapping[str, Comparison]) -> dict
         if not members or not trained.prepared.study.evaluate.baselines:
             continue
         name = _best(trained, target, list(members), comparisons.get(target))
-        task = calibrated(feed.tasks[target], members[name], _rows(feed, target, fold.calibrate))
+        task = trained.beside.get(target, {}).get(name)
+        if task is None:
+            task = calibrated(feed.tasks[target], members[name], _rows(feed, target, fold.calibrate))
         found[target] = Beside(name, members[name], task)
     return found
 

@@ -12,26 +12,25 @@ import polars as pl
 from jaxtyping import Int
 
 from medloom.answers import Answers
+from medloom.batch import Field
 from medloom.cohort.table import Cohort
-from medloom.draw import seed_of
 from medloom.errors import DataError
-from medloom.evaluation.baseline import Fitted, answered, fit_baselines, judge_baselines
+from medloom.evaluation.baseline import Fitted, answered, judge_baselines
 from medloom.evaluation.intervals import MODEL, Comparison, compare
 from medloom.evaluation.result import WITHOUT
 from medloom.feed import Feed
-from medloom.model.assembly import Network, assemble
 from medloom.model.outputs import apart, outputs, together
-from medloom.model.start import Begun, begin
-from medloom.model.team import Team, stacked
+from medloom.model.start import Begun
+from medloom.model.team import Said, Team, stacked
 from medloom.parts import TrainPart
-from medloom.prepare import Prepared, naming
+from medloom.prepare import Prepared
+from medloom.rehearsing import Rehearsed, last_part, rehearse
 from medloom.rundir import TrainingFolder
 from medloom.study import Study
-from medloom.task import Measured, Member, Task
+from medloom.task import Measured, Task
+from medloom.teaching import members_of, teach_networks, teach_simple
 from medloom.training import distributed
-from medloom.training.loop import Event, Watch, train
-from medloom.training.plan import Plan, make_plan
-from medloom.training.state import Progress
+from medloom.training.loop import Event, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,8 @@ class Trained:
     steps: int
     begun: tuple[Begun, ...] = ()
     """What each network began with, where that is from elsewhere."""
+    beside: Mapping[str, Mapping[str, Task]] = field(default_factory=dict)
+    """After rehearsals, the task calibrated to each simple model, by target and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,90 +71,24 @@ class Judged:
 def train_one(prepared: Prepared, part: TrainPart, folder: TrainingFolder, watch: Watch) -> Trained:
     """Trains all members on the fold's rows, networks from the folder's checkpoints on where there are any.
 
-    Shares of members and calibration are of the calibration rows. Of several ranks, the first one alone sees to them.
+    Shares of members and calibration are of the calibration rows, or of what rehearsals answered. Of several ranks, the
+    first one alone sees to them.
     """
     study, feed, fold = prepared.study, prepared.feed, prepared.fold
-    count, joins = study.model.networks, study.model.simple
-    if part.minutes is not None and count > 1:
-        part = part.model_copy(update={"minutes": part.minutes / count})
-    networks, histories, kept, begun, steps = [], [], [], [], 0
-    for place in range(count):
-        if count > 1:
-            watch(Event("member", place + 1, count))
-        network, progress, plan, began = _network(prepared, part, folder.member(place), place, watch)
-        begun += [began] if began.told else []
-        best = part.keep == "best" and progress.best_loss is not None
-        networks.append(network)
-        histories.append(progress.history)
-        kept.append(progress.best_step if best else progress.step)
-        steps = plan.steps
-    last = int(np.median(kept or [0]))
+    rehearsed = None
+    if study.split.rehearsals:
+        rehearsed = rehearse(prepared, part, folder, watch)
+        part = last_part(part, study.split.rehearsals)
+    taught = teach_networks(prepared, part, folder, watch)
+    history = taught.histories, taught.kept_step, taught.steps, taught.begun
     if not distributed.current().leads:
-        return Trained(prepared, Team(tuple(networks)), feed.tasks, {}, {}, tuple(histories), last, steps, tuple(begun))
+        return Trained(prepared, Team(taught.networks), feed.tasks, {}, {}, *history)
     watch(Event("baselines", 0, 0))
-    simple = fit_baselines(
-        feed,
-        fold.train,
-        fold.valid,
-        study.seed,
-        lambda _, name: study.evaluate.baselines or name in joins,
-        named=joins,
-    )
-    members = {
-        target: {name: one for name, one in each.items() if name in joins and isinstance(one, Member)}
-        for target, each in simple.items()
-    }
-    team = Team(tuple(networks), members)
-    team, tasks, without = _calibrated(team, feed, fold.calibrate)
-    return Trained(prepared, team, tasks, without, simple, tuple(histories), last, steps, tuple(begun))
-
-
-def _network(
-    prepared: Prepared, part: TrainPart, folder: TrainingFolder, place: int, watch: Watch
-) -> tuple[Network, Progress, Plan, Begun]:
-    """The network of one place in the team, trained, and what it began with; the first has the study's seed."""
-    study, feed, fold = prepared.study, prepared.feed, prepared.fold
-    seed = seed_of(study.seed, "member", place) if place else study.seed
-    network = assemble(feed.modalities, feed.tasks, study.model, seed)
-    began = _begun(network, prepared, place)
-    for sentence in began.told:
-        watch(Event("begun", 0, 0, text=sentence))
-    train_rows, valid_rows = (_with_any_answer(feed, rows) for rows in (fold.train, fold.valid))
-    weights = {name: target.loss_weight for name, target in study.targets.items()}
-    plan = distributed.current().in_turn(_planned, folder, part, network, feed, train_rows, seed, weights, began.inputs)
-    progress = train(network, feed, (train_rows, valid_rows), part, plan, folder.checkpoint, watch)
-    return network, progress, plan, began
-
-
-def _begun(network: Network, prepared: Prepared, place: int) -> Begun:
-    """Puts weights from elsewhere into a new network: published ones of its inputs, and those of a bundle's networks in turn."""
-    began = Begun()
-    for name, modality in prepared.feed.modalities.items():
-        with naming(f"inputs.{name}"):
-            told = modality.begin(network.encoders[f"input_{name}"], prepared.study.folder)
-        if told is not None:
-            began = began.and_(Begun((name,), (f"{name}: {told}",)))
-    if prepared.given:
-        began = began.and_(begin(network, prepared.given[place % len(prepared.given)]))
-    return began
-
-
-def _planned(
-    folder: TrainingFolder,
-    part: TrainPart,
-    network: Network,
-    feed: Feed,
-    rows: Int[np.ndarray, " train"],
-    seed: int,
-    weights: Mapping[str, float],
-    begun: tuple[str, ...],
-) -> Plan:
-    """The plan that the training began with; made and kept where it begins now."""
-    plan = folder.plan()
-    if plan is None:
-        plan = make_plan(part, network, feed, rows, seed, weights, distributed.current(), begun)
-        folder.keep_plan(plan)
-    return plan
+    simple = teach_simple(prepared)
+    team = Team(taught.networks, members_of(study, simple))
+    team, tasks, without = _calibrated(team, feed, fold.calibrate, rehearsed)
+    beside = {} if rehearsed is None else rehearsed.calibrated(feed.tasks)
+    return Trained(prepared, team, tasks, without, simple, *history, beside)
 
 
 def judge_one(trained: Trained, masks: Path) -> Judged:
@@ -172,7 +107,7 @@ def judge_one(trained: Trained, masks: Path) -> Judged:
         for target, each in trained.simple.items()
         if prepared.study.evaluate.baselines
     }
-    simple = judge_baselines(feed, beside, fold.calibrate, fold.test)
+    simple = judge_baselines(feed, beside, fold.calibrate, fold.test, rehearsed=trained.beside)
     measured = {name: {**ours, **simple.get(name, {})} for name, ours in judged.measured.items()}
     return replace(judged, measured=measured)
 
@@ -254,43 +189,42 @@ def _joined(target: str, blocks: Sequence[Measured]) -> Measured:
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
 
 
-def _with_any_answer(feed: Feed, rows: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " some"]:
-    known = np.zeros(len(rows), bool)
-    for name in feed.tasks:
-        known |= np.isin(rows, answered(feed, name, rows))
-    return rows[known]
-
-
 def _less(said: Mapping[str, Any], member: str) -> dict[str, Any]:
     return {name: output for name, output in said.items() if name != member}
 
 
 def _calibrated(
-    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]
+    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"], rehearsed: Rehearsed | None
 ) -> tuple[Team, dict[str, Task], dict[str, dict[str, Task]]]:
     """Shares of the members, tasks calibrated to what they say together, and tasks calibrated without each of them.
 
-    All of it on these rows alone; as it was where there are none.
+    All of it on these rows alone, or on what was rehearsed; as it was where there are none.
     """
     tasks, without = {}, {}
     for name, task in feed.tasks.items():
         known = answered(feed, name, rows)
         members = team.members(name)
-        if len(members) == 1:
+        if len(members) == 1 and rehearsed is None:
             blocks = outputs(team, feed, known) if len(known) else ()
             tasks[name] = _set(task, ((raw[name], truths[name]) for _, raw, truths in blocks), len(known))
             continue
-        held = [(said[name], truths[name]) for _, said, truths in apart(team, feed, known)] if len(known) else []
-        if held:
-            team = team.sharing(name, stacked(task, held))  # type: ignore[arg-type]
-        tasks[name] = _set(task, [(together(team, feed, name, said), truth) for said, truth in held], len(held))
+        held = _held(team, feed, name, known) if rehearsed is None else rehearsed.said.get(name, [])
+        if held and len(members) > 1:
+            team = team.sharing(name, stacked(task, held, None if rehearsed is None else rehearsed.dates[name]))
+        tasks[name] = _set(task, [(team.together(name, task, said), truth) for said, truth in held], len(held))
         without[name] = {
             member: _set(
-                task, [(together(team, feed, name, _less(said, member)), truth) for said, truth in held], len(held)
+                task, [(team.together(name, task, _less(said, member)), truth) for said, truth in held], len(held)
             )
             for member in members
+            if len(members) > 1
         }
     return team, tasks, without
+
+
+def _held(team: Team, feed: Feed, target: str, rows: Int[np.ndarray, " rows"]) -> list[tuple[Said, Field]]:
+    """What each member says of these rows, with what is true."""
+    return [(said[target], truths[target]) for _, said, truths in apart(team, feed, rows)] if len(rows) else []  # type: ignore[misc]
 
 
 def _set(task: Task, answers: Iterable[tuple[Any, Any]], count: int) -> Task:

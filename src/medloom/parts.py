@@ -97,8 +97,25 @@ class SplitPart(Strict):
         "the folds kept; none keeps the figures alone",
     )
 
+    rehearsals: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="how often, before the training, earlier rows teach a team that answers later ones of those that "
+        "teach; shares of members and calibration are then of these answers, and no row is held back (calibrate = 0)",
+    )
+    rehearsed: Annotated[float, Field(gt=0, lt=0.95)] | None = Field(
+        None,
+        description="share of the patients that teach, the latest, which rehearsals answer in so many stretches; 0.5 when "
+        "left out",
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.rehearsals and self.calibrate:
+            raise PydanticCustomError("calibrate", "rehearsals calibrate, and no row is held back: give calibrate = 0")
+        if self.rehearsed is not None and not self.rehearsals:
+            raise PydanticCustomError("rehearsed", "rehearsed goes with rehearsals, such as rehearsals = 4")
         if (self.by == "column") != (self.column is not None):
             raise PydanticCustomError("column", 'split.column goes with by = "column", and by = "column" needs it')
         if self.test_sites and (self.by != "site" or self.folds > 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Prepared:
     fold: Fold
     proof: Mapping[str, Any]
     feed: Feed
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    """The inputs as packed, before anything was fitted: what another fold of the same data begins with."""
     given: tuple[Given, ...] = ()
     """Weights that networks begin with, one for each of those that are offered."""
 
@@ -158,7 +160,7 @@ def fitted(
     feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound().grouped(cohort)
     feed = with_answers(feed, study, marks, fold.rows(), store)
     _check_marked(feed, fold.train)
-    return Prepared(study, cohort, marks, fold, proof, feed)
+    return Prepared(study, cohort, marks, fold, proof, feed, sources)
 
 
 def fitted_tasks(study: Study, marks: Mapping[str, Marks], fold: Fold) -> dict[str, Task]:

@@ -107,6 +107,12 @@ class TrainingFolder:
         folder.path.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def below(self, name: str) -> TrainingFolder:
+        """Where a training that goes before this one keeps its own."""
+        folder = TrainingFolder(self.path / name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        return folder
+
     @property
     def checkpoint(self) -> Path:
         """Where training resumes from."""

@@ -107,8 +107,21 @@ class Study(Strict):
         for by, column in (("time", "at"), ("site", "site")):
             if self.split.by == by and getattr(self.cohort, column) is None:
                 yield ("split", "by"), f'by = "{by}" needs cohort.{column}, the column that says it'
+        if self.split.rehearsals:
+            yield from self._unrehearsed()
         if self.evaluate.learning_curve and self.split.folds > 1:
             yield ("evaluate", "learning_curve"), "goes with split.folds = 1, so that all are judged on the same rows"
+
+    def _unrehearsed(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """What rehearsals cannot do."""
+        key = ("split", "rehearsals")
+        if self.cohort.at is None:
+            yield key, "needs cohort.at, the column that says what came earlier"
+        if self.model.start is not None:
+            yield key, "does not go with model.start: nothing says which rows taught those weights"
+        others = [name for name, part in self.targets.items() if not find.task(part.task).rehearses]
+        if others:
+            yield key, f"is for targets with a task that rehearses, such as forecast; {others[0]!r} does not"
 
     def _unbegun(self) -> Iterable[tuple[tuple[str, ...], str]]:
         """Options of encoders that began elsewhere, where none does."""

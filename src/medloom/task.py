@@ -198,6 +198,8 @@ class Task(ABC):
     """Whether answers are as large as the inputs, which baselines need too: rows are then answered one at a time."""
     alone: ClassVar[bool] = False
     """Whether it changes what other targets would see, and so has a study of its own."""
+    rehearses: ClassVar[bool] = False
+    """Whether outputs mean the same whichever rows it was fitted on, so that rehearsals of several fits calibrate it."""
     joins: ClassVar[tuple[str, ...]] = ()
     """Names of those of its baselines that are a `Member`."""
 

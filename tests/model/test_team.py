@@ -59,6 +59,21 @@ def test_blocks_of_rows_count_as_one():
     assert stacked(TASK, halves)["good"] == pytest.approx(whole["good"], abs=1e-6)
 
 
+def test_rows_that_speak_together_count_as_so_many_in_the_unit_of_their_loss():
+    outputs, target, signal, noise, truth = said(60)
+    good, bad = 1 / (1 + np.exp(-signal)), 1 / (1 + np.exp(-noise))
+
+    def loss(share: float) -> float:
+        p = share * good + (1 - share) * bad
+        likelihood = np.log(np.where(truth > 0.5, p, 1 - p)).sum()
+        return 30 * np.log(-likelihood) - PRIOR * (np.log(share) + np.log(1 - share))
+
+    expected = minimize_scalar(loss, bounds=(1e-6, 1 - 1e-6), method="bounded", options={"xatol": 1e-9}).x
+    assert stacked(TASK, [(outputs, target)], count=30)["good"] == pytest.approx(expected, abs=1e-4)
+    assert stacked(TASK, [(outputs, target)] * 5, count=30)["good"] == pytest.approx(expected, abs=1e-4)
+    assert 0.55 < expected < 0.95
+
+
 def test_together_is_the_mean_of_probabilities_by_share():
     outputs, *_, signal, noise, _ = said(9)
     team = Team((), {}, {"death": {"good": 0.75, "bad": 0.25}})

@@ -106,7 +106,7 @@ def test_answers_are_told_from_the_last_value_in_its_own_unit(transform):
 
 def test_calibration_gives_intervals_the_coverage_that_is_asked():
     frame = _frame(3000)
-    task, marks = _task(frame)
+    task, marks = _task(frame, widths="conformal")
     narrow = torch.zeros(3000, 2, 5, dtype=torch.float64)
     field = [task.target(marks, rows) for rows in (np.arange(1500), np.arange(1500, 3000))]
     set_ = task.calibrate([({"quantiles": narrow[:1500]}, field[0])])
@@ -118,7 +118,7 @@ def test_calibration_gives_intervals_the_coverage_that_is_asked():
     truth, q = measured["truth"], measured["quantile"]
     assert ((q[..., 0] <= truth) & (truth <= q[..., 4])).mean(axis=0) == pytest.approx([0.8, 0.8], abs=0.04)
     assert (np.diff(q, axis=-1) >= 0).all()
-    assert replace(task, options=task.options.model_copy(update={"conformal": False})).calibrate([]).margin == ()
+    assert replace(task, options=task.options.model_copy(update={"widths": "learnt"})).calibrate([]).calibrated_on == 0
 
 
 def test_persistence_is_the_last_value_with_past_changes_in_both_directions():

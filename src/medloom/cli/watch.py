@@ -63,6 +63,9 @@ def _progress(name: str) -> Iterator[Callable[[Event], None]]:
             if event.kind == "fold":
                 bar.update(task, description=f"Training {event.step} of {event.steps}: {name}", completed=0, loss="")
                 return
+            if event.kind == "rehearsal":
+                bar.update(task, description=f"Rehearsal {event.step} of {event.steps}: {name}", completed=0, loss="")
+                return
             if event.kind == "member":
                 bar.update(task, description=f"Training network {event.step} of {event.steps}: {name}", completed=0)
                 return
@@ -83,6 +86,8 @@ def _plain(event: Event) -> None:
         print(f"step {event.step}/{event.steps}  {_losses(event)}  {event.seconds:.0f} s", flush=True)
     elif event.kind == "fold":
         print(f"training {event.step} of {event.steps}", flush=True)
+    elif event.kind == "rehearsal":
+        print(f"rehearsal {event.step} of {event.steps}", flush=True)
     elif event.kind == "member":
         print(f"network {event.step} of {event.steps}", flush=True)
     elif event.kind == "baselines":

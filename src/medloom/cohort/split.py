@@ -19,6 +19,8 @@ from medloom.find import near
 from medloom.parts import SplitPart
 
 PARTS = ("train", "valid", "calibrate", "test")
+REHEARSED = 0.5
+"""Share of the patients that teach whom rehearsals answer, where a study does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,25 @@ def split(part: SplitPart, cohort: Cohort, strata: Sequence[Int[np.ndarray, " ro
 def whole(part: SplitPart, cohort: Cohort, strata: Sequence[Int[np.ndarray, " rows"]], seed: int) -> Fold:
     """All rows for a last training after cross-validation: valid and calibration shares as asked, nobody judges."""
     return _around(part, cohort, strata if part.stratify else (), np.zeros(0, np.int64), {}, (seed, "whole"))
+
+
+def rehearsals(part: SplitPart, cohort: Cohort, fold: Fold) -> tuple[Fold, ...]:
+    """Folds within the rows that teach in a fold: the latest of them judge in stretches, each taught by what came before.
+
+    Raises DataError where a stretch, or what came before it, has no row.
+    """
+    rows = np.union1d(fold.train, fold.valid)
+    share = REHEARSED if part.rehearsed is None else part.rehearsed
+    inner = part.model_copy(update={"test": share, "folds": part.rehearsals})
+    found = []
+    for one in _by_time(inner, cohort.take(rows)):
+        if not len(one.train) or not len(one.test):
+            raise DataError(
+                f"split.rehearsals: rehearsal {one.number} of {part.rehearsals} has {len(one.train)} rows that teach and "
+                f"{len(one.test)} to answer; give fewer rehearsals, or a smaller split.rehearsed"
+            )
+        found.append(Fold(rows[one.train], rows[one.valid], rows[one.calibrate], rows[one.test], number=one.number))
+    return tuple(found)
 
 
 def _by_time(part: SplitPart, cohort: Cohort) -> list[Fold]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from threadpoolctl import threadpool_limits
 
-from medloom.batch import Batch, Output
+from medloom.batch import Batch, Field, Output
 from medloom.draw import generator
 from medloom.feed import Feed
 from medloom.modality import Lifted
@@ -141,11 +141,12 @@ def judge_baselines(
     calibrate: Int[np.ndarray, " calibrate"],
     test: Int[np.ndarray, " test"],
     threads: int = 1,
+    rehearsed: Mapping[str, Mapping[str, Task]] | None = None,
 ) -> dict[str, dict[str, Measured]]:
     """What every baseline measures on the test rows: target → baseline → arrays, one entry a row.
 
     The feed's tasks are fitted and not yet calibrated: each baseline is calibrated by itself, on the same rows as the
-    model. The entries are those of `answered(feed, target, test)`, in that order. Targets without a known answer among
+    model, unless `rehearsed` holds a task that has been calibrated to it. The entries are those of `answered(feed, target, test)`, in that order. Targets without a known answer among
     the test rows are left out.
     """
     results: dict[str, dict[str, Measured]] = {}
@@ -154,8 +155,9 @@ def judge_baselines(
         if not len(judged.rows):
             continue
         with threadpool_limits(limits=threads):
+            tasks = (rehearsed or {}).get(target, {})
             results[target] = {
-                name: measured(calibrated(feed.tasks[target], one, held), one, judged)
+                name: measured(tasks.get(name) or calibrated(feed.tasks[target], one, held), one, judged)
                 for name, one in baselines.items()
             }
     return results
@@ -167,7 +169,12 @@ def calibrated(task: Task, baseline: Baseline, blocks: Blocks) -> Task:
         return task
     if blocks.target in blocks.feed.laid:
         return task.calibrate(_lifted(task, baseline, blocks))  # type: ignore[arg-type]
-    return task.calibrate((_said(baseline, block, blocks), block.target) for block in blocks)
+    return task.calibrate(answers_of(baseline, blocks))
+
+
+def answers_of(baseline: Baseline, blocks: Blocks) -> Iterator[tuple[Output, Field]]:
+    """What a baseline says of these rows, a block at a time, with what is true."""
+    return ((_said(baseline, block, blocks), block.target) for block in blocks)
 
 
 def measured(task: Task, baseline: Baseline, blocks: Blocks) -> Measured:

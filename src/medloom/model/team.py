@@ -58,10 +58,12 @@ class Team:
         return sum(map(parameters, self.networks))
 
 
-def stacked(task: Task, blocks: Sequence[tuple[Said, Field]]) -> dict[str, float]:
+def stacked(task: Task, blocks: Sequence[tuple[Said, Field]], count: int | None = None) -> dict[str, float]:
     """Shares, positive and summing to 1, under which these rows (those of calibration) have the least loss.
 
-    A Dirichlet prior holds them near equal where few rows speak. Source: Wolpert, "Stacked generalization", Neural
+    A Dirichlet prior holds them near equal where few rows speak. Rows that depend on one another speak as `count` together,
+    in the unit of their mean loss: that is their likelihood where the spread of the errors is learnt beside the shares, so
+    that losses in any unit can be held against the prior. Source: Wolpert, "Stacked generalization", Neural
     Networks 5, 1992; Breiman, "Stacked regressions", Machine Learning 24, 1996 (shares of one sign).
     """
     names = list(blocks[0][0])
@@ -75,9 +77,10 @@ def stacked(task: Task, blocks: Sequence[tuple[Said, Field]]) -> dict[str, float
     def closure() -> Tensor:
         optimizer.zero_grad()
         log = torch.log_softmax(logits, dim=0)
-        loss = -PRIOR * log.sum()
+        loss = torch.zeros((), dtype=torch.float64)
         for said, target in outputs:
             loss = loss + task.loss(task.combine(said, log.exp()), target, {}).sum()
+        loss = (loss if count is None else count * torch.log(loss)) - PRIOR * log.sum()
         loss.backward()
         return loss
 

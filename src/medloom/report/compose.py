@@ -393,10 +393,8 @@ def _warnings(story: Story) -> list[str]:
         found.append("No row judges (split.test = 0): nothing is known of how good this network is on new patients.")
         absent = set()
     found += [f"{name}: no held-out row has a known answer, so nothing can be said of it." for name in sorted(absent)]
-    if story.trained and not len(fold.calibrate):
-        found.append(
-            "No rows calibrate: probabilities are as the network gives them, and decisions are made at one half."
-        )
+    if story.trained and not len(fold.calibrate) and not study.split.rehearsals:
+        found.append(_uncalibrated(story))
     if story.trained and not len(fold.valid) and study.train.keep == "best":
         found.append("No rows validate: training ran to the end of its budget and the last weights were kept.")
     if study.cohort.independent_rows:
@@ -416,6 +414,16 @@ def _warnings(story: Story) -> list[str]:
             f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."
         )
     return found
+
+
+def _uncalibrated(story: Story) -> str:
+    """What it means that nothing was set on rows that had not taught."""
+    if all(task.rehearses for task in story.tasks.values()):
+        return (
+            "No rows calibrate: intervals are as wide as rows that taught ask for, which is too narrow for new ones; "
+            "split.rehearsals learns widths, and shares of members, from rows that came later."
+        )
+    return "No rows calibrate: probabilities are as the network gives them, and decisions are made at one half."
 
 
 def _trainings(story: Story) -> tuple[Training, ...]:

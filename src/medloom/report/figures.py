@@ -106,14 +106,20 @@ def _frame(axes: Any, plot: Plot) -> None:
         axes.set_xlim(*_padded(plot.x_range))
     if plot.y_range is not None:
         axes.set_ylim(*_padded(plot.y_range))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=_counted(plot)))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
     for side, spine in axes.spines.items():
         spine.set_visible(side in {"left", "bottom"})
         spine.set_color(_INK)
     axes.tick_params(colors=_INK, width=0.7, length=3)
     axes.grid(True, color=_RULE, linewidth=0.5, zorder=0)
     axes.set_axisbelow(True)
+
+
+def _counted(plot: Plot) -> bool:
+    """Whether the places along the axis are counted, as horizons are: there is nothing between them to mark."""
+    x = [place for curve in plot.curves for place in curve.x]
+    return bool(x) and max(x) - min(x) >= 2 and all(float(place).is_integer() for place in x)
 
 
 def _padded(limits: tuple[float, float]) -> tuple[float, float]:

@@ -41,8 +41,10 @@ class ForecastOptions(TargetPart):
         max_length=99,
         description="quantiles to forecast, rising, lying evenly about the median 0.5",
     )
-    conformal: bool = Key(
-        True, description="widen or narrow the intervals of each horizon as the calibration rows ask for"
+    widths: Literal["scaled", "conformal", "learnt"] = Key(
+        "scaled",
+        description="how calibration rows, or rehearsals, widen or narrow intervals: scaled: by one factor at each horizon, with "
+        "the least score; conformal: each interval by its own margin; learnt: not at all",
     )
     emphasis: float = Key(
         0.0,

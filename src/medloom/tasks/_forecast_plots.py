@@ -13,7 +13,7 @@ from medloom.tasks._forecast_reading import series_code
 
 DAY = 86_400.0
 FANS = 4
-"""Series that are drawn: those with most judged rows, the first ones of these."""
+"""Series that are drawn: those with most judged rows, of these the first ones by name."""
 MOST_ENTRANTS = 6
 
 
@@ -24,7 +24,7 @@ def plots(options: ForecastOptions, names: tuple[str, ...], measured: Mapping[st
         return ()
     shown = dict(list(measured.items())[:MOST_ENTRANTS])
     by_horizon = [_by_horizon(options, shown)] if options.horizons > 1 else []
-    return (*by_horizon, _reliability(options, shown), *_by_date(shown), *_fans(options, names, model))
+    return (*by_horizon, _reliability(options, shown), *_by_date(options, shown), *_fans(options, names, model))
 
 
 def _by_horizon(options: ForecastOptions, measured: Mapping[str, Measured]) -> Plot:
@@ -60,7 +60,7 @@ def _reliability(options: ForecastOptions, measured: Mapping[str, Measured]) -> 
     return Plot("Do the quantiles hold?", "Quantile", "Values below", tuple(curves), text, True, (0, 1), (0, 1))
 
 
-def _by_date(measured: Mapping[str, Measured]) -> list[Plot]:
+def _by_date(options: ForecastOptions, measured: Mapping[str, Measured]) -> list[Plot]:
     """The mean score of each forecast date, of the model and of the last value with past errors."""
     model = measured["model"]
     date, place = np.unique(model["time"], return_inverse=True)
@@ -70,8 +70,9 @@ def _by_date(measured: Mapping[str, Measured]) -> list[Plot]:
     curves = [Curve("model", x, _means(model["score"], place, len(date)))]
     curves.append(Curve("persistence", x, _means(model["reference"], place, len(date))))
     worst = int(np.nanargmax(np.nan_to_num(curves[0].y)))
-    text = f"Mean score of each forecast date; the model's is greatest {x[worst]:g} after the first one."
-    return [Plot("Score by forecast date", _since(date), "WIS", tuple(curves), text)]
+    when = f"{x[worst]:g} days" if _dated(date) else f"{x[worst]:g}"
+    text = f"Mean score of each forecast date; the model's is greatest {when} after the first one."
+    return [Plot("Score by forecast date", _since(options, date), "WIS", tuple(curves), text)]
 
 
 def _means(score: np.ndarray, place: np.ndarray, dates: int) -> list[float]:
@@ -90,8 +91,12 @@ def _dated(date: np.ndarray) -> bool:
     return bool(np.abs(date).max() > 1e7)
 
 
-def _since(date: np.ndarray) -> str:
-    return f"{'Days' if _dated(date) else 'Time'} since the first forecast date"
+def _since(options: ForecastOptions, date: np.ndarray) -> str:
+    """What is counted along the axis. The date itself is told where series may be named: else it may be a patient's."""
+    if not _dated(date):
+        return "Time since the first forecast date"
+    first = np.datetime64(round(date.min()), "s").astype("datetime64[D]")
+    return f"Days since {first}" if options.name_series else "Days since the first forecast date"
 
 
 def _fans(options: ForecastOptions, names: tuple[str, ...], model: Measured) -> list[Plot]:
@@ -99,9 +104,10 @@ def _fans(options: ForecastOptions, names: tuple[str, ...], model: Measured) -> 
     if np.isnan(model["time"]).any() or options.series is None:
         return []
     codes, counts = np.unique(model["series"], return_counts=True)
-    chosen = codes[np.argsort(-counts, kind="stable")[:FANS]]
     levels, last = options.quantiles, options.horizons - 1
     named = {series_code(name): name for name in names}
+    order = sorted(zip(-counts, [named.get(float(code), "") for code in codes], codes, strict=True))
+    chosen = [code for _, _, code in order[:FANS]]
     found = []
     for number, code in enumerate(chosen, 1):
         rows = np.flatnonzero(model["series"] == code)
@@ -120,8 +126,16 @@ def _fans(options: ForecastOptions, names: tuple[str, ...], model: Measured) -> 
         known = ~np.isnan(truth)
         held = ((quantile[:, low] <= truth) & (truth <= quantile[:, high]))[known].mean() if known.any() else np.nan
         name = named.get(float(code), f"Series {number}")
-        text = f"{name}: forecast for horizon {options.horizons} and what came; {held:.0%} lie in the {100 * meant:g} % interval."
+        text = f"{name}: forecast for horizon {options.horizons} (the line is the median) and what came; {held:.0%} lie in the {100 * meant:g} % interval."
         observed = Curve("observed", x, truth.tolist())
         title = f"Forecasts for horizon {options.horizons}: {name}"
-        found.append(Plot(title, _since(model["time"][rows]), options.last, (*curves, observed), text))
+        found.append(
+            Plot(
+                title,
+                _since(options, model["time"][rows]),
+                "Value" if options.last == "last" else options.last,
+                (*curves, observed),
+                text,
+            )
+        )
     return found

@@ -60,12 +60,14 @@ class Forecast(Task):
     """A fitted forecast: the spread of changes at each horizon, and the quantiles of past changes, from training rows.
 
     `scale` is the unit of changes at each horizon; `errors` are the quantiles of past changes in it, which is the
-    forecast "as now"; `margin` is what calibration rows add to both sides of each interval, widest first.
+    forecast "as now"; `factor` is what calibration rows multiply the distances from the median by, `margin` what they add to
+    both sides of each interval, widest first.
     """
 
     Options: ClassVar[type[ForecastOptions]] = ForecastOptions
     Summary: ClassVar[type[ChangeSummary]] = ChangeSummary
     needs: ClassVar[Literal["pooled"]] = "pooled"
+    rehearses: ClassVar[bool] = True
     joins: ClassVar[tuple[str, ...]] = ("ridge", "gradient_boosting")
 
     options: ForecastOptions
@@ -76,6 +78,8 @@ class Forecast(Task):
     names: tuple[str, ...] = ()
     margin: Rows = ()
     calibrated_on: int = 0
+    factor: tuple[float, ...] = ()
+    dates: int = 0
 
     @classmethod
     def columns(cls, options: ForecastOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -204,32 +208,30 @@ class Forecast(Task):
         return torch.from_numpy(weight).to(target.value.device)
 
     def calibrate(self, outputs: Iterable[tuple[Output, Field]]) -> Self:
-        """The margin of each interval at each horizon, by conformalised quantile regression on the changes.
+        """The widths that calibration rows ask for: a factor for each horizon, or a margin for each interval.
 
-        New rows are held as often as asked if they come like the calibration rows: of forecasts, whose rows follow one
-        another in time, that is only nearly so. Source: Romano, Patterson & Candès, NeurIPS 2019, theorem 1.
+        With `widths = "scaled"` every quantile moves away from the median, or towards it, by the factor that has the
+        least weighted interval score. With "conformal" each interval gets a margin by conformalised quantile regression:
+        new rows are then held as often as asked if they come like the calibration rows. Of forecasts, whose rows follow
+        one another in time and rise together, that is only nearly so.
         """
-        from medloom.statistics.forecasts import pairs
-        from medloom.tasks._conformal import conformal_margin
+        from medloom.tasks import _forecast_widths as widths
 
-        if not self.options.conformal:
+        if self.options.widths == "learnt":
             return self
-        made, truth = [], []
+        made, truth, time = [], [], []
         for output, target in outputs:
             assert target.valid is not None
             made.append(output["quantiles"].detach().double().numpy())
             truth.append(np.where(target.valid.numpy(), target.extra["change"].numpy(), np.nan))
+            time.append(target.extra["time"].numpy())
         quantile, change = np.concatenate(made), np.concatenate(truth)
-        margins = []
-        for h in range(self.options.horizons):
-            known = ~np.isnan(change[:, h])
-            near, q = change[known, h], quantile[known, h]
-            found = [
-                conformal_margin(np.maximum(q[:, low] - near, near - q[:, high]), coverage)
-                for low, high, coverage in pairs(self.options.quantiles)
-            ]
-            margins.append(tuple(0.0 if one is None else one for one in found))
-        return replace(self, margin=tuple(margins), calibrated_on=len(change))
+        if self.options.widths == "conformal":
+            margin = widths.margins(change, quantile, self.options.quantiles)
+            return replace(self, margin=margin, calibrated_on=len(change))
+        level, when = np.array(self.options.quantiles), np.concatenate(time)
+        factor = tuple(widths.factors(change, quantile, level, when).tolist())
+        return replace(self, factor=factor, calibrated_on=len(change), dates=len(np.unique(when[~np.isnan(when)])))
 
     def decode(self, output: Output | Lifted) -> ForecastPrediction:
         """Quantiles in the unit of the value, rising; not below 0 where the transform is for values of 0 and above."""
@@ -239,6 +241,9 @@ class Forecast(Task):
         if isinstance(output, Lifted):
             raise StudyError("forecast gives one answer a row and cannot be laid on an input")
         quantile = output["quantiles"].detach().double().numpy()
+        if self.factor:
+            middle = quantile[..., len(self.options.quantiles) // 2, None]
+            quantile = middle + np.array(self.factor)[:, None] * (quantile - middle)
         if self.margin:
             margin = np.array(self.margin)
             wide = np.concatenate([-margin, np.zeros((len(margin), 1)), margin[:, ::-1]], axis=1)
@@ -317,11 +322,19 @@ class Forecast(Task):
         return _forecast_plots.plots(self.options, self.names, measured)
 
     def question(self) -> str:
-        return f"What are the next {self.options.horizons} values after {self.options.last}?"
+        of = "" if self.options.last == "last" else f" of {self.options.last}"
+        count = "value" if self.options.horizons == 1 else f"{self.options.horizons} values"
+        return f"What will the next {count}{of} be?"
 
     def describe(self) -> Mapping[str, str]:
-        intervals = "not adjusted"
-        if self.calibrated_on:
+        intervals = "as learnt: not adjusted"
+        if self.factor:
+            each = ", ".join(f"{one:.2f}" for one in self.factor)
+            of = f"{self.dates} forecast dates" if self.dates else f"{self.calibrated_on} rows"
+            intervals = (
+                f"distances from the median times {each} at the horizons in turn, as {of} that taught nothing asked for"
+            )
+        elif self.calibrated_on:
             intervals = f"each horizon's adjusted on {self.calibrated_on} calibration rows"
         ends = f"{self.scale[0]:.3g} at the first and {self.scale[-1]:.3g} at the last horizon"
         return {

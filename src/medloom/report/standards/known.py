@@ -203,8 +203,9 @@ class Known:
 
     @property
     def calibrated(self) -> bool:
-        """Whether rows of their own set temperatures, thresholds or margins."""
-        return bool(len(self.story.prepared.fold.calibrate))
+        """Whether rows that had not taught, or rehearsals, set temperatures, thresholds or margins."""
+        prepared = self.story.prepared
+        return bool(len(prepared.fold.calibrate) or prepared.study.split.rehearsals)
 
     def of_kind(self, groups: Sequence[str], others: bool = False) -> list[tuple[str, Estimate]]:
         """Figures of the model of these groups (or of all others), with their labels."""
