@@ -326,6 +326,8 @@ def _words(to: Path, provenance: dict[str, Any]) -> tuple[str, ...]:
         lines.append("units kept apart:")
         lines += [f"  {text}" for text in provenance["apart"][:20]]
     lines += [f"{name}: {number:,}" for name, number in provenance["counts"].items()]
+    if provenance.get("tables_absent"):
+        lines.append(f"tables of the mapping that are not there: {', '.join(provenance['tables_absent'])}")
     if provenance.get("tried_on_real_data") is False:
         lines.append("this mapping was not tried on real data: look at what it made before you use it")
     return (*lines, f"store: {to}")

@@ -19,6 +19,7 @@ from medloom.ingest.source import Block
 
 KEY = "\x01key"
 """The column by which things are looked up, named as no column of a table is."""
+_NO_EVENT = {"line": pl.Int64, **dict.fromkeys(("patient", "code", "time"), pl.String)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +101,18 @@ def blocks(opened: Opened) -> Iterator[Block]:
     for table, places in opened.tables:
         held |= {name: _lookup(opened, name) for name in table.lookup if name not in held}
         for place in places:
-            file = opened.files[place]
+            file, lines_read = opened.files[place], 0
             names = _own_names(file, table.columns(), opened.mapping)
             for lines in read_lines(file, list(names.values()), opened.mapping.separator):
+                lines_read += len(lines.frame) + len(lines.broken)
                 frame = lines.frame.rename({own: name for name, own in names.items()})
                 broken: pl.DataFrame | None = lines.broken
                 frame = _joined(frame, table, held)
                 for event in table.events:
                     yield _events(frame, table, event, opened.mapping, place, broken)
                     broken = None
+            if not lines_read:
+                yield Block(place, pl.DataFrame(schema=_NO_EVENT), counts={f"tables without a line: {file.name}": 1})
 
 
 def _own_names(file: Path, columns: set[str], mapping: Mapping) -> dict[str, str]:
