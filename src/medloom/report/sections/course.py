@@ -21,7 +21,8 @@ MOST_PARTS = 40
 """Parts whose shares are shown."""
 SINGLE_CASES = (
     "These are data of patients, which the study asked for (evaluate.timelines). Each line is one measure, as its distance from "
-    "its own mean in this row; of signals, the first window. Where a patient has several rows that follow one another, the answers are drawn over time."
+    "its own mean in this row; of signals, the first window. Where a patient has several rows that follow one another, the "
+    "answers are drawn over time."
 )
 FEWEST_ROWS = 10
 """Rows that quartiles need."""
@@ -144,11 +145,12 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
 
 def _together(rows: Int[np.ndarray, " rows"], time: Float[np.ndarray, " rows"], now: float) -> Int[np.ndarray, " some"]:
     """The rows of one course: those around a time between which no gap is far longer than most are."""
-    steps = np.diff(time)
-    if not len(steps):
+    if len(rows) < FEWEST_TIMES:
         return rows
+    steps = np.diff(time)
     course = np.concatenate([[0], np.cumsum(steps > LONGEST_GAP * np.median(steps))])
-    return rows[course == course[int(np.flatnonzero(time == now)[0])]]
+    # The nearest: a row whose own answer is not known was not measured.
+    return rows[course == course[int(np.argmin(np.abs(time - now)))]]
 
 
 def _drawn(title: str, traces: tuple[Trace, ...], attention: Curve | None, unit: str) -> list[Piece]:
