@@ -88,6 +88,7 @@ def test_the_risk_of_a_case_is_drawn_over_its_stay_alone():
     asked.rows, asked.tasks, asked.measured = {"death": places}, {"death": task}, {"death": {"model": risk[places]}}
     plot = [piece for piece in timelines(asked).pieces if isinstance(piece, Plot)][-1]
     assert plot.title == "Case 1: death over time" and "days" in plot.x_label and plot.y_label == "probability"
+    assert plot.curves[0].name == "death: yes" and plot.y_range == pytest.approx((0, 0.47))
     assert list(plot.curves[0].x) == [0, 1, 2] and list(plot.curves[0].y) == [0.3, 0.2, 0.4]
     asked.rows, asked.measured = {"death": np.array([2, 4, 5, 6])}, {"death": {"model": np.arange(4.0)}}
     assert len([piece for piece in timelines(asked).pieces if isinstance(piece, Plot)]) == 1

@@ -132,14 +132,19 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         days = DAY if story.prepared.cohort.at_kind == "date" else 1
         time = (at[places[own]] - at[places[own[0]]]) / days
         shown = range(min(MOST_CURVES, len(replies.names)))
-        curves = tuple(Curve(replies.names[one], time.tolist(), replies.value[own, one].tolist()) for one in shown)
+        answers = [f"{name}: {replies.names[one]}" for one in shown]
+        curves = tuple(Curve(answers[one], time.tolist(), replies.value[own, one].tolist()) for one in shown)
         first = replies.value[own, 0]
         text = (
             f"The {replies.what} of {name} {replies.names[0]} at {len(own)} times: {first[0]:.3g} at first, {first[-1]:.3g} at "
             f"last, highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}."
         )
         label = f"time since the first of these rows ({_unit(story)})"
-        pieces.append(Plot(f"Case {number}: {name} over time", label, replies.what, curves, text))
+        # From nothing up, so that a small rise does not look like a large one.
+        chance = replies.what in ("probability", "risk")
+        range_ = (0.0, float(min(1.0, 1.15 * max(max(curve.y) for curve in curves) + 0.01))) if chance else None
+        title = f"Case {number}: {name} over time"
+        pieces.append(Plot(title, label, replies.what, curves, text, y_range=range_))
     return pieces
 
 
