@@ -71,8 +71,8 @@ class Answers:
 
 def _joined(name: str, blocks: list[Any]) -> pl.Series:
     if all(isinstance(block, np.ndarray) for block in blocks):
-        values = np.concatenate(blocks)
-        return pl.Series(name, values.tolist(), pl.String) if values.dtype == object else pl.Series(name, values)
+        flat = np.concatenate(blocks)
+        return pl.Series(name, flat.tolist(), pl.String) if flat.dtype == object else pl.Series(name, flat)
     values = [value for block in blocks for value in block]
     if values and all(isinstance(value, np.ndarray) and value.size for value in values):
         return pl.concat([_nested(name, value) for value in values])

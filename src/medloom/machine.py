@@ -19,3 +19,19 @@ def memory_bytes() -> int:
 def cores() -> int:
     """Cores of the machine."""
     return os.cpu_count() or 1
+
+
+def load_average() -> float:
+    """How many processes wanted a core during the last minute, on average; 0 where a system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return 0.0
+
+
+def crowded(threads: int, before: float) -> str:
+    """What to say where others used this machine before so many threads of a training did; "" where nobody did."""
+    if threads == 1 or before < cores() + 0.5:
+        return ""
+    # Threads wait for one another at each product: on a busy machine several can be far slower than one.
+    return f"others use this machine too (load {before:.1f}, cores {cores()}): train.threads=1 may be much faster"

@@ -30,6 +30,7 @@ BROKEN = {
     "an unclosed quote": (b'id,age\n"a,1\nb,2\n', "quote"),
     "a quote closed in the middle": (b'id,age\n"a"x,1\nb,2\n', "line 2.*quote"),
     "a column named twice": (b"id,age,age\na,1,2\n", "columns named twice: 'age'"),
+    "semicolons": (b"id;age;sex\na;1,5;f\n", "fields seem to have ';' between them; expected ','"),
     "UTF-16": ("id,age\na,1\n".encode("utf-16"), "UTF-16; save it as UTF-8"),
     "Latin-1 in a row": ("id,name\na,x\nb,Zoë\n".encode("latin-1"), "line 3 is not UTF-8"),
     "Latin-1 in the header": ("id,größe\na,1\n".encode("latin-1"), "line 1 is not UTF-8"),

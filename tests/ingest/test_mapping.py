@@ -44,6 +44,26 @@ def test_a_mapping_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "ward.toml").write_text(GOOD)
     found = made(files(tmp_path / "in"), tmp_path / "s", "tables", mapping=str(tmp_path / "ward.toml"))
     assert found == [("ann", day(2020, 2, 3), "chart:x", 5.0), ("bob", day(2020, 5, 4), "chart:other", 6.0)]
+    (tmp_path / "ward.toml").write_text(GOOD.replace("chart:other", "other"))
+    with pytest.raises(DataError, match="made with other options"):
+        ingest(tmp_path / "in", tmp_path / "s", "tables", {"mapping": str(tmp_path / "ward.toml")})
+    (tmp_path / "ward.toml").write_text('separator = "tab"\ndecimal = "comma"\n' + GOOD)
+    (tmp_path / "in" / "Stays.csv").write_text("id\tperson\n1\tann\n2\tbob\n")
+    charts = (tmp_path / "in" / "charts.tsv").read_text()
+    (tmp_path / "in" / "charts.tsv").write_text(charts.replace("\t5\n", "\t5,5\n"))
+    found = made(tmp_path / "in", tmp_path / "t", "tables", mapping=str(tmp_path / "ward.toml"))
+    assert [row[3] for row in found] == [5.5, 6.0]
+
+
+def test_tables_that_are_empty_or_not_there_are_told(tmp_path: Path) -> None:
+    more = '[[tables]]\ntable = "stays"\npatient = "person"\nevents = [{ code = "stay" }]\n'
+    (tmp_path / "ward.toml").write_text(GOOD + more + more.replace('"stays"', '"drugs"'))
+    folder = files(tmp_path / "in")
+    (folder / "charts.tsv").write_text("stay_id\titem\tat\tday\tmonth\tresult\n")
+    told = ingest(folder, tmp_path / "s", "tables", {"mapping": str(tmp_path / "ward.toml")}).lines
+    assert told[0].startswith("2 events of 2 patients")
+    assert "tables without a line: charts.tsv: 1" in told
+    assert "tables of the mapping that are not there: drugs" in told
 
 
 def test_a_line_whose_key_is_not_found_has_no_patient(tmp_path: Path) -> None:

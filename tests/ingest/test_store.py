@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import random
 import subprocess
@@ -298,6 +299,8 @@ def test_folders_that_hold_something_else_are_kept(tmp_path: Path) -> None:
         ingest(written(tmp_path / "b.csv", [("b", "1", "x", "1")]), tmp_path / "t")
     with pytest.raises(DataError, match="is a file"):
         ingest(source, source)
+    with pytest.raises(DataError, match="is a store of events already"):
+        ingest(tmp_path / "t", tmp_path / "u")
 
 
 def test_nothing_left_is_said(tmp_path: Path) -> None:
@@ -318,9 +321,10 @@ def test_mistakes_of_options_are_named_at_once(tmp_path: Path) -> None:
         ingest(tmp_path / "none", tmp_path / "s")
 
 
-def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT])
+def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch, number: int) -> None:
     def full(*given):
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(store, "write_run", full)
     with pytest.raises(DataError, match="no room left on the disk"):

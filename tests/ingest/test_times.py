@@ -84,7 +84,8 @@ def test_what_times_are() -> None:
     assert [kind_of(pl.Series(v)) for v in (["1", ""], ["1", "x"], [1.5], [date(2020, 1, 1)], [None], ["", " "])] == [
         "number", "date", "number", "date", None, None,
     ]  # fmt: skip
-    assert look_like_dates(pl.Series([20200131, 19991231])) and not look_like_dates(pl.Series([20200131, 5]))
+    assert look_like_dates(pl.Series([20200131, 202001311830, 20200131183005]))
+    assert not look_like_dates(pl.Series([20201331, 20200100])) and not look_like_dates(pl.Series([20200131, 5]))
 
 
 def test_a_day_of_a_zone_ends_there() -> None:

@@ -213,6 +213,7 @@ BROKEN = {
         {},
         r"1 values in 'value' are not numbers.*'row 2'; codes 'na'",
     ),
+    "decimal commas": ({"value": ["1,5", "2", "3", "4", "5"]}, {}, r"1 values.*with a comma; write 1234\.5.*'row 1'"),
     "infinite": ({"value": [1.0, float("inf"), 2.0, None, 1e39]}, {}, r"2 values.*infinite"),
     "value of lists": ({"value": [[1.0]] * 5}, {}, r"holds List.*expected numbers"),
     "missing column": ({}, {"time": "tme"}, r"time: no column 'tme'; did you mean 'time'\?"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
 from medloom.errors import BundleError, StudyError
+from medloom.machine import cores, crowded, load_average
 from medloom.study import Study
 
 
@@ -61,6 +61,7 @@ def planned(study: Study) -> None:
     from medloom.training.place import choose
     from medloom.training.plan import bytes_kept, make_plan, seconds_a_step
 
+    before = load_average()
     resolved, cohort, marks = read(study)
     why = why_sized(study, cohort)
     prepared = prepare(resolved, cohort, marks)
@@ -95,8 +96,10 @@ def planned(study: Study) -> None:
         f"{kept / 2**20:,.1f} MB kept for the way back of {at_once} rows"
     )
     print(
-        f"time        {_duration(several * plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {os.cpu_count()} cores"
+        f"time        {_duration(several * plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {cores()} cores"
     )
+    if said := crowded(plan.threads, before):
+        print(f"            {said}")
 
 
 def _duration(seconds: float) -> str:

@@ -198,6 +198,12 @@ def _csv_header(path: Path, separator: str) -> list[str]:
         raise DataError(f"{path}: columns named twice: {', '.join(map(repr, repeated[:5]))}; give each its own name")
     if not any(name.strip() for name in names):
         raise DataError(f"{path}: the first line holds no column names; expected a header")
+    strange = [sign for sign in (";", "\t", "|", ",") if len(names) == 1 and names[0].count(sign) > 1]
+    if strange:
+        raise DataError(
+            f"{path}: fields seem to have {strange[0]!r} between them; expected {separator!r}: save the table so, with "
+            "decimal points (.csv has commas, .tsv tabs)"
+        )
     return names
 
 

@@ -32,16 +32,22 @@ def explained(team: Team, tasks: Mapping[str, Task], feeds: Iterable[tuple[pl.Se
         ready = replace(feed, tasks=tasks)
         targets = [name for name in tasks if can_explain(team, ready, name)]
         if not targets:
-            why = "holds no network" if not team.networks else "has no input with columns or codes"
-            raise BundleError(
-                f"the bundle {why}, and integrated gradients need both; the report of its run says which columns matter"
-            )
+            raise BundleError(f"the columns of these rows cannot be explained one by one: {_why_not(team, ready)}")
         parts = [
             _lines(ids.gather(place), name, one, {n for n, m in feed.modalities.items() if m.rest_as_one})
             for name in targets
             for place, one in contributions(team, ready, name, np.arange(len(ids)))
         ]
         yield pl.concat(parts)
+
+
+def _why_not(team: Team, feed: Feed) -> str:
+    """What keeps integrated gradients from the columns of rows, and where else to look."""
+    if not team.networks:
+        return "the bundle holds no network; the report of its run says which columns matter"
+    if feed.windowed is not None:
+        return f"input {feed.windowed} is seen in windows; the report of its run shows where along time networks look"
+    return "no input has columns or codes; the report of its run says what the answers rest on"
 
 
 def _lines(ids: pl.Series, target: str, found: Contributions, many: Collection[str]) -> pl.DataFrame:

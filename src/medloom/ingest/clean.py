@@ -11,7 +11,7 @@ from medloom.cohort.event_store import TIMELESS
 from medloom.cohort.table import canonical
 from medloom.cohort.times import Kind
 from medloom.errors import DataError
-from medloom.ingest.source import Block
+from medloom.ingest.source import Block, Decimal
 from medloom.ingest.times import NO_TIME, read_ticks
 
 LONGEST_WORDS = 60
@@ -20,6 +20,10 @@ NO_PATIENT = "no patient"
 NO_CODE = "no code"
 FUTURE = "a time after the file was written"
 INFINITE = "a value that is not finite"
+COMMA = "a number with a comma (say decimal=comma, or write 1234.5)"
+POINT = "a number with a point where decimals have a comma"
+_COMMA = r"^[+-]?[\d.,]*,\d[\d.,]*$"
+_POINT = r"^[+-]?[\d,]*\.[\d.,]*$"
 BROKEN = {"line": pl.Int64, "reason": pl.String}
 
 
@@ -48,15 +52,18 @@ def clean(block: Block, rules: Rules) -> Events:
     _refuse_storage(raw)
     patient, code = canonical(raw["patient"]), canonical(raw["code"])
     ticks = read_ticks(raw["time"], rules.kind, block.time_format or rules.time_format, rules.zone)
-    value, words = _values(raw)
+    value, words, strange = _values(raw, block.decimal)
     notes = words.str.len_chars() > LONGEST_WORDS
     counts = {"times with a zone": ticks.zoned, "times without a zone": ticks.local, "days without a time": ticks.days}
     timed = ticks.time.is_not_null()
+    if rules.kind == "number":
+        counts["times that are numbers, not dates"] = int(timed.sum())
     late = ticks.time > rules.newest if rules.newest is not None and rules.kind == "date" else None
     checks = [
         (patient.is_null(), NO_PATIENT),
         (code.is_null(), NO_CODE),
         (value.is_infinite(), INFINITE),
+        (strange, COMMA if block.decimal == "point" else POINT),
         *([(late, FUTURE)] if late is not None else []),
         *([] if block.timeless else [(~timed & ticks.reason.is_null(), NO_TIME)]),
     ]
@@ -99,9 +106,10 @@ def _refuse_storage(raw: pl.DataFrame) -> None:
             raise DataError(f"the column of {name} holds {dtype}; expected {expected}: convert it, or leave it out")
 
 
-def _values(raw: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Numbers (null where there is none), and words where a value is no number."""
+def _values(raw: pl.DataFrame, decimal: Decimal) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Numbers (null where there is none), words where a value is no number, and where a number is written otherwise."""
     length = len(raw)
+    strange = pl.Series("strange", [False], pl.Boolean).new_from_index(0, length)
     words = (
         raw["text"].str.strip_chars()
         if "text" in raw.columns
@@ -114,14 +122,16 @@ def _values(raw: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     else:
         text = raw["value"]
         value = text.cast(pl.Float64, strict=False)
-        if value.null_count() > text.null_count():
+        if decimal == "comma" or value.null_count() > text.null_count():
             text = text.str.strip_chars()
-            value = text.cast(pl.Float64, strict=False)
-            words = pl.select(
-                pl.coalesce([pl.when(value.is_null() & (text != "")).then(text), pl.lit(words)])
-            ).to_series()
+            # A number that is written otherwise would else become a code of its own, as any word does.
+            strange = text.str.contains(_COMMA if decimal == "point" else _POINT).fill_null(False)
+            plain = text if decimal == "point" else text.str.replace(",", ".", literal=True)
+            value = plain.cast(pl.Float64, strict=False)
+            worded = pl.when(value.is_null() & ~strange & (text != "")).then(text)
+            words = pl.select(pl.coalesce([worded, pl.lit(words)])).to_series()
     words = pl.select(pl.when((words != "") & value.is_null()).then(words).alias("text")).to_series()
-    return value.fill_nan(None), words
+    return value.fill_nan(None), words, strange
 
 
 def _unit(raw: pl.DataFrame, value: pl.Series) -> pl.Expr:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from medloom import find
-from medloom.errors import DataError, StudyError
+from medloom.errors import DataError, StudyError, some
 from medloom.ingest.source import Ingested
 from medloom.mistakes import problems
 
@@ -60,6 +60,7 @@ def _by_mapping(name: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _guessed(path: Path) -> str:
+    from medloom.cohort.event_store import is_store
     from medloom.ingest.mapping import nearly, recognised
 
     found = [name for name in find.sources() if find.source(name).recognises(path)]
@@ -69,7 +70,24 @@ def _guessed(path: Path) -> str:
     known = ", ".join(find.sources())
     if found:
         raise DataError(f"{path}: may be {' or '.join(found)}; say which with --as")
+    if is_store(path):
+        raise DataError(f"{path}: is a store of events already; name it in a study")
     near = "".join(f"; it looks like {one}" for one in nearly(path))
     raise DataError(
-        f"{path}: not recognised as any kind of source{near}; say which with --as: {known}, or the name of a mapping"
+        f"{path}: not recognised as any kind of source{near}; "
+        f"say which with --as: {known}, or the name of a mapping{'' if near else _of_columns(path)}"
     )
+
+
+def _of_columns(path: Path) -> str:
+    """What a table that is not recognised has, and the words by which it is read as one of events."""
+    from medloom.ingest.lines import columns_of
+    from medloom.ingest.sources.long import tables_of, told_apart
+
+    tables = tables_of(path)
+    if not tables:
+        return ""
+    columns = columns_of(tables[0])
+    apart = told_apart(columns)
+    todo = f"{apart}, with --as long" if apart else "If they are events: --as long patient=… time=… code=… names them"
+    return f". {tables[0].name} has the columns {some(columns, 12)}. {todo}"

@@ -26,7 +26,8 @@ FORMS = tuple(suffix for suffix in (".csv", ".tsv", ".txt", ".parquet", ".pq", "
 """Tables that can be read in blocks; text also with .gz behind."""
 FIELDS = "not as many fields as the header"
 QUOTE = "a quote that does not close on its line"
-LETTERS = "not UTF-8"
+LETTERS = "not UTF-8 (iconv -f latin1 -t utf-8 converts most)"
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 _NEWLINE, _QUOTE = ord("\n"), ord('"')
 
 
@@ -47,9 +48,15 @@ def form_of(path: Path) -> str:
     return form
 
 
-def columns_of(path: Path) -> list[str]:
-    """Names of the columns. Raises DataError where the file is no such table."""
-    separator = SUFFIXES.get(form_of(path))
+def separator_of(path: Path, name: str | None) -> str | None:
+    """What stands between the fields of a text table: what is said, or goes with the file's ending; None where it is none."""
+    usual = SUFFIXES.get(form_of(path))
+    return usual if usual is None or name is None else SEPARATORS[name]
+
+
+def columns_of(path: Path, name: str | None = None) -> list[str]:
+    """Names of the columns, of text between separators of this name. Raises DataError where the file is no such table."""
+    separator = separator_of(path, name)
     if separator is None or not path.is_file():
         return header(path)
     # The first line alone: letters that cannot be read further down break their own line, not the table.
@@ -77,13 +84,13 @@ def _damaged(path: Path) -> DataError:
     return DataError(f"{path}: the compressed file ends early or is damaged; fetch it again")
 
 
-def read_lines(path: Path, columns: Sequence[str]) -> Iterator[Lines]:
+def read_lines(path: Path, columns: Sequence[str], name: str | None = None) -> Iterator[Lines]:
     """These columns of all lines in order, with their numbers as `line`; columns of text tables are text."""
-    if SUFFIXES[form_of(path)] is None:
+    separator = separator_of(path, name)
+    if separator is None:
         yield from _rows(path, columns)
         return
-    separator = str(SUFFIXES[form_of(path)])
-    names = columns_of(path)
+    names = columns_of(path, name)
     number = 2
     for piece in _pieces(path):
         lines, count = _taken_apart(piece, names, columns, separator, number)

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from medloom import find
 from medloom.errors import StudyError
-from medloom.ingest.source import Format
+from medloom.ingest.source import Decimal, Format, Separator
 from medloom.mistakes import problems
 from medloom.parts import Name, Strict
 
@@ -126,6 +126,8 @@ class Mapping(Strict):
         False, description="dates of this source were shifted: times in the future are no mistake"
     )
     time_format: Format | None = Field(None, description="how times are written; left out: ISO 8601, or numbers")
+    separator: Separator = None
+    decimal: Decimal = "point"
     recognise: tuple[str, ...] = Field(
         (), description="tables that a folder of this kind always has; others of the mapping may be absent"
     )

@@ -67,6 +67,13 @@ def _format(text: str) -> str:
 
 
 Format = Annotated[str, AfterValidator(_format)]
+Separator = Annotated[
+    Literal["comma", "semicolon", "tab", "pipe"] | None,
+    Field(description="what stands between the fields of text tables; left out: a tab in .tsv and .txt, else a comma"),
+]
+Decimal = Annotated[
+    Literal["point", "comma"], Field(description="how numbers are written in text tables: 80.5, or 80,5")
+]
 
 
 class EventOptions(Strict):
@@ -124,6 +131,8 @@ class Block:
     timeless: bool = False
     time_format: str | None = None
     """How this block's times are written, where the source knows it."""
+    decimal: Decimal = "point"
+    """How numbers among text values are written."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """What the source counted of these lines beside events and broken ones, by name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -28,6 +29,8 @@ from medloom.ingest.source import AFTERWARDS, Block, EventOptions, Ingested, Ope
 from medloom.ingest.times import NO_TIME, kind_of, look_like_dates
 from medloom.packed import Packer
 
+_FULL = ("No space left", "File too large", "quota exceeded")
+"""What libraries say of a full disk, or of a file that may not grow, where they give no number."""
 UNFINISHED = ".ingest"
 """Folder inside the store that holds the runs until the store is finished."""
 LISTED = "broken.csv"
@@ -158,7 +161,7 @@ def _kind(blocks: Sequence[Block], options: EventOptions, source: OpenedEvents) 
         kind = kind_of(block.frame["time"])
         if kind == "number" and look_like_dates(block.frame["time"]):
             raise DataError(
-                f"{source.files[block.file]}: times are numbers that look like days; say time_format=%Y%m%d, or write them as YYYY-MM-DD"
+                f"{source.files[block.file]}: times are numbers that look like days; say time_format=%Y%m%d (or %Y%m%d%H%M%S), or write them as YYYY-MM-DD"
             )
         if kind == "number" and options.zone is not None:
             raise DataError(f"{source.files[block.file]}: times are numbers, which have no zone; leave zone out")
@@ -326,6 +329,8 @@ def _words(to: Path, provenance: dict[str, Any]) -> tuple[str, ...]:
         lines.append("units kept apart:")
         lines += [f"  {text}" for text in provenance["apart"][:20]]
     lines += [f"{name}: {number:,}" for name, number in provenance["counts"].items()]
+    if provenance.get("tables_absent"):
+        lines.append(f"tables of the mapping that are not there: {', '.join(provenance['tables_absent'])}")
     if provenance.get("tried_on_real_data") is False:
         lines.append("this mapping was not tried on real data: look at what it made before you use it")
     return (*lines, f"store: {to}")
@@ -341,7 +346,8 @@ def _room(to: Path) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        if "No space left" not in str(error) and getattr(error, "errno", None) != 28:
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not any(text in str(error) for text in _FULL) and getattr(error, "errno", None) not in full:
             raise
         raise DataError(
             f"{to}: no room left on the disk; make room and call again, and it goes on where it stopped"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Named
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from medloom.ingest.source import Block
 
 KEY = "\x01key"
 """The column by which things are looked up, named as no column of a table is."""
+_NO_EVENT = {"line": pl.Int64, **dict.fromkeys(("patient", "code", "time"), pl.String)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def open_tables(folder: Path, mapping: Mapping) -> Opened:
         needed = [name for name in table.lookup if held and not lookups[name]]
         faults += [f"table {table.table!r} needs the table {mapping.lookups[name].table!r}" for name in needed]
         for file in held:
-            faults += _faults(file, table.columns())
+            faults += _faults(file, table.columns(), mapping)
         places = []
         for file in held:
             if file not in files:
@@ -75,7 +77,7 @@ def open_tables(folder: Path, mapping: Mapping) -> Opened:
     for name, held_files in lookups.items():
         wanted = {column for table, _ in tables for one, column in table.looked_up() if one == name}
         for file in held_files:
-            faults += _faults(file, {mapping.lookups[name].key, *wanted})
+            faults += _faults(file, {mapping.lookups[name].key, *wanted}, mapping)
     if not files and not faults:
         faults = [f"none of the tables of {mapping.title}"]
     if faults:
@@ -87,8 +89,8 @@ def open_tables(folder: Path, mapping: Mapping) -> Opened:
     return Opened(mapping, tuple(files), tuple(tables), lookups, absent, unread)
 
 
-def _faults(file: Path, columns: set[str]) -> list[str]:
-    known = {name.lower() for name in columns_of(file)}
+def _faults(file: Path, columns: set[str], mapping: Mapping) -> list[str]:
+    known = {name.lower() for name in columns_of(file, mapping.separator)}
     missing = sorted(column for column in columns if column.lower() not in known)
     return [f"{file.name} has no column {column!r}; {find.near(column.lower(), known)}" for column in missing]
 
@@ -99,20 +101,23 @@ def blocks(opened: Opened) -> Iterator[Block]:
     for table, places in opened.tables:
         held |= {name: _lookup(opened, name) for name in table.lookup if name not in held}
         for place in places:
-            file = opened.files[place]
-            names = _own_names(file, table.columns())
-            for lines in read_lines(file, list(names.values())):
+            file, lines_read = opened.files[place], 0
+            names = _own_names(file, table.columns(), opened.mapping)
+            for lines in read_lines(file, list(names.values()), opened.mapping.separator):
+                lines_read += len(lines.frame) + len(lines.broken)
                 frame = lines.frame.rename({own: name for name, own in names.items()})
                 broken: pl.DataFrame | None = lines.broken
                 frame = _joined(frame, table, held)
                 for event in table.events:
                     yield _events(frame, table, event, opened.mapping, place, broken)
                     broken = None
+            if not lines_read:
+                yield Block(place, pl.DataFrame(schema=_NO_EVENT), counts={f"tables without a line: {file.name}": 1})
 
 
-def _own_names(file: Path, columns: set[str]) -> dict[str, str]:
+def _own_names(file: Path, columns: set[str], mapping: Mapping) -> dict[str, str]:
     """What the columns are called in the file, whatever their case."""
-    own = {name.lower(): name for name in columns_of(file)}
+    own = {name.lower(): name for name in columns_of(file, mapping.separator)}
     return {column: own[column.lower()] for column in sorted(columns)}
 
 
@@ -122,8 +127,8 @@ def _lookup(opened: Opened, name: str) -> pl.DataFrame:
     wanted = sorted({column for table, _ in opened.tables for one, column in table.looked_up() if one == name})
     parts = [pl.DataFrame(schema=dict.fromkeys([KEY, *(f"{name}.{column}" for column in wanted)], pl.String))]
     for file in opened.lookups[name]:
-        names = _own_names(file, {part.key, *wanted})
-        for lines in read_lines(file, list(names.values())):
+        names = _own_names(file, {part.key, *wanted}, opened.mapping)
+        for lines in read_lines(file, list(names.values()), opened.mapping.separator):
             if len(lines.broken):
                 raise DataError(
                     f"{file}: line {lines.broken['line'][0]} cannot be read; others look things up in this table"
@@ -174,7 +179,8 @@ def _events(
     if event.no_time == "no event":
         kept &= _given(found, "time")
     timeless = not event.times or event.no_time == "timeless"
-    return Block(place, found.filter(kept), broken, timeless, event.time_format or mapping.time_format)
+    form = event.time_format or mapping.time_format
+    return Block(place, found.filter(kept), broken, timeless, form, mapping.decimal)
 
 
 def _given(frame: pl.DataFrame, name: str) -> pl.Expr:
@@ -220,6 +226,8 @@ def facts(opened: Opened) -> dict[str, object]:
         "mapping": opened.mapping.name,
         "of": opened.mapping.title,
         "tried_on_real_data": opened.mapping.tried_on_real_data,
+        # A store of a mapping that was changed since is another one.
+        "mapping_digest": hashlib.sha256(opened.mapping.model_dump_json().encode()).hexdigest(),
     }
     if opened.absent:
         found["tables_absent"] = list(opened.absent)

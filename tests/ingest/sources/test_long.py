@@ -93,3 +93,19 @@ def test_columns_of_a_storage_that_no_event_has_are_told(tmp_path: Path, columns
 def test_values_that_float32_cannot_hold_are_impossible(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("patient,time,code,value\na,1,x,1e39\na,1,x,2\n")
     assert made(tmp_path / "a.csv", tmp_path / "s") == [("a", 1.0, "x", 2.0)]
+
+
+def test_semicolons_and_decimal_commas_are_told_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("patient;time;code;value\na;1;x;80,5\na;2;x; -,5 \na;3;x;<0,5\na;4;x;7\n")
+    with pytest.raises(DataError, match="'patient;time;code;value'.*say separator=semicolon, with --as long"):
+        ingest(path, tmp_path / "s")
+    with pytest.raises(DataError, match="2 a number with a comma"):
+        ingest(path, tmp_path / "s", "long", {"separator": "semicolon"})
+    said = {"separator": "semicolon", "decimal": "comma"}
+    assert [row[2:] for row in made(path, tmp_path / "t", "long", **said)] == [
+        ("x", 80.5), ("x", -0.5), ("x=<0,5", None), ("x", 7.0),
+    ]  # fmt: skip
+    path.write_text("patient;time;code;value\na;1;x;80.5\na;2;x;1.234,5\n")
+    with pytest.raises(DataError, match="2 a number with a point where decimals have a comma"):
+        ingest(path, tmp_path / "u", "long", said)

@@ -9,7 +9,7 @@ import pytest
 
 from medloom.report.section import Paragraph, Table
 from medloom.report.sections.course import section, timelines, warning
-from medloom.task import Plot
+from medloom.task import Plot, Replies
 from medloom.told import Held, Trace
 
 
@@ -33,7 +33,9 @@ def story(course: Course, test: np.ndarray, shown: int = 0) -> Any:
     study = SimpleNamespace(seed=0, evaluate=SimpleNamespace(timelines=shown))
     feed = SimpleNamespace(modalities={"course": course}, sources={"course": None})
     parts = {"train": np.arange(40), "test": test}
-    return SimpleNamespace(prepared=SimpleNamespace(feed=feed, study=study), parts=lambda: parts)
+    cohort = SimpleNamespace(at=None, at_kind="date", patient=np.arange(200))
+    prepared = SimpleNamespace(feed=feed, study=study, cohort=cohort)
+    return SimpleNamespace(prepared=prepared, parts=lambda: parts, rows={})
 
 
 def test_quartiles_and_shares_of_the_rows_that_judge():
@@ -52,6 +54,8 @@ def test_nothing_to_count_and_few_rows_tell_nothing_of_single_ones():
     told = section(story(Course(), np.arange(5)))
     assert "in the middle" not in " ".join(piece.text for piece in told.pieces if isinstance(piece, Paragraph))
     assert "Of the 40 rows that teach" in section(story(Course(), np.arange(0))).pieces[0].text
+    assert section(story(Course(), np.full(12, 10))).pieces[1].text == "course: every row has 10 events."
+    assert "every row has 16 events in the middle, half" in section(story(Course(), np.arange(10, 22))).pieces[1].text
 
 
 def test_no_course_is_drawn_unless_it_is_asked_for():
@@ -70,7 +74,25 @@ def test_courses_of_test_rows_under_numbers(asked: int, drawn: int):
     assert list(plots[0].curves[0].x) == [-3.0, -2.0, -1.0]
     np.testing.assert_allclose(plots[0].curves[0].y, [1.2247, 0, -1.2247], atol=1e-4)
     assert list(plots[0].curves[1].y) == [0.0]
-    assert "data of patients" in told.pieces[0].text
+    assert "data of patients" in told.pieces[0].text and plots[0].x_label == "time before the index time (days)"
+
+
+def test_the_risk_of_a_case_is_drawn_over_its_stay_alone():
+    asked = story(Course(), np.array([3]), 1)
+    # Three rows of the stay of row 3, four of a stay a year later, and three of somebody else, in no order.
+    asked.prepared.cohort.patient = np.array([5, 5, 5, 5, 5, 5, 5, 8, 8, 8])
+    asked.prepared.cohort.at = 86_400.0 * np.array([400, 401, 1, 0, 2, 402, 403, 0, 1, 2])
+    risk = np.arange(10.0) / 10
+    places = np.array([9, 4, 3, 2, 0, 1, 5, 6, 7, 8])
+    task = SimpleNamespace(dense=False, replies=lambda one: Replies(one[:, None], ("yes",), "probability", one, ""))
+    asked.rows, asked.tasks, asked.measured = {"death": places}, {"death": task}, {"death": {"model": risk[places]}}
+    plot = [piece for piece in timelines(asked).pieces if isinstance(piece, Plot)][-1]
+    assert plot.title == "Case 1: death over time" and "days" in plot.x_label and plot.y_label == "probability"
+    assert plot.curves[0].name == "death: yes" and plot.y_range == pytest.approx((0, 0.47))
+    assert list(plot.curves[0].x) == [0, 1, 2] and list(plot.curves[0].y) == [0.3, 0.2, 0.4]
+    asked.rows, asked.measured = {"death": np.array([2, 4, 5, 6])}, {"death": {"model": np.arange(4.0)}}
+    assert len([piece for piece in timelines(asked).pieces if isinstance(piece, Plot)]) == 1
+    assert "of death yes at 3 times: 0.3 at first, 0.4 at last, highest 0.4 at 2" in plot.text
 
 
 def test_a_window_is_drawn_lead_by_lead_under_the_attention(monkeypatch: pytest.MonkeyPatch):

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from medloom import find
 from medloom.errors import DataError, some
-from medloom.ingest.lines import LINE, columns_of, form_of, read_lines
-from medloom.ingest.source import Block, EventOptions, EventSource, OpenedEvents
+from medloom.ingest.lines import LINE, SEPARATORS, columns_of, form_of, read_lines
+from medloom.ingest.source import Block, Decimal, EventOptions, EventSource, OpenedEvents, Separator
 
 
 class LongOptions(EventOptions):
@@ -26,6 +26,8 @@ class LongOptions(EventOptions):
     timeless: bool = Field(
         False, description="lines without a time are facts of the patient, known at any time; else they are broken"
     )
+    separator: Separator = None
+    decimal: Decimal = "point"
     missing: tuple[str, ...] = Field((), description="words that mean that there is no value, as NA")
 
 
@@ -58,9 +60,15 @@ def tables_of(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file() and form_of(file)) if path.is_dir() else []
 
 
+def told_apart(columns: Sequence[str]) -> str:
+    """What to say of a table that seems to have one column alone, as another separator stands between its fields."""
+    within = [name for name, sign in SEPARATORS.items() if len(columns) == 1 and sign in columns[0]]
+    return f"Its fields have another separator between them: say separator={within[0]}" if within else ""
+
+
 def _columns(file: Path, options: LongOptions) -> dict[str, str]:
     """What each column of events is called in this file. Raises DataError where one is not there."""
-    known = columns_of(file)
+    known = columns_of(file, options.separator)
     wanted = {name: getattr(options, name) for name in ("patient", "time", "code", "value", "unit")}
     given = options.model_fields_set
     missing = [
@@ -68,7 +76,8 @@ def _columns(file: Path, options: LongOptions) -> dict[str, str]:
     ]
     if missing:
         said = "; ".join(f"no column {wanted[n]!r} ({n}): {find.near(wanted[n], known)}" for n in missing)
-        raise DataError(f"{file}: {said}. Name the columns of the table, as {missing[0]}=COLUMN")
+        todo = told_apart(known) or f"Name the columns of the table, as {missing[0]}=COLUMN"
+        raise DataError(f"{file}: {said}. {todo}")
     found = {name: column for name, column in wanted.items() if column is not None and column in known}
     twice = sorted({c for c in found.values() if list(found.values()).count(c) > 1})
     if twice:
@@ -79,9 +88,9 @@ def _columns(file: Path, options: LongOptions) -> dict[str, str]:
 def _blocks(files: Sequence[Path], options: LongOptions) -> Iterator[Block]:
     for place, file in enumerate(files):
         named = _columns(file, options)
-        for lines in read_lines(file, list(named.values())):
+        for lines in read_lines(file, list(named.values()), options.separator):
             frame = lines.frame.rename({column: name for name, column in named.items()} | {LINE: "line"})
             if options.missing and "value" in named:
                 value = pl.col("value").cast(pl.String)
                 frame = frame.with_columns(pl.when(~value.str.strip_chars().is_in(list(options.missing))).then("value"))
-            yield Block(place, frame, lines.broken, timeless=options.timeless)
+            yield Block(place, frame, lines.broken, options.timeless, decimal=options.decimal)

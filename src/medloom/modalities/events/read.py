@@ -247,6 +247,10 @@ def _values(options: EventsOptions, events: pl.DataFrame) -> Float[np.ndarray, "
         text = values.str.strip_chars()
         blank = text.is_null() | (text == "")
         number = text.cast(pl.Float64, strict=False)
+        commas = text.str.contains(r"^[+-]?\d*,\d+$")
+        _refuse(
+            options, events, commas.fill_null(False), "are numbers with a comma; write 1234.5, not 1,234.5 or 1234,5"
+        )
         _refuse(
             options, events, number.is_null() & ~blank, "are not numbers; put text into the code, such as 'sex=female'"
         )

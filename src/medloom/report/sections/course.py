@@ -7,21 +7,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom.draw import generator
+from medloom.evaluation.intervals import MODEL
 from medloom.report.section import Paragraph, Piece, Section, Table
 from medloom.task import Curve, Plot
 from medloom.told import Held, Trace
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
     from medloom.report.compose import Story
 
 MOST_PARTS = 40
 """Parts whose shares are shown."""
 SINGLE_CASES = (
     "These are data of patients, which the study asked for (evaluate.timelines). Each line is one measure, as its distance from "
-    "its own mean in this row; of signals, the first window."
+    "its own mean in this row; of signals, the first window. Where a patient has several rows that follow one another, the "
+    "answers are drawn over time."
 )
 FEWEST_ROWS = 10
 """Rows that quartiles need."""
+FEWEST_TIMES = 3
+"""Rows of a patient of which the answers are drawn as a course."""
+MOST_CURVES = 6
+"""Answers, such as classes or horizons, that are drawn over time."""
+LONGEST_GAP = 10
+"""Times the usual step between two rows: a longer one begins another course, such as the next stay."""
+DAY = 86_400
 
 
 def section(story: Story) -> Section | None:
@@ -41,12 +52,16 @@ def section(story: Story) -> Section | None:
 
 
 def _of_input(name: str, held: Held) -> list[Piece]:
-    none = float((held.each == 0).mean())
-    text = f"{name}: {none:.1%} of the rows have no {held.what}."
     some = held.each[held.each > 0]
-    if len(some) >= FEWEST_ROWS:
-        low, middle, high = np.quantile(some, [0.25, 0.5, 0.75])
-        text += f" The others have {middle:,.0f} {held.what} in the middle, half of them between {low:,.0f} and {high:,.0f}."
+    low, middle, high = np.quantile(some, [0.25, 0.5, 0.75]) if len(some) >= FEWEST_ROWS else (np.nan,) * 3
+    between = f"{middle:,.0f} {held.what} in the middle, half of them between {low:,.0f} and {high:,.0f}."
+    if len(some) < len(held.each):
+        text = f"{name}: {1 - len(some) / len(held.each):.1%} of the rows have no {held.what}."
+        text += f" The others have {between}" if np.isfinite(middle) else ""
+    elif np.isfinite(middle) and some.min() == some.max():
+        text = f"{name}: every row has {middle:,.0f} {held.what}."
+    else:
+        text = f"{name}: every row has " + (between if np.isfinite(middle) else f"{held.what}.")
     shown = held.shares[:MOST_PARTS]
     rest = len(held.shares) - len(shown)
     caption = f"{name}: share of rows with each" + (
@@ -67,7 +82,8 @@ def timelines(story: Story) -> Section | None:
     for number, row in enumerate(rows[order[:asked]].tolist(), 1):
         for name, modality in feed.modalities.items():
             traces = modality.timeline(feed.sources[name], row)
-            pieces += _drawn(f"Case {number}: {name}", traces, _attention(story, name, traces, row))
+            pieces += _drawn(f"Case {number}: {name}", traces, _attention(story, name, traces, row), _unit(story))
+        pieces += _answers(story, number, row)
     return Section("timelines", "explanation", "The course of single cases", tuple(pieces)) if len(pieces) > 1 else None
 
 
@@ -95,12 +111,59 @@ def _attention(story: Story, name: str, traces: tuple[Trace, ...], row: int) -> 
     return Curve("attention (1 is an even look)", middle.tolist(), (share * len(share)).tolist())
 
 
-def _drawn(title: str, traces: tuple[Trace, ...], attention: Curve | None) -> list[Piece]:
+def _unit(story: Story) -> str:
+    """The unit of ages and of times between rows: days of dates, else that of the numbers."""
+    return "days" if story.prepared.cohort.at_kind == "date" else "in the unit of the times"
+
+
+def _answers(story: Story, number: int, row: int) -> list[Piece]:
+    """What the model said of a case whenever it was asked: a curve over time, for those with several rows that follow."""
+    at, patient = story.prepared.cohort.at, story.prepared.cohort.patient
+    pieces: list[Piece] = []
+    for name, places in story.rows.items():
+        task, measured = story.tasks[name], story.measured[name].get(MODEL)
+        if at is None or measured is None or task.dense:
+            continue
+        own = np.flatnonzero(patient[places] == patient[row])
+        own = own[np.argsort(at[places[own]], kind="stable")]
+        own = _together(own, at[places[own]], float(at[row]))
+        if len(own) < FEWEST_TIMES or (replies := task.replies(measured)) is None:
+            continue
+        days = DAY if story.prepared.cohort.at_kind == "date" else 1
+        time = (at[places[own]] - at[places[own[0]]]) / days
+        shown = range(min(MOST_CURVES, len(replies.names)))
+        answers = [f"{name}: {replies.names[one]}" for one in shown]
+        curves = tuple(Curve(answers[one], time.tolist(), replies.value[own, one].tolist()) for one in shown)
+        first = replies.value[own, 0]
+        text = (
+            f"The {replies.what} of {name} {replies.names[0]} at {len(own)} times: {first[0]:.3g} at first, {first[-1]:.3g} at "
+            f"last, highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}."
+        )
+        label = f"time since the first of these rows ({_unit(story)})"
+        # From nothing up, so that a small rise does not look like a large one.
+        chance = replies.what in ("probability", "risk")
+        range_ = (0.0, float(min(1.0, 1.15 * max(max(curve.y) for curve in curves) + 0.01))) if chance else None
+        title = f"Case {number}: {name} over time"
+        pieces.append(Plot(title, label, replies.what, curves, text, y_range=range_))
+    return pieces
+
+
+def _together(rows: Int[np.ndarray, " rows"], time: Float[np.ndarray, " rows"], now: float) -> Int[np.ndarray, " some"]:
+    """The rows of one course: those around a time between which no gap is far longer than most are."""
+    if len(rows) < FEWEST_TIMES:
+        return rows
+    steps = np.diff(time)
+    course = np.concatenate([[0], np.cumsum(steps > LONGEST_GAP * np.median(steps))])
+    # The nearest: a row whose own answer is not known was not measured.
+    return rows[course == course[int(np.argmin(np.abs(time - now)))]]
+
+
+def _drawn(title: str, traces: tuple[Trace, ...], attention: Curve | None, unit: str) -> list[Piece]:
     """All traces in one figure; those of a window, which are dense, each in its own and with the attention over it."""
     if not traces:
         return []
     if not traces[0].window:
-        return [_figure(title, "time before the index time", traces, None)]
+        return [_figure(title, f"time before the index time ({unit})", traces, None)]
     along = f"before the end of the window ({traces[0].window})"
     return [_figure(f"{title}, {trace.name}", along, (trace,), attention) for trace in traces]
 
