@@ -8,6 +8,7 @@ cannot be excluded.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,21 +42,24 @@ def run(data: Path | None) -> list[Result]:
         return []
     table = cases(folder)
     out = REPOSITORY / "runs" / ID / commit_of(REPOSITORY)
-    rows, minutes, seconds = [], [], []
-    for fold in range(FOLDS):
+    folds = [one_fold(folder, table, fold, out / f"fold-{fold}") for fold in range(FOLDS)]
+    dice = np.concatenate([np.array(fold["dice"]) for fold in folds])
+    seconds = timed(folder, table.filter(pl.col("fold") == FOLDS - 1), out / f"fold-{FOLDS - 1}" / "bundle")
+    return results(dice, seconds, [fold["minutes"] for fold in folds])
+
+
+def one_fold(folder: Path, table: pl.DataFrame, fold: int, out: Path) -> dict[str, Any]:
+    """Dice of the cases of a fold and minutes of all of fit; kept beside the run, so that it is not done again."""
+    kept = out.with_suffix(".json")
+    if not kept.exists():
         began = time.monotonic()
-        done = fit(study(folder, fold), out / f"fold-{fold}", data=table)
-        minutes.append((time.monotonic() - began) / 60)
-        said = done.metrics["targets"]["hippocampus"]
-        print(
-            f"fold {fold}: {minutes[-1]:.1f} minutes",
-            {k: said["model"][k]["value"] for k in said["model"] if "dice" in k},
-            flush=True,
-        )
-        found = judged(folder, table.filter(pl.col("fold") == fold), out / f"fold-{fold}" / "bundle", done.predictions)
-        rows.append(found[0])
-        seconds.append(found[1])
-    return results(np.concatenate(rows), seconds, minutes)
+        done = fit(study(folder, fold), out, data=table)
+        minutes = (time.monotonic() - began) / 60
+        dice = judged(folder, table.filter(pl.col("fold") == fold), done.predictions)
+        kept.write_text(json.dumps({"dice": dice.tolist(), "minutes": minutes}))
+        print(f"fold {fold}: {minutes:.1f} minutes, Dice {dice.mean():.3f}", flush=True)
+    held: dict[str, Any] = json.loads(kept.read_text())
+    return held
 
 
 def study(folder: Path, fold: int) -> Study:
@@ -109,16 +113,23 @@ def _part(place: int, fold: int) -> str:
     return "calibrate" if place // FOLDS == fold + 3 else "train"
 
 
-def judged(folder: Path, table: pl.DataFrame, bundle: Path, predictions: pl.DataFrame) -> tuple[np.ndarray, float]:
-    """Dice of both parts for each case, from the masks that were written; and seconds a case from files to masks."""
+def judged(folder: Path, table: pl.DataFrame, predictions: pl.DataFrame) -> np.ndarray:
+    """Dice of both parts for each case, from the masks that were written."""
     dice = []
     masks = dict(zip(predictions["row"].to_list(), predictions["hippocampus"].to_list(), strict=True))
     for case in table.iter_rows(named=True):
         truth, answer = (_array(path) for path in (folder / case["mask"], Path(masks[case["case"]])))
         dice.append([_dice(answer == value, truth == value) for value in LABELS.values()])
-    held, began = load(bundle), time.perf_counter()
-    held.predict(table.select("case", "group", "image"), folder=folder)
-    return np.array(dice), (time.perf_counter() - began) / len(table)
+    return np.array(dice)
+
+
+def timed(folder: Path, table: pl.DataFrame, bundle: Path) -> float:
+    """Seconds a case from files to masks, after a first call."""
+    held, asked = load(bundle), table.select("case", "group", "image")
+    held.predict(asked.head(2), folder=folder)
+    began = time.perf_counter()
+    held.predict(asked, folder=folder)
+    return (time.perf_counter() - began) / len(asked)
 
 
 def _array(path: Path) -> np.ndarray:
@@ -132,7 +143,7 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2.0 * int((one & other).sum()) / max(1, int(one.sum()) + int(other.sum()))
 
 
-def results(dice: np.ndarray, seconds: Sequence[float], minutes: Sequence[float]) -> list[Result]:
+def results(dice: np.ndarray, seconds: float, minutes: Sequence[float]) -> list[Result]:
     """Mean Dice with an interval over cases; two cases of one person would make it too narrow."""
     split = f"{FOLDS} folds by runs of file numbers, {len(dice)} cases"
     drawn = np.random.default_rng(0).integers(0, len(dice), (1_000, len(dice)))
@@ -150,5 +161,5 @@ def results(dice: np.ndarray, seconds: Sequence[float], minutes: Sequence[float]
     return [
         *found,
         Result(ID, "minutes a fold, all of fit", float(np.mean(minutes)), False, split, (SEED,), want=30.0),
-        Result(ID, "seconds a case, from file to mask", float(np.mean(seconds)), False, split, (SEED,), want=0.1),
+        Result(ID, "seconds a case, from file to mask", seconds, False, split, (SEED,), want=0.1),
     ]

@@ -59,3 +59,17 @@ def test_labels_that_overlap_are_a_file_each_and_unknown_spacing_is_said(tmp_pat
     measured = json.loads((tmp_path / "outline-000005.json").read_text())
     assert measured.pop("row") == "a"
     assert set(measured.values()) == {None}
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, bool])
+def test_dense_answers_without_a_folder_are_lists_in_the_table(kind: type) -> None:
+    drawn = [np.arange(1, 1 + 2 * high * 3).reshape(2, high, 3).astype(kind) for high in (4, 1)]
+    kept = Answers(SimpleNamespace(), None)  # type: ignore[arg-type]
+    for one in drawn:
+        told = SimpleNamespace(
+            columns=dict, dense=lambda one=one: {"": (one,)}, legend=lambda suffix: {}, measurements=list
+        )
+        kept.add("outline", told, np.array([0]))  # type: ignore[arg-type]
+    table = kept.frame(pl.Series("row", ["a", "b"]))
+    assert table["outline"].to_list() == [one.tolist() for one in drawn]
+    assert table["outline"].dtype == pl.Series([one.tolist() for one in drawn]).dtype

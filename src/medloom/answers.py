@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from medloom.feed import Feed
 from medloom.task import Prediction
@@ -73,6 +73,16 @@ def _joined(name: str, blocks: list[Any]) -> pl.Series:
     if all(isinstance(block, np.ndarray) for block in blocks):
         values = np.concatenate(blocks)
         return pl.Series(name, values.tolist(), pl.String) if values.dtype == object else pl.Series(name, values)
-    return pl.Series(
-        name, [value.tolist() if isinstance(value, np.ndarray) else value for block in blocks for value in block]
-    )
+    values = [value for block in blocks for value in block]
+    if values and all(isinstance(value, np.ndarray) and value.size for value in values):
+        return pl.concat([_nested(name, value) for value in values])
+    return pl.Series(name, [value.tolist() if isinstance(value, np.ndarray) else value for value in values])
+
+
+def _nested(name: str, values: Shaped[np.ndarray, "*shape"]) -> pl.Series:
+    """One row of lists in lists, without a Python object for each number."""
+    kind: pl.DataType | type[pl.DataType] = {"f": pl.Float64, "b": pl.Boolean}.get(values.dtype.kind, pl.Int64)
+    for _ in range(values.ndim):
+        kind = pl.List(kind)
+    flat = pl.Series(name, np.ascontiguousarray(values).ravel())
+    return flat.reshape((1, *values.shape)).cast(kind)

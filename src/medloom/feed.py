@@ -27,7 +27,11 @@ from medloom.task import Task
 COVER_BLOCK = 4_096
 """Rows predicted at a time where each has one view."""
 WINDOWED_BLOCK = 256
-"""Rows predicted at a time where an input is seen in windows; one at a time where answers are laid on them."""
+"""Rows predicted at a time where an input is seen in windows."""
+LAID_BLOCK = 8
+"""Rows predicted at a time where answers are laid on windows, if they have no more windows together than
+`LAID_VIEWS`; one at a time otherwise, so that what is lifted of a large image can be let go."""
+LAID_VIEWS = 16
 VIEWS_BLOCK = 64
 """Windows gathered at a time, which bounds memory whatever the length of a record."""
 VIEWS_ELEMENTS = 1 << 24
@@ -176,7 +180,7 @@ class Feed:
     ) -> Iterator[tuple[np.ndarray, Iterator[tuple[dict[str, View], Batch]]]]:
         """Blocks of rows, each with the batches that together cover it: made as they are asked for, in order.
 
-        Where answers are laid on windows, a block is one row, so that what is lifted of it can be let go.
+        Where answers are laid on windows, a block is one row, or several small ones.
         """
         if self.windowed is None:
             step = block or self._at_once(rows)
@@ -184,13 +188,16 @@ class Feed:
                 part = rows[start : start + step]
                 yield part, iter((self._viewed(part, {}),))
             return
-        dense = any(task.dense or task.sees_inputs for task in self.tasks.values()) or bool(self.laid)
-        step = block or (1 if dense else WINDOWED_BLOCK)
+        whole = any(task.sees_inputs for task in self.tasks.values())
+        laid = bool(self.laid) or any(task.dense for task in self.tasks.values())
+        step = block or (1 if whole else LAID_BLOCK if laid else WINDOWED_BLOCK)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             windows = {n: m.view(self.sources[n], part, None) for n, m in self.modalities.items() if m.windows}
             views = paired(part, windows, most)
-            whole = any(task.sees_inputs for task in self.tasks.values())
+            if laid and not block and len(part) > 1 and len(views[self.windowed].rows) > LAID_VIEWS:
+                yield from self.covering(part, 1, most)
+                continue
             size = max(1, len(views[self.windowed].rows)) if whole else self._views_at_once(views)
             yield part, (self._viewed(one[self.windowed].rows, one) for one in pieces(views, size))
 

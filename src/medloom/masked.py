@@ -38,7 +38,10 @@ class MaskedGroupNorm(nn.Module):
         scale, mean = (part.repeat_interleave(channels // self.groups, 1) for part in (scale, mean))
         each = (batch, channels, *[1] * (values.ndim - 2))
         shift = self.bias - mean * scale * self.weight
-        return (kept * (scale * self.weight).view(each)).add_(shift.view(each)).mul_(valid)
+        factor = (scale * self.weight).view(each)
+        # Where nothing is learnt, the map itself may be written over.
+        scaled = kept * factor if torch.is_grad_enabled() else kept.mul_(factor)
+        return scaled.add_(shift.view(each)).mul_(valid)
 
     def _over_groups(self, of_channels: Float[Tensor, "batch channels"]) -> Float[Tensor, "batch groups"]:
         return of_channels.reshape(len(of_channels), self.groups, -1).sum(2)

@@ -31,7 +31,7 @@ def test_runs_of_numbers_stay_together_and_every_case_judges_once(tmp_path: Path
 def test_figures_by_hand() -> None:
     import numpy as np
 
-    found = {one.metric: one for one in results(np.array([[0.8, 0.9], [0.9, 1.0]]), [0.1, 0.3], [2.0, 4.0])}
+    found = {one.metric: one for one in results(np.array([[0.8, 0.9], [0.9, 1.0]]), 0.2, [2.0, 4.0])}
     assert found["Dice, mean of both parts"].value == 0.9
     assert found["Dice, anterior"].value == (0.8 + 0.9) / 2
     assert found["minutes a fold, all of fit"].value == 3.0

@@ -17,6 +17,9 @@ from medloom.model.team import NETWORK, Team
 
 VIEWS_AT_ONCE = 16
 """Windows of grids computed together, which bounds memory."""
+ELEMENTS_AT_ONCE = 1 << 18
+"""And no more than hold about this many numbers on a CPU, so that their maps stay near its caches: two volumes of 40 ×
+56 × 40 are a third faster than eight at a time."""
 
 
 def outputs(
@@ -130,12 +133,19 @@ def _forward(networks: Sequence[Network], feed: Feed, batch: Batch) -> dict[str,
 def _of_one(network: Network, feed: Feed, batch: Batch) -> dict[str, Output]:
     """Computed where the network is; answers come back to the CPU, where they are lifted, calibrated and decoded."""
     device = next(network.parameters()).device
-    size = min(len(batch), VIEWS_AT_ONCE) if network.on_grids and feed.windowed is not None else len(batch)
+    size = _views_at_once(batch, device) if network.on_grids and feed.windowed is not None else len(batch)
     parts = []
     for start in range(0, len(batch), size):
         answers = network(batch.slice(start, start + size).to(device).inputs)
         parts.append({name: {key: t.cpu() for key, t in output.items()} for name, output in answers.items()})
     return _joined(parts)
+
+
+def _views_at_once(batch: Batch, device: torch.device) -> int:
+    if device.type != "cpu":
+        return VIEWS_AT_ONCE
+    largest = max(field.value[0].numel() for field in batch.inputs.values())
+    return int(np.clip(ELEMENTS_AT_ONCE // max(1, largest), 1, VIEWS_AT_ONCE))
 
 
 def _joined(parts: Sequence[dict[str, Output]]) -> dict[str, Output]:

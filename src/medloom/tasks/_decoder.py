@@ -38,8 +38,8 @@ class UpBlock(nn.Module):
     def forward(self, coarse: Tensor, finer: Tensor, valid: Tensor) -> Tensor:
         """`coarse` [batch, channels, *spatial], `finer` the encoder's map, `valid` [batch, 1, *spatial] of the finer one."""
         joined = torch.cat([self.up(coarse) * valid, finer], 1)
-        inner = F.relu(self.norm_in(self.conv_in(joined), valid))
-        return F.relu(self.norm_out(self.conv_out(inner), valid))
+        inner = F.relu_(self.norm_in(self.conv_in(joined), valid))
+        return F.relu_(self.norm_out(self.conv_out(inner), valid))
 
 
 class Decoder(nn.Module):

@@ -32,8 +32,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, values: Tensor, valid_in: Tensor, valid_out: Tensor) -> Tensor:
         """`values` [batch, channels, *spatial]; `valid_in`, `valid_out` [batch, 1, *spatial] before and after the step."""
-        inner = self.conv_in(F.relu(self.norm_in(values, valid_in)))
-        inner = self.conv_out(F.relu(self.norm_out(inner, valid_out)))
+        inner = self.conv_in(F.relu_(self.norm_in(values, valid_in)))
+        inner = self.conv_out(F.relu_(self.norm_out(inner, valid_out)))
         return (inner + self.shortcut(values)) * valid_out
 
 
@@ -63,4 +63,4 @@ class ResidualNet(nn.Module):
             values = block(values, valid[level if place else max(0, level - 1)], valid[level])
             if place == self.each - 1:
                 finer.append(values)
-        return tuple(finer), F.relu(self.norm(values, valid[-1]))
+        return tuple(finer), F.relu_(self.norm(values, valid[-1]))
