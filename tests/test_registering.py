@@ -82,19 +82,21 @@ def test_a_known_shift_is_found_in_millimetres(pair, tmp_path):
 
 
 def test_the_displacement_takes_the_moving_image_to_the_moved_one(pair, tmp_path):
-    """Another reader of the field, by scipy in millimetres, gets the same image."""
+    """Another reader of the field, by scipy in millimetres, gets the same image: of a file that counts from the other side."""
     from scipy.ndimage import map_coordinates
 
     paths, _ = pair
-    other = AFFINE.copy()
-    other[:3, 3] += [1.0, -2.0, 0.5]
-    moving = _save(tmp_path / "elsewhere.nii.gz", _blobs()[0], other)
-    register(moving, [paths["fixed"]], tmp_path / "out")
+    values, other = _blobs()[0][::-1].astype(float), AFFINE.copy()
+    other[:3, 3] += 23 * AFFINE[:3, 0] + [1.0, -2.0, 0.5]
+    other[:3, 0] *= -1
+    moving = _save(tmp_path / "elsewhere.nii.gz", values.astype(np.float32), other)
+    (told,) = register(moving, [paths["fixed"]], tmp_path / "out")
+    assert told["folded_share"] == 0
     field = np.asarray(nibabel.load(tmp_path / "out/displacement.nii.gz").dataobj)[:, :, :, 0].astype(float)
     index = np.stack(np.meshgrid(*[np.arange(size) for size in field.shape[:3]], indexing="ij"), -1)
     world = index @ AFFINE[:3, :3].T + AFFINE[:3, 3] + field
     place = (world - other[:3, 3]) @ np.linalg.inv(other[:3, :3]).T
-    expected = map_coordinates(_blobs()[0].astype(float), np.moveaxis(place, -1, 0), order=1)
+    expected = map_coordinates(values, np.moveaxis(place, -1, 0), order=1)
     warped = np.asarray(nibabel.load(tmp_path / "out/warped.nii.gz").dataobj)
     np.testing.assert_allclose(warped[4:-4, 4:-4, 4:-4], expected[4:-4, 4:-4, 4:-4], atol=0.05)
 
@@ -168,8 +170,10 @@ def test_bad_input_is_refused(tmp_path, what, said):
 
 def test_a_missing_file_and_a_picture_on_a_volume_are_refused(tmp_path):
     moving, fixed, _ = _bad(tmp_path, "")
-    with pytest.raises(DataError, match="do not exist"):
+    with pytest.raises(DataError, match="none.nii: no such file"):
         register(moving, [tmp_path / "none.nii"], tmp_path / "out")
+    with pytest.raises(DataError, match="is a file; expected a folder"):
+        register(moving, [fixed], fixed)
     from PIL import Image
 
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "flat.png")

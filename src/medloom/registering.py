@@ -43,11 +43,15 @@ Start = Literal["header", "centre"]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A map on a grid over the fixed image (`warping.transform`), how far there and back misses (voxels of that grid), and who found it."""
+    """A map on a grid over the fixed image (`warping.transform`), how far there and back misses (voxels of that grid), and who found it.
+
+    `mirrored` says that it mirrors the axes of the files, because these count them towards other sides.
+    """
 
     forward: Float[torch.Tensor, "1 dims *grid"]
     inverse_error: float
     by: str
+    mirrored: bool = False
 
 
 def register(
@@ -67,6 +71,11 @@ def register(
     `mask` is drawn on `moving` and carried along; `points` is a table of landmarks on all images (`warping.landmarks`),
     which judge. Raises DataError for images that cannot be registered, BundleError for a bundle without such a task.
     """
+    gone = [str(path) for path in (moving, *fixed, mask, points) if path is not None and not path.exists()]
+    if gone:
+        raise DataError(f"{', '.join(gone)}: no such file or folder")
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; expected a folder for the results")
     flat = [path.name.lower().endswith(PICTURES) for path in (moving, *fixed)]
     if len(set(flat)) > 1:
         raise DataError("found a picture and a volume; expected images of the same number of axes")
@@ -126,7 +135,8 @@ def _searched(moving: Scan, fixed: Scan, similarity: Likeness, start: Start) -> 
     how = Search(similarity)
     transform = deformed(one, other, aligned(one, other, first, how), how)
     forward, inverse = transform.forward(here), transform.inverse(one.shape[2:])
-    return Found(forward, float(inverse_error(forward, inverse)), "search for this pair")
+    mirrored = bool(torch.linalg.det(first[0, :, :-1]) < 0)
+    return Found(forward, float(inverse_error(forward, inverse)), "search for this pair", mirrored)
 
 
 def _work(scan: Scan) -> Float[torch.Tensor, "1 1 *spatial"]:
@@ -193,7 +203,7 @@ def _write(
         "similarity": similarity,
         "likeness_before": alike[0],
         "likeness": alike[1],
-        "folded_share": float(folded(found.forward)),
+        "folded_share": float(folded(found.forward, found.mirrored)),
         "inverse_error_voxels": found.inverse_error,
         "displacement_mean": float(distance.mean()),
         "displacement_most": float(distance.max()),

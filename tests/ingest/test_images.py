@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pydicom
 import pytest
 
 from medloom.cohort.table import make_cohort
@@ -122,7 +123,7 @@ def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path) -> 
     os.mkfifo(source / "pipe")
     os.symlink("/", source / "everything")
     made = ingest(source, tmp_path / "store")
-    assert made.lines[:2] == ("7 files, 1 series, 1 patients", "1 of 1 volumes and pictures stored")
+    assert made.lines[:2] == ("7 files, 1 series, 1 patient", "1 of 1 volumes and pictures stored")
     assert "words,are text" in (tmp_path / "store/set_apart.csv").read_text(encoding="utf-8")
 
 
@@ -146,6 +147,56 @@ def test_the_inventory_is_in_the_order_of_a_clinics_list(tmp_path: Path) -> None
     ingest(tmp_path / "in", tmp_path / "store")
     lines = pl.read_csv(tmp_path / "store/inventory.csv")
     assert list(zip(lines["patient"], lines["series_number"], strict=True)) == [("P1", 2), ("P1", 10), ("P2", 1)]
+
+
+def test_patients_and_volumes_in_doubt_are_named(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    for name, patient, born in (
+        ("a", "0012", "19600101"), ("b", "12", None), ("c", "ward/P7", None), ("d", "p-7", None),
+        ("e", "P8", "19600101"), ("f", "P8", "19800202"), ("g", "Anonymous", None), ("h", "P9", "19600101"),
+    ):  # fmt: skip
+        issuer, _, number = patient.rpartition("/")
+        volume = VOLUMES["P0"] + ord(name)
+        whose = {"PatientID": number, "IssuerOfPatientID": issuer or None, "PatientBirthDate": born}
+        series(source / name, volume, name=name, SeriesDescription=name, **whose)
+    series(source / "i", VOLUMES["P0"] + ord("h"), name="again", SeriesDescription="i", PatientID="P10")
+    # Of the last series one image is cut short, before it says of which series it is.
+    cut = next((source / "i").iterdir())
+    series(source / "j", VOLUMES["P1"], name="j", SeriesDescription="j", PatientID="P11")
+    (source / "j" / "cut").write_bytes(cut.read_bytes()[:430])
+    (source / "bundle.tar").write_bytes(b"\0" * 257 + b"ustar" + b"\0" * 250)
+    ingest(source, tmp_path / "store")
+    told = pl.read_csv(tmp_path / "store/inventory.csv", infer_schema_length=0)
+    doubts = {line["description"]: (line["problems"] or "", line["copy_of"]) for line in told.to_dicts()}
+    alike = "another PatientID is the same but for case, blanks, signs, leading zeros or its issuer"
+    births = "its PatientID goes with several dates of birth"
+    assert doubts == {
+        **dict.fromkeys("abcd", (alike, None)), **dict.fromkeys("ef", (births, None)),
+        "g": ("its PatientID is a word that may stand for several patients", None),
+        "h": ("its voxels are those of a volume of another patient", uid("again")), "i": ("", None),
+        "j": ("1 more image of its series cannot be read", None),
+    }  # fmt: skip
+    assert dict(zip(told["description"], told["patient"], strict=True))["a"] == "0012"
+    assert 'bundle.tar,"are archives' in (tmp_path / "store/set_apart.csv").read_text(encoding="utf-8")
+    assert not [name for name, held in contents(tmp_path / "store").items() if b"19600101" in held]
+
+
+def test_images_without_a_series_are_put_together_by_folder(tmp_path: Path) -> None:
+    for patient, first in (("P0", 0.0), ("P1", 15.0)):  # one on top of the other, in one space
+        nobody = {"PatientID": None, "StudyInstanceUID": None, "SeriesInstanceUID": None}
+        series(tmp_path / "in" / patient, VOLUMES[patient], name=patient, origin=(0, 0, first), **nobody)
+        for path in (tmp_path / "in" / patient).iterdir():
+            data = pydicom.dcmread(path)
+            del data.PatientID, data.StudyInstanceUID, data.SeriesInstanceUID
+            data.save_as(path)
+    ingest(tmp_path / "in", tmp_path / "store")
+    lines = pl.read_parquet(tmp_path / "store/inventory.parquet")
+    assert lines["slices"].to_list() == [6, 6]
+    assert lines["problems"].to_list() == ["no PatientID; no SeriesInstanceUID, put together by folder"] * 2
+    # What a study may name does not depend on what else lies there.
+    shutil.rmtree(tmp_path / "in/P0")
+    ingest(tmp_path / "in", tmp_path / "alone")
+    assert set(pl.read_parquet(tmp_path / "alone/inventory.parquet")["volume"]) < set(lines["volume"])
 
 
 def test_new_files_are_taken_up(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import MRSpectroscopyStorage, SecondaryCaptureImageStorage
 
 from medloom.modalities.image.reading.decoding import read_scans
 from medloom.modalities.image.reading.dicom import headers, read_dicom, read_series
@@ -173,11 +174,44 @@ def test_scouts_reports_and_text_are_set_apart(tmp_path: Path) -> None:
     report = image(VOLUME[0], "sr", Modality="SR")
     del report.PixelData, report.Rows, report.Columns
     save(report, tmp_path / "report")
+    spectrum = image(VOLUME[0, :1, :1], "mrs", SOPClassUID=MRSpectroscopyStorage)
+    save(spectrum, tmp_path / "spectrum")
+    screen = image(VOLUME[0], "screen", SOPClassUID=SecondaryCaptureImageStorage, ImageType=["DERIVED", "SECONDARY"])
+    save(screen, tmp_path / "screen/a")
+    series(tmp_path / "t2map", VOLUME, name="t2map", ImageType=["ORIGINAL", "PRIMARY", "T2 MAP"])
     (tmp_path / "notes.txt").write_text("these are notes")
     for name in ("thumbs.DB", "desktop.ini", ".DS_Store", "a/._I0001"):
         (tmp_path / name).write_bytes(b"\x08\x00\x05\x00 and not a whole element of DICOM")
     np.testing.assert_array_equal(read_series(tmp_path, Wish(3)).values[0], VOLUME.transpose(2, 1, 0))
-    assert sorted(one.kind for one in found(tmp_path / "scout") + found(tmp_path / "map")) == ["derived", "localizer"]
+    kinds = {name: [one.kind for one in found(tmp_path / name)] for name in ("scout", "map", "t2map", "screen")}
+    assert kinds == {"scout": ["localizer"], "map": ["derived"], "t2map": ["derived"], "screen": ["capture"]}
+    with pytest.raises(Refused, match=r"another kind \(MR Spectroscopy\) and no images"):
+        read_dicom(tmp_path / "spectrum", Wish(2))
+
+
+def test_an_image_cut_short_is_not_left_out_of_its_series(tmp_path: Path) -> None:
+    series(tmp_path, VOLUME)
+    last = max(tmp_path.iterdir(), key=lambda path: float(pydicom.dcmread(path).ImagePositionPatient[2]))
+    last.write_bytes(last.read_bytes()[:700])
+    assert "Rows" not in pydicom.dcmread(last)
+    with pytest.raises(Refused, match="cut short before"):
+        read_series(tmp_path, Wish(3))
+
+
+def test_what_tells_volumes_apart_is_in_words_and_shorter_ones_are_noted(tmp_path: Path) -> None:
+    for number, direction in enumerate((AXIAL, (0, 1, 0, 0, 0, -1))):
+        for time in (1, 2):
+            short = VOLUME[:4] if (number, time) == (1, 2) else VOLUME
+            extra = {"TemporalPositionIdentifier": time, "SeriesInstanceUID": uid("both")}
+            series(tmp_path / f"{number}{time}", short + time, name=f"{number}{time}", orientation=direction, **extra)
+    told = {one.apart: one.problems for one in found(tmp_path)}
+    broken_off = ("4 slices where another volume of its series has 6; it may have been broken off",)
+    assert told == {
+        "axial (1/0/0/0/1/0), TemporalPositionIdentifier 1": (),
+        "axial (1/0/0/0/1/0), TemporalPositionIdentifier 2": (),
+        "sagittal (0/1/0/0/0/-1), TemporalPositionIdentifier 1": (),
+        "sagittal (0/1/0/0/0/-1), TemporalPositionIdentifier 2": broken_off,
+    }
 
 
 @pytest.mark.parametrize(
@@ -198,7 +232,7 @@ def test_a_volume_that_lacks_something_says_what(tmp_path: Path, elements: dict[
 def test_slices_of_two_sizes_are_two_volumes(tmp_path: Path) -> None:
     series(tmp_path / "a", VOLUME)
     series(tmp_path / "b", VOLUME[:, :4, :4], name="b", SeriesInstanceUID=uid("s"))
-    with pytest.raises(Refused, match="size 4/4/1; size 5/7/1"):
+    with pytest.raises(Refused, match="4 rows and 4 columns; 5 rows and 7 columns"):
         read_series(tmp_path, Wish(3))
 
 

@@ -134,6 +134,11 @@ def test_a_spacing_of_zero_is_refused_and_metres_become_millimetres(tmp_path: Pa
     (tmp_path / "zero.nii").write_bytes(held)
     with pytest.raises(Refused, match="spacing of zero"):
         read_scan(tmp_path / "zero.nii", Wish(3))
+    held[252:256] = held[80:92] = bytes(4)  # no qform, no sform, and no pixdim, of which nibabel would make 1
+    with gzip.open(tmp_path / "zero.nii.gz", "wb") as handle:
+        handle.write(held)
+    with pytest.raises(Refused, match="spacing of zero"):
+        read_scan(tmp_path / "zero.nii.gz", Wish(3))
     image = nibabel.Nifti1Image(VOLUME, np.diag([0.001, 0.002, 0.003, 1.0]))
     image.header.set_xyzt_units("meter")
     nibabel.save(image, tmp_path / "metres.nii")

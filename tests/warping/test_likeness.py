@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from medloom.warping.likeness import FLAT, likeness, local_correlation, mind
+from medloom.warping.likeness import EMPTY, FLAT, likeness, local_correlation, mind
 
 
 def _image(seed=0, shape=(12, 14)):
@@ -17,7 +17,7 @@ def test_local_correlation_is_that_of_numpy_in_the_window():
     one, other = _image(0), _image(1) + 0.5 * _image(0)
     a, b = (image[0, 0, 3:8, 4:9].double().numpy() for image in (one, other))
     cross = np.mean(a * b) - a.mean() * b.mean()
-    expected = cross**2 / (a.var() + FLAT) / (b.var() + FLAT)
+    expected = cross**2 / (a.var() + EMPTY) / (b.var() + FLAT)
     assert float(local_correlation(one, other, 5)[0, 0, 5, 6]) == pytest.approx(expected, rel=1e-4)
 
 
@@ -34,6 +34,13 @@ def test_local_correlation_does_not_see_brightness_and_contrast():
     assert float(likeness("lncc", one, 3 - 2 * one, within, 5)) == pytest.approx(
         float(likeness("lncc", one, one, within, 5)), abs=0.01
     )
+
+
+def test_contrast_where_there_is_little_is_not_rewarded():
+    within = torch.ones(1, 1, 12, 14)
+    faint = 0.03 * _image(0)
+    once, thrice = (float(likeness("lncc", times * faint, faint, within, 5)) for times in (1, 3))
+    assert thrice == pytest.approx(once, abs=0.01)
 
 
 def test_mind_is_the_same_for_the_negative_of_an_image():

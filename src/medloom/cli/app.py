@@ -131,7 +131,11 @@ def ingest(
         str | None, typer.Option(help="what to do with lines that cannot be read: refuse or skip")
     ] = None,
 ) -> None:
-    """Read a source of events into a store that studies read."""
+    """Read a source of events, or a folder of DICOM images, into a store that studies read.
+
+    What it is, is seen from what lies there. Every kind has options of its own (docs/reference/ingest.md), such as
+    kinds=original,derived for DICOM; one that is not known is an error that names the nearest.
+    """
     from medloom.ingest.door import ingest as read_into
     from medloom.ingest.door import parse_options
 

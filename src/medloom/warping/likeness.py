@@ -12,7 +12,10 @@ from torch.nn import functional as F
 Likeness = Literal["lncc", "mind"]
 POOL = {2: F.avg_pool2d, 3: F.avg_pool3d}
 FLAT = 1e-3
-"""Variance, of images scaled to a variance of about 1, below which a window counts as flat."""
+"""Variance, of fixed images scaled to a variance of about 1, below which a window counts for little."""
+EMPTY = 1e-5
+"""Variance of a warped window below which it shows nothing. Small: a floor here rewards whatever brings contrast into a
+window, and a flow then enlarges what it carries."""
 MIND_RADIUS = 1
 
 
@@ -33,18 +36,18 @@ def likeness(
 
 
 def local_correlation(
-    one: Float[Tensor, "batch channels *spatial"], other: Float[Tensor, "batch channels *spatial"], window: int
+    warped: Float[Tensor, "batch channels *spatial"], fixed: Float[Tensor, "batch channels *spatial"], window: int
 ) -> Float[Tensor, "batch channels *spatial"]:
-    """Squared correlation of both images in a cubic window around each voxel; 0 where either is flat.
+    """Squared correlation of both images in a cubic window around each voxel, less where the fixed one is flat.
 
     Source: Avants et al., "Symmetric diffeomorphic image registration with cross-correlation", Medical Image Analysis
     12, 2008.
     """
-    channels = one.shape[1]
-    means = _mean_around(torch.cat([one, other, one * one, other * other, one * other], 1), window)
+    channels = warped.shape[1]
+    means = _mean_around(torch.cat([warped, fixed, warped * warped, fixed * fixed, warped * fixed], 1), window)
     a, b, aa, bb, ab = means.split(channels, 1)
     cross = ab - a * b
-    return cross * cross / ((aa - a * a).clamp_min(0) + FLAT) / ((bb - b * b).clamp_min(0) + FLAT)
+    return cross * cross / ((aa - a * a).clamp_min(0) + EMPTY) / ((bb - b * b).clamp_min(0) + FLAT)
 
 
 def mind(image: Float[Tensor, "batch channels *spatial"]) -> Float[Tensor, "batch neighbours *spatial"]:

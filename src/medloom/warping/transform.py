@@ -136,9 +136,13 @@ def jacobian(displacement: Displacement) -> Float[Tensor, "batch *inner"]:
     return torch.linalg.det(torch.stack(columns, -1)) if dims > 1 else columns[0][..., 0]
 
 
-def folded(displacement: Displacement) -> Float[Tensor, " batch"]:
-    """Share of voxels at which the map folds: the determinant of its Jacobian is not above 0."""
-    return (jacobian(displacement) <= 0).flatten(1).float().mean(1)
+def folded(displacement: Displacement, mirrored: bool = False) -> Float[Tensor, " batch"]:
+    """Share of voxels at which the map folds: the determinant of its Jacobian is not above 0.
+
+    `mirrored` says that the axes of both grids have other hands, as files that count from left and from right: a map
+    that folds nowhere then mirrors everywhere.
+    """
+    return ((-jacobian(displacement) if mirrored else jacobian(displacement)) <= 0).flatten(1).float().mean(1)
 
 
 def inverse_error(forward: Displacement, inverse: Displacement) -> Float[Tensor, " batch"]:

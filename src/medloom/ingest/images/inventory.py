@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from medloom.modalities.image.reading.stacks import Stack, natural
+from medloom.modalities.image.reading.geometry import plane_word
+from medloom.modalities.image.reading.stacks import FLAT, Stack, natural
 
 COLUMNS = {
     "volume": "name of the volume: its series, with a number where a series holds several; of a picture its object",
     "patient": "PatientID, with its issuer where there is one; empty where the files tell none",
     "study": "StudyInstanceUID",
     "series": "SeriesInstanceUID",
-    "kind": "original, derived, localizer, film (frames without a place) or picture (one image without a place)",
+    "kind": "original, derived, localizer, picture (one image without a place), film (frames without one) or capture (a screen)",
     "apart": "what tells it from others of its series: an echo, a b-value, a direction",
     "modality": "MR, CT, …",
     "series_number": "SeriesNumber",
@@ -32,6 +31,7 @@ COLUMNS = {
     "tilt_degrees": "tilt of the gantry",
     "syntax": "TransferSyntaxUID",
     "problems": "what a reader should know, and why it was not stored",
+    "copy_of": "the first volume of the store with the same voxels, where there is one before it",
     "stored": "whether its voxels are in the store",
     "shape": "voxels of the stored array, channels first",
     "dtype": "type of the stored array",
@@ -42,15 +42,22 @@ COLUMNS = {
 
 def names_of(series: str, found: Sequence[Stack]) -> list[str]:
     """A name for each stack of one series, the same whatever its files are called."""
-    placed = [one for one in found if one.kind not in ("picture", "film")]
+    placed = [one for one in found if one.kind not in FLAT]
+    series = series or f"unnamed-{_contents(found)}"
     names, number = [], 0
     for one in found:
-        if one.kind in ("picture", "film"):
-            names.append(one.planes[0].uid)
+        if one.kind in FLAT:
+            names.append(one.planes[0].uid or series)
         else:
             number += 1
             names.append(f"{series}:{number}" if len(placed) > 1 else series)
     return names
+
+
+def _contents(found: Sequence[Stack]) -> str:
+    """A few letters for images without a series, from what tells them from others."""
+    known = sorted(f"{plane.uid} {plane.frame} {plane.position} {plane.tells}" for one in found for plane in one.planes)
+    return hashlib.blake2b("\n".join(known).encode(), digest_size=6).hexdigest()
 
 
 def line_of(stack: Stack, name: str) -> dict[str, Any]:
@@ -58,14 +65,14 @@ def line_of(stack: Stack, name: str) -> dict[str, Any]:
     header, plane, geometry = stack.header, stack.planes[0], stack.geometry
     spacing = None if plane.spacing_mm is None else [plane.spacing_mm[1], plane.spacing_mm[0]]
     if spacing is not None and geometry is not None and len(stack.planes) > 1:
-        spacing.append(float(np.linalg.norm(geometry.step)))
+        spacing.append(geometry.usual_gap_mm)
     return {
         "volume": name,
         "patient": header.patient or None,
         "study": header.study or None,
         "series": header.series or None,
         "kind": stack.kind,
-        "apart": stack.apart if stack.kind not in ("picture", "film") else "",
+        "apart": "" if stack.kind in FLAT else stack.apart,
         "modality": header.modality,
         "series_number": header.series_number,
         "description": header.description,
@@ -79,19 +86,12 @@ def line_of(stack: Stack, name: str) -> dict[str, Any]:
         "tilt_degrees": None if geometry is None else round(geometry.tilt_degrees, 2),
         "syntax": header.syntax,
         "problems": list(stack.problems),
+        "copy_of": None,
         "stored": False,
         "shape": None,
         "dtype": None,
         "geometry": None,
     }
-
-
-def plane_word(normal: np.ndarray) -> str:
-    """How slices lie in the body, within 15°."""
-    axis = int(np.abs(normal).argmax())
-    if abs(normal[axis]) < np.cos(np.radians(15)):
-        return "oblique"
-    return ("sagittal", "coronal", "axial")[axis]
 
 
 def made_of(stack: Stack, root: Path) -> str:

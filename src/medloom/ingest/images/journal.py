@@ -23,10 +23,17 @@ A_BROWSERS_NOTE = Refused("are notes of a file browser (Thumbs.db, desktop.ini, 
 
 @dataclass(slots=True)
 class Journal:
-    """Where the lines of each series begin in the file, and how many files were set apart for each reason."""
+    """Where the lines of each series begin in the file, and how many files were set apart for each reason.
+
+    `broken` counts the images of a series that cannot be read, `births` holds digests of the dates of birth of a patient,
+    `folders` the series whose images lie in a folder. Images that name no series are kept together by their folder.
+    """
 
     file: Path
     series: dict[str, list[int]] = field(default_factory=dict)
+    broken: dict[str, int] = field(default_factory=dict)
+    births: dict[str, set[str]] = field(default_factory=dict)
+    folders: dict[str, set[str]] = field(default_factory=dict)
     reasons: dict[str, int] = field(default_factory=dict)
     files: int = 0
 
@@ -38,6 +45,11 @@ class Journal:
                 handle.seek(offset)
                 found.append(_header(json.loads(handle.readline())["header"]))
         return found
+
+    def lost(self, series: str) -> int:
+        """Images that cannot be read and are of this series, by their own word or because no other lies in their folder."""
+        beside = (count for key, count in self.broken.items() if key != series and self.folders.get(key) == {series})
+        return self.broken.get(series, 0) + sum(beside)
 
     def apart(self) -> Iterator[tuple[str, str]]:
         """(path below the source, reason) of each file that is no image or cannot be read."""
@@ -51,8 +63,21 @@ class Journal:
         self.files += 1
         if "refused" in told:
             self.reasons[told["refused"]] = self.reasons.get(told["refused"], 0) + 1
-        else:
-            self.series.setdefault(told["header"]["series"], []).append(offset)
+            if told.get("series") is not None:
+                key = told["series"] or _folder(told["path"])
+                self.broken[key] = self.broken.get(key, 0) + 1
+            return
+        header, folder = told["header"], _folder(told["path"])
+        key = header["series"] or folder
+        self.series.setdefault(key, []).append(offset)
+        self.folders.setdefault(folder, set()).add(key)
+        if header["patient"] and header["birth"]:
+            self.births.setdefault(header["patient"], set()).add(header["birth"])
+
+
+def _folder(path: str) -> str:
+    """A key that no series can have, whose identifiers are digits and dots."""
+    return f"in {os.path.dirname(path)}"
 
 
 def files_below(source: Path) -> list[str]:
@@ -88,7 +113,9 @@ def write_journal(source: Path, names: Sequence[str], file: Path, pool: Pool) ->
         for number, (name, note) in enumerate(zip(todo, noted, strict=True), start=1):
             answer = A_BROWSERS_NOTE if note else next(answers)
             told = (
-                {"path": name, "refused": str(answer)} if isinstance(answer, Refused) else {"path": name, **answer[0]}
+                {"path": name, "refused": str(answer), "series": answer.series}
+                if isinstance(answer, Refused)
+                else {"path": name, **answer[0]}
             )
             offset = handle.tell()
             handle.write(json.dumps(told).encode() + b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections import Counter, deque
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from medloom.errors import DataError
+from medloom.ingest.images.doubts import doubt
 from medloom.ingest.images.inventory import line_of, made_of, names_of, write_inventory
 from medloom.ingest.images.journal import Journal, files_below, write_journal
 from medloom.modalities.image.reading.decoding import Pool, scan_of
@@ -22,7 +24,9 @@ from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 from medloom.modalities.image.reading.stacks import Stack, stacks
 from medloom.modalities.image.stored import file_of
 
-FORMAT = 1
+FORMAT = 2
+KEPT = ("stored", "shape", "dtype", "geometry", "voxels")
+"""What is known of a volume only once it is decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,6 @@ def _same_choice(to: Path, choice: Choice) -> None:
 
 def _same_files(work: Path, names: list[str]) -> None:
     """Begins the headers anew where the source has other files than when it was stopped."""
-    import hashlib
-
     now = hashlib.blake2b(os.fsencode("\0".join(names)), digest_size=16).hexdigest()
     file = work / "files.txt"
     if not file.exists() or file.read_text(encoding="utf-8") != now:
@@ -114,7 +116,7 @@ def _volumes(root: Path, to: Path, choice: Choice, journal: Journal, pool: Pool)
             lines.append(line)
             before = done.get(name)
             if before is not None and before["made_of"] == line["made_of"]:
-                line.update(before)
+                line.update({key: before[key] for key in KEPT})
                 continue
             reason = _left_out(stack, choice)
             if reason is not None:
@@ -135,7 +137,9 @@ def _volumes(root: Path, to: Path, choice: Choice, journal: Journal, pool: Pool)
             line.update(_kept(to, line["volume"], scan))
             handle.write(json.dumps(line) + "\n")
             handle.flush()
-    return sorted(lines, key=lambda line: (line["patient"] or "", line["study"] or "", line["volume"]))
+    lines.sort(key=lambda line: (line["patient"] or "", line["study"] or "", line["volume"]))
+    doubt(lines, journal.births)
+    return lines
 
 
 def _found(journal: Journal, pool: Pool) -> Iterator[tuple[str, Stack]]:
@@ -146,8 +150,11 @@ def _found(journal: Journal, pool: Pool) -> Iterator[tuple[str, Stack]]:
     times: Counter[str] = Counter()
     for series in sorted(journal.series):
         found = stacks(journal.headers(series), digest)
-        for name, stack in zip(names_of(series, found), found, strict=True):
-            name = name or "unnamed"
+        lost = journal.lost(series)
+        notes = (f"{_count(lost, 'more image')} of its series cannot be read",) if lost else ()
+        for name, stack in zip(names_of(found[0].header.series, found), found, strict=True):
+            nameless = () if stack.header.series else ("no SeriesInstanceUID, put together by folder",)
+            stack = replace(stack, problems=(*stack.problems, *notes, *nameless))
             times[name] += 1
             if times[name] > 1:  # the same number given to other images, as copied and anonymised files have it
                 note = "its DICOM identifier is that of other images, too"
@@ -169,8 +176,9 @@ def _kept(to: Path, name: str, scan: Scan) -> dict[str, Any]:
     file = file_of(to, name)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
+    held = np.ascontiguousarray(scan.values).reshape(-1).view(np.uint8).data
     with open(partial, "wb") as handle:
-        handle.write(np.ascontiguousarray(scan.values).reshape(-1).view(np.uint8).data)
+        handle.write(held)
         handle.flush()
         os.fsync(handle.fileno())
     partial.replace(file)
@@ -194,6 +202,7 @@ def _kept(to: Path, name: str, scan: Scan) -> dict[str, Any]:
         "shape": " × ".join(map(str, scan.values.shape)),
         "dtype": scan.values.dtype.name,
         "geometry": json.dumps(geometry),
+        "voxels": hashlib.blake2b(held, digest_size=16).hexdigest(),
     }
 
 
@@ -230,13 +239,18 @@ def _finish(to: Path, work: Path, lines: list[dict[str, Any]], journal: Journal)
 def _told(lines: list[dict[str, Any]], journal: Journal) -> Iterator[str]:
     stored = sum(line["stored"] for line in lines)
     patients = len({line["patient"] for line in lines if line["patient"]})
-    yield f"{journal.files} files, {len(journal.series)} series, {patients} patients"
+    yield f"{_count(journal.files, 'file')}, {len(journal.series)} series, {_count(patients, 'patient')}"
     yield f"{stored} of {len(lines)} volumes and pictures stored"
     for reason, count in sorted(journal.reasons.items(), key=lambda one: -one[1])[:10]:
-        yield f"  {count} files set apart: they {reason}"
+        yield f"  {_count(count, 'file')} set apart: they {reason}"
     told: Counter[str] = Counter()
     for line in lines:
         told.update(line["problems"])
     for problem, count in told.most_common(10):
-        yield f"  {count} volumes: {problem}"
+        yield f"  {_count(count, 'volume')}: {problem}"
     yield "inventory.csv has a line for each volume, set_apart.csv one for each file that is no image"
+
+
+def _count(number: int, one: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"

@@ -24,7 +24,7 @@ Numbers = Annotated[tuple[Annotated[float, Field(gt=0, le=1000)], ...], BeforeVa
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], BeforeValidator(_listed)]
 Range = Annotated[tuple[float, float], BeforeValidator(_listed)]
 Kinds = Annotated[
-    tuple[Literal["original", "derived", "localizer", "picture"], ...],
+    tuple[Literal["original", "derived", "localizer", "picture", "capture"], ...],
     BeforeValidator(_listed),
 ]
 
@@ -34,7 +34,7 @@ class DicomOptions(Strict):
 
     kinds: Kinds = Field(
         ("original", "picture"),
-        description="what is stored of original, derived, localizer and picture; the inventory has all of them",
+        description="what is stored of original, derived, localizer, picture and capture (screens); the inventory has all of them",
     )
     spacing_mm: Numbers | None = Field(
         None,

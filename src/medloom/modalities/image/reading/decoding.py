@@ -63,7 +63,7 @@ class Decoder:
         finally:
             timer.cancel()
         if "refused" in told:
-            raise Refused(told["refused"])
+            raise Refused(told["refused"], told.get("series"))
         return told, values
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ def headers(paths: Iterable[Path]) -> list[Header]:
         try:
             found.append(read_header(path))
         except Refused as error:
-            if "broken" in str(error) or "declare" in str(error):
+            if error.series is not None or "broken" in str(error):
                 raise Refused(f"hold files that {error}") from error
             apart.add(str(error))
     if not found:
@@ -89,7 +89,7 @@ def headers(paths: Iterable[Path]) -> list[Header]:
 def only(found: Sequence[Stack], dims: int) -> Stack:
     """The one stack to read: the only one, or the only one that is neither localiser nor derived. Raises Refused."""
     if len(found) > 1:
-        first = [one for one in found if one.kind not in ("localizer", "derived")]
+        first = [one for one in found if one.kind not in ("localizer", "derived", "capture")]
         series = len({one.header.series for one in found})
         if len(first) != 1:
             shown = "; ".join(sorted({one.apart for one in found if one.apart})[:4])

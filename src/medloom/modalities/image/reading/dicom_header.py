@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import warnings
 import zlib
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from medloom import find
+from medloom.modalities.image.reading.other_files import image_like, no_image, not_an_image
 from medloom.modalities.image.reading.scan import MOST_VOXELS, Refused
 
 MOST_INFLATED = 64 << 20
@@ -20,6 +22,9 @@ MOST_INFLATED = 64 << 20
 MOST_RATIO = 200
 MOST_FRAMES = 100_000
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+SLICED = ("MR", "CT", "PT", "NM")
+"""Scanners whose own images lie in space: a secondary capture of theirs is a picture of a screen."""
 TELLING = (
     "EchoNumbers", "EchoTime", "InversionTime", "RepetitionTime", "FlipAngle", "DiffusionBValue",
     "DiffusionGradientOrientation", "TemporalPositionIdentifier", "TemporalPositionIndex", "NominalCardiacTriggerDelayTime",
@@ -37,16 +42,6 @@ _GROUPS = (
     "MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PixelValueTransformationSequence",
     "PlanePositionVolumeSequence", "PlaneOrientationVolumeSequence",
 )  # fmt: skip
-OBJECTS = {
-    "SR": "reports", "PR": "presentation states", "KO": "key object selections", "RTSTRUCT": "contours",
-    "RTPLAN": "plans", "SEG": "segmentations", "REG": "registrations", "DOC": "documents", "ECG": "waveforms",
-}  # fmt: skip
-"""Kinds of object that are no images themselves, in words."""
-PICTURES = {
-    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"BM": "BMP", b"RIFF": "WebP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-    b"\x5c\x01\x00\x00": "NIfTI or Analyze", b"\0\0\x01\x5c": "NIfTI or Analyze", b"\0\0\0\x0cjP  ": "JPEG 2000",
-}  # fmt: skip
-"""How files of other kinds begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +78,10 @@ class Header:
     syntax: str
     burned_in: str
     planes: tuple[Plane, ...]
+    birth: str = ""
+    """A digest of the date of birth, to tell two patients of one PatientID; it is in no store."""
+    capture: bool = False
+    """Whether it is a screenshot or a scanned page, and nothing that a scanner or a camera saw."""
 
 
 def load(path: Path, pixels: bool) -> Any:
@@ -115,7 +114,11 @@ def load(path: Path, pixels: bool) -> Any:
 def _check_start(path: Path) -> None:
     if not path.is_file():
         raise Refused("are no regular files")
-    with open(path, "rb") as handle:
+    try:
+        handle = open(path, "rb")
+    except PermissionError as error:
+        raise Refused("may not be opened; allow it, and ingest again") from error
+    with handle:
         start = handle.read(4096)
         if len(start) < 8:
             raise Refused("are empty" if not start else not_an_image(start))
@@ -128,23 +131,6 @@ def _check_start(path: Path) -> None:
         if DEFLATED in start:
             handle.seek(0)
             _check_inflated(handle.read(), path.stat().st_size)
-
-
-def not_an_image(start: bytes) -> str:
-    """What a file is that no reader knows, from its first bytes, in words."""
-    if not start:
-        return "are empty"
-    if start.startswith(b"PK\x03\x04"):
-        return "are archives, which are never unpacked here; unpack them to a folder first"
-    if start.startswith(b"\x1f\x8b"):
-        return "are compressed with gzip; decompress them first"
-    for mark, name in PICTURES.items():
-        if start.startswith(mark):
-            return f"are {name} pictures"
-    if start.startswith(b"%PDF"):
-        return "are PDF documents"
-    text = all(byte >= 32 or byte in b"\t\r\n\f" for byte in start)
-    return "are text and no images" if text else "are no images of a known kind"
 
 
 def _check_inflated(raw: bytes, size: int) -> None:
@@ -168,10 +154,17 @@ def read_header(path: Path) -> Header:
     data = load(path, pixels=False)
     if "DirectoryRecordSequence" in data:
         raise Refused("are DICOMDIR indexes; the files are found without them")
-    modality = _text(data, "Modality")
+    other = no_image(_text(data, "Modality"), _text(data, "SOPClassUID"))
+    if other is not None:
+        raise Refused(other)
+    try:
+        return _header(data, path)
+    except Refused as error:
+        raise Refused(str(error), _text(data, "SeriesInstanceUID") if image_like(data) else None) from error
+
+
+def _header(data: Any, path: Path) -> Header:
     rows, columns = _whole(data, "Rows"), _whole(data, "Columns")
-    if modality in OBJECTS:
-        raise Refused(f"are {OBJECTS[modality]} (DICOM {modality}) and no images")
     if not rows or not columns:
         raise Refused("are DICOM objects without an image, or cut short before it (no Rows and Columns)")
     frames = 1 if "NumberOfFrames" not in data or data.get("NumberOfFrames") is None else _whole(data, "NumberOfFrames")
@@ -179,13 +172,12 @@ def read_header(path: Path) -> Header:
     if not 0 < frames <= MOST_FRAMES or rows * columns * frames * samples > MOST_VOXELS:
         raise Refused(f"declare no frame, more than {MOST_FRAMES} or more than {MOST_VOXELS} voxels")
     planes = tuple(_planes(data, str(path), rows, columns, frames, samples))
-    issuer = _text(data, "IssuerOfPatientID")
-    patient = _text(data, "PatientID")
+    issuer, patient = _text(data, "IssuerOfPatientID"), _text(data, "PatientID")
     return Header(
         f"{issuer}/{patient}" if issuer and patient else patient,
         _text(data, "StudyInstanceUID"),
         _text(data, "SeriesInstanceUID"),
-        modality,
+        _text(data, "Modality"),
         _text(data, "FrameOfReferenceUID"),
         _text(data, "SeriesNumber"),
         _text(data, "SeriesDescription"),
@@ -193,7 +185,22 @@ def read_header(path: Path) -> Header:
         str(data.file_meta.TransferSyntaxUID),
         _text(data, "BurnedInAnnotation"),
         planes,
+        _birth(data),
+        _capture(data, planes[0]),
     )
+
+
+def _birth(data: Any) -> str:
+    born = _text(data, "PatientBirthDate")
+    return hashlib.blake2b(born.encode(), digest_size=8).hexdigest() if born else ""
+
+
+def _capture(data: Any, plane: Plane) -> bool:
+    """Secondary captures are photographs and digitised films, too: only what says that it is neither is a capture."""
+    if plane.position is not None or SECONDARY not in _text(data, "SOPClassUID"):
+        return False
+    shot = "SCREEN SAVE" in plane.image_type or _text(data, "ConversionType") in ("WSD", "SD")
+    return shot or _text(data, "Modality") in SLICED
 
 
 def _planes(data: Any, path: str, rows: int, columns: int, frames: int, samples: int) -> Iterator[Plane]:

@@ -83,6 +83,15 @@ class Geometry:
         return bool(np.linalg.norm(off, axis=1).max() <= max(ABOUT_MM, ABOUT_SHARE * np.diff(heights).max()))
 
     @property
+    def usual_gap_mm(self) -> float:
+        """Distance along which most neighbouring slices follow one another, whatever is missing or there twice."""
+        steps, line = np.diff(self.heights_mm), self.step
+        steps = steps[steps > ABOUT_MM / 2]
+        if not len(steps):
+            return float(np.linalg.norm(line))
+        return float(np.median(steps) * np.linalg.norm(line) / abs(line @ self.normal))
+
+    @property
     def missing(self) -> int | None:
         """Slices that gaps of whole steps leave out; None where distances are uneven in another way."""
         steps = np.diff(self.heights_mm)
@@ -130,3 +139,11 @@ def of_planes(
         raise Refused("have a pixel spacing of zero; correct the header from the source")
     order = np.argsort(positions @ np.cross(row_axis, column_axis), kind="stable")
     return Geometry(row_axis, column_axis, spacing_mm, positions[order], thickness_mm), order
+
+
+def plane_word(normal: Float[np.ndarray, " 3"]) -> str:
+    """How slices lie in the body, within 15°."""
+    axis = int(np.abs(normal).argmax())
+    if abs(normal[axis]) < np.cos(np.radians(15)):
+        return "oblique"
+    return ("sagittal", "coronal", "axial")[axis]

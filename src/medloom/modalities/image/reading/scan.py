@@ -20,7 +20,14 @@ FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class Refused(Exception):
-    """Why one file cannot be used, as words that fit after "N files": "are truncated". Never holds a path."""
+    """Why one file cannot be used, as words that fit after "N files": "are truncated". Never holds a path.
+
+    `series` is the SeriesInstanceUID of a broken image in DICOM, which its series now lacks; None for all else.
+    """
+
+    def __init__(self, words: str, series: str | None = None) -> None:
+        super().__init__(words)
+        self.series = series
 
 
 @dataclass(frozen=True, slots=True)

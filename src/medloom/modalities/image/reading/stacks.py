@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Int
 
-from medloom.modalities.image.reading.dicom_header import TELLING, Header, Plane
-from medloom.modalities.image.reading.geometry import TILT_DEGREES, Geometry, of_planes
+from medloom.modalities.image.reading.dicom_header import SLICED, TELLING, Header, Plane
+from medloom.modalities.image.reading.geometry import TILT_DEGREES, Geometry, of_planes, plane_word
 from medloom.modalities.image.reading.scan import Refused
 
 SAME_PLACE_MM = 0.01
@@ -22,7 +22,24 @@ LOCALIZERS = re.compile(
     re.IGNORECASE,
 )
 """Words of a series' description that say so where the image type does not, as in many MR archives."""
-Kind = Literal["original", "derived", "localizer", "film", "picture"]
+MADE = {
+    "ADC",
+    "EADC",
+    "FA",
+    "MIP",
+    "MINIP",
+    "MNIP",
+    "MPR",
+    "PROJECTION IMAGE",
+    "SUBTRACTION",
+    "T1 MAP",
+    "T2 MAP",
+    "T2_STAR MAP",
+}
+"""Words of an image type that name what was computed, though some scanners call it original."""
+Kind = Literal["original", "derived", "localizer", "film", "picture", "capture"]
+FLAT: tuple[Kind, ...] = ("film", "picture", "capture")
+"""Kinds that have no place in space."""
 Pair = tuple[Header, Plane]
 
 
@@ -109,16 +126,37 @@ def _alike(pairs: Sequence[Pair]) -> Iterator[tuple[list[Pair], str]]:
             plane.position is None,
         )
         groups[key].append((header, plane))
-    names = ("patient or study", "frame of reference", "image type", "size", "direction", "spacing", "position")
+    names = ("patient or study", "frame of reference", "image type", "size", "direction", "spacing", "place in space")
     differ = [place for place in range(len(names)) if len({key[place] for key in groups}) > 1]
-    for key, group in groups.items():
-        # Who it is stands in the inventory, and in no message.
-        words = [f"{names[place]} {_word(key[place])}" if place else f"another {names[place]}" for place in differ]
-        yield group, ", ".join(words)
+    for group in groups.values():
+        words = [_word(names[place], group[0]) for place in differ]
+        yield group, ", ".join(word for word in words if word)
 
 
-def _word(value: object) -> str:
-    return "/".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
+def _word(name: str, pair: Pair) -> str:
+    """What a person would call what tells these planes apart. Who it is stands in the inventory, and in no message."""
+    header, plane = pair
+    if name == "patient or study":
+        return "another patient or study"
+    if name == "frame of reference":
+        return f"{name} {header.frame_of_reference}"
+    if name == "image type":
+        return f"{name} {_listed(plane.image_type)}"
+    if name == "size":
+        colour = " in colour" if plane.samples > 1 else ""
+        return f"{plane.rows} rows and {plane.columns} columns{colour}"
+    if plane.position is None or plane.orientation is None:
+        return f"no {name}" if name == "place in space" else ""
+    if name == "direction":
+        axes = np.array(plane.orientation)
+        return f"{plane_word(np.cross(axes[:3], axes[3:]))} ({_listed(np.round(axes, 3) + 0.0)})"
+    if name == "spacing":
+        return "no spacing" if plane.spacing_mm is None else f"spacing {_listed(plane.spacing_mm)}"
+    return ""
+
+
+def _listed(values: Iterable[object]) -> str:
+    return "/".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
 
 
 def _near(values: Sequence[tuple[float, ...] | None], tolerance: float) -> list[int]:
@@ -149,18 +187,27 @@ def _unplaced(group: Sequence[Pair]) -> Iterator[Stack]:
         files[(plane.uid, plane.path)].append((header, plane))
     for pairs in files.values():
         header, planes = pairs[0][0], tuple(plane for _, plane in pairs)
+        notes = _notes(header)
+        if len(files) > 1 and header.modality in SLICED and not header.capture:
+            notes = (*notes, f"{len(files)} slices of its series tell no place in space, and make no volume")
         if len(planes) > 1:
             why = "hold several frames without ImagePositionPatient and ImageOrientationPatient (a film, or a header that lost them)"
-            yield Stack(header, planes, "film", None, planes[0].uid, _notes(header), why)
+            yield Stack(header, planes, "film", None, planes[0].uid, notes, why)
         else:
-            yield Stack(header, planes, "picture", None, planes[0].uid, _notes(header))
+            yield Stack(header, planes, "capture" if header.capture else "picture", None, planes[0].uid, notes)
 
 
 def _placed(group: Sequence[Pair], apart: str, digest: Callable[[Plane], str]) -> Iterator[Stack]:
-    for part, told in _split(list(group), TELLING):
+    parts = [(_without_copies(part, digest), told) for part, told in _split(list(group), TELLING)]
+    most = max(len(kept) for (kept, _), _ in parts)
+    for (kept, copies), told in parts:
         words = ", ".join(word for word in (apart, told) if word)
-        kept, copies = _without_copies(part, digest)
-        yield _stack(kept, words, copies)
+        notes = [f"{copies} slices were there twice"] if copies else []
+        if len(kept) < most:
+            notes.append(
+                f"{len(kept)} slices where another volume of its series has {most}; it may have been broken off"
+            )
+        yield _stack(kept, words, notes)
 
 
 def _split(group: list[Pair], names: Sequence[str]) -> Iterator[tuple[list[Pair], str]]:
@@ -248,10 +295,10 @@ def _without_copies(group: list[Pair], digest: Callable[[Plane], str]) -> tuple[
     return kept, len(group) - len(kept)
 
 
-def _stack(group: Sequence[Pair], apart: str, copies: int) -> Stack:
+def _stack(group: Sequence[Pair], apart: str, told: Sequence[str]) -> Stack:
     header, planes = group[0][0], [plane for _, plane in group]
     first = planes[0]
-    notes = [*_notes(header), *([f"{copies} slices were there twice"] if copies else [])]
+    notes = [*_notes(header), *told]
     kind = _kind(header, planes)
     if first.spacing_mm is None:
         return Stack(header, tuple(planes), kind, None, apart, tuple(notes), "have no PixelSpacing")
@@ -288,14 +335,14 @@ def _not_a_volume(group: Sequence[Pair], geometry: Geometry) -> str | None:
         return "have slices that do not lie on one line"
     if geometry.missing is None:
         return "have slices at uneven distances"
-    return f"miss {geometry.missing} slices between the first and the last"
+    return f"miss {geometry.missing} {'slice' if geometry.missing == 1 else 'slices'} between the first and the last"
 
 
 def _kind(header: Header, planes: Sequence[Plane]) -> Kind:
     words = set(planes[0].image_type)
     if words & {"LOCALIZER", "SCOUT", "TOPOGRAM"} or LOCALIZERS.search(header.description):
         return "localizer"
-    return "derived" if "DERIVED" in words else "original"
+    return "derived" if words & {"DERIVED", *MADE} else "original"
 
 
 def _notes(header: Header) -> tuple[str, ...]:

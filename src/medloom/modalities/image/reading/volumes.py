@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 import zlib
 from pathlib import Path
@@ -33,6 +34,7 @@ def read_nifti(path: Path, wish: Wish) -> Scan:
         nibabel.wrapstruct.WrapStructError,
     )
     try:
+        _check_told_spacing(path)
         image = nibabel.load(path, mmap=False)
         shape = tuple(int(size) for size in image.shape)
         affine = np.array(image.affine, np.float64)
@@ -58,6 +60,19 @@ def read_nifti(path: Path, wish: Wish) -> Scan:
         codes = (codes[0], codes[1], codes[2] & ~7 | 2)
     check_spacing(affine)
     return Scan(voxels(squeezed(planes, wish.dims), wish), NIFTI, spatial, affine, codes, True, True)
+
+
+def _check_told_spacing(path: Path) -> None:
+    """Raises Refused where only the header's spacing says where voxels lie, and it is 0: nibabel would read 1."""
+    opener = gzip.open if path.name.endswith(".gz") else open
+    with opener(path, "rb") as handle:
+        start = handle.read(348)
+    for order in "<>":
+        if len(start) == 348 and struct.unpack_from(order + "i", start)[0] == 348:
+            axes = struct.unpack_from(order + "h", start, 40)[0]
+            steps = struct.unpack_from(order + "8f", start, 76)[1 : 1 + min(max(axes, 0), 3)]
+            if struct.unpack_from(order + "h", start, 254)[0] <= 0 and not all(abs(step) > 0 for step in steps):
+                raise Refused("have a spacing of zero or axes that coincide; correct the header from the source")
 
 
 def _check_nifti_shape(shape: tuple[int, ...]) -> None:

@@ -46,7 +46,7 @@ def answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], np.ndarray | Non
             return {"digest": digest_of(Path(plane.path), plane)}, None
         return _scan(request)
     except Refused as error:
-        return {"refused": str(error)}, None
+        return {"refused": str(error), "series": error.series}, None
     except MemoryError:
         return {"refused": "need more memory than decoding is given"}, None
     except RecursionError:
