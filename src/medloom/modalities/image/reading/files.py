@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medloom.modalities.image.reading.dicom import read_dicom, read_series
-from medloom.modalities.image.reading.dicom_header import not_an_image
 from medloom.modalities.image.reading.grids import as_wished
+from medloom.modalities.image.reading.other_files import not_an_image
 from medloom.modalities.image.reading.pictures import read_picture, read_png
 from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 from medloom.modalities.image.reading.volumes import read_itk, read_nifti, read_numpy
