@@ -158,7 +158,7 @@ def gather(
     low = np.maximum(corner, 0)
     high = np.maximum(low, np.minimum(corner + np.array(patch), grids.shapes[units]))
     whole: list[bool] = (high - low == patch).all(axis=1).tolist()
-    mirrored: list[bool] = view.at["flip"].any(axis=1).tolist()
+    mirrored = [any(flip) for flip in view.at["flip"].tolist()]
     moved: list[bool] = view.at["moved"].tolist() if "moved" in view.at else [False] * len(units)
     parts = zip(grids.units(units), low.tolist(), high.tolist(), strict=True)
     for place, (grid, start, stop) in enumerate(parts):
