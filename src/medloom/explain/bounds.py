@@ -27,7 +27,7 @@ OPERATIONS = 2e11
 """Multiplications of the networks, at most: some ten seconds of one core."""
 CELL_OPERATIONS = 500
 """What it costs to gather one number of a row, about, in multiplications."""
-EVENT_OPERATIONS = 10_000
+EVENT_OPERATIONS = 5_000
 """What it costs to put one event of a row into the place of another, about."""
 SIMPLE_OPERATIONS = 3e5
 """What a simple model costs a row, about."""
