@@ -157,8 +157,8 @@ def gather(
     corner = view.at["corner"]
     low = np.maximum(corner, 0)
     high = np.maximum(low, np.minimum(corner + np.array(patch), grids.shapes[units]))
-    whole = (high - low == patch).all(axis=1).tolist()
-    mirrored = view.at["flip"].any(axis=1).tolist()
+    whole = [sides == list(patch) for sides in (high - low).tolist()]
+    mirrored = [any(axes) for axes in view.at["flip"].tolist()]
     moved = view.at["moved"].tolist() if "moved" in view.at else [False] * len(units)
     parts = zip(grids.units(units), low.tolist(), high.tolist(), strict=True)
     for place, (grid, start, stop) in enumerate(parts):
