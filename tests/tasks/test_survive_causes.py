@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +243,10 @@ def test_a_temperature_of_causes_undoes_overconfidence() -> None:
         assert fitted.same(fitted.load(Survive, json.loads(json.dumps(fitted.dump(over)))), over)
         assert "with a competing one" in over.describe()["training rows"]
         assert "before any competing event" in over.question()
+        named = replace(
+            over, options=over.options.model_copy(update={"time": "relapse_time", "event": "relapse_event"})
+        )
+        assert (
+            named.question().startswith("relapse: how likely by")
+            and "(in the unit of relapse_time)" in named.question()
+        )

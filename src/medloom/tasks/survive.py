@@ -387,7 +387,10 @@ class Survive(Task):
     def question(self) -> str:
         names = ", ".join(map(horizon_name, self.horizons))
         first = ", and before any competing event" if self.competing_hazards else ""
-        return f"{self.options.event}: how likely by {names} {self.options.time}{first}?"
+        time = self.options.time
+        # A column such as `days` is named like its unit; `<outcome>_time`, as outcomes of events are called, is not.
+        by = f"{names} (in the unit of {time})" if time.endswith("_time") else f"{names} {time}"
+        return f"{self.options.event.removesuffix('_event')}: how likely by {by}{first}?"
 
     def describe(self) -> Mapping[str, str]:
         zero = f", {self.at_zero} of them followed for no time" if self.at_zero else ""

@@ -92,7 +92,7 @@ def test_the_risk_of_a_case_is_drawn_over_its_stay_alone():
     assert list(plot.curves[0].x) == [0, 1, 2] and list(plot.curves[0].y) == [0.3, 0.2, 0.4]
     asked.rows, asked.measured = {"death": np.array([2, 4, 5, 6])}, {"death": {"model": np.arange(4.0)}}
     assert len([piece for piece in timelines(asked).pieces if isinstance(piece, Plot)]) == 1
-    assert "of death yes at 3 times: 0.3 at first, 0.4 at last, highest 0.4 at 2" in plot.text
+    assert "death: yes, probability at 3 times: 0.3 at first, 0.4 at last, highest 0.4 at 2" in plot.text
 
 
 def test_a_window_is_drawn_lead_by_lead_under_the_attention(monkeypatch: pytest.MonkeyPatch):

@@ -136,8 +136,8 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         curves = tuple(Curve(answers[one], time.tolist(), replies.value[own, one].tolist()) for one in shown)
         first = replies.value[own, 0]
         text = (
-            f"The {replies.what} of {name} {replies.names[0]} at {len(own)} times: {first[0]:.3g} at first, {first[-1]:.3g} at "
-            f"last, highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}."
+            f"{answers[0]}, {replies.what} at {len(own)} times: {first[0]:.3g} at first, {first[-1]:.3g} at last, "
+            f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}."
         )
         label = f"time since the first of these rows ({_unit(story)})"
         # From nothing up, so that a small rise does not look like a large one.
