@@ -13,8 +13,8 @@ from jaxtyping import Integer
 
 from medloom import find
 from medloom.modalities.image.reading.dicom import read_dicom, read_series
-from medloom.modalities.image.reading.dicom_header import not_an_image
 from medloom.modalities.image.reading.grids import as_wished
+from medloom.modalities.image.reading.other_files import not_an_image
 from medloom.modalities.image.reading.pictures import read_picture, read_png
 from medloom.modalities.image.reading.scan import FLAT, Refused, Scan, Wish
 from medloom.modalities.image.reading.volumes import read_itk, read_nifti, read_numpy
