@@ -93,7 +93,7 @@ def _with_maps(asked: Asked, row: int, methods: Sequence[str], title: str, marke
     answer = names[int(views.answer[0])]
     shown = asked.feed.modalities[asked.input].pictures(asked.feed.sources[asked.input], row)
     each = {m: [one for _, one in lifted(asked, views, of)] for m, of in maps(asked, views, methods).items()}
-    said = f"{asked.target}: {answer} {views.score[0]:.3g} {unit}".replace("-", "−")
+    said = f"{asked.target}: {answer} {format(views.score[0], '.3g').replace('-', '−')} {unit}"
     shares = asked.shares(views)
     panels = []
     # Of many images those that were looked at most.

@@ -76,6 +76,11 @@ def _judged(method: str, figures: MapFigures) -> str:
         )
     if not figures.moves:
         return f"{name} is not shown to find what moves the answer: regions at random do about as much."
+    if figures.over_chance is not None and not (figures.over_chance.low is not None and figures.over_chance.low > 0):
+        return (
+            f"{name} does not point at what was marked: its highest point lies there no oftener than a point at random. "
+            "What it shows moves the answer, and is not where the finding is."
+        )
     return ""
 
 
