@@ -114,7 +114,8 @@ def test_a_map_of_the_same_network_is_like_itself_and_one_of_noise_moves_nothing
     same = likeness(asked, views, {OCCLUSION: each[OCCLUSION]}, found.team.networks)
     np.testing.assert_allclose(same[OCCLUSION], 1.0)
     noise = np.random.default_rng(3).normal(size=each[OCCLUSION].shape).astype(np.float32)
-    gain = gains(asked, views, {OCCLUSION: each[OCCLUSION], "noise": noise}, 0)
+    gain = gains(asked, views, {OCCLUSION: each[OCCLUSION], "noise": noise, "empty": np.zeros_like(noise)}, 0)
+    assert np.isnan(gain["empty"]).all()
     ill = views.score > 0
     assert gain[OCCLUSION][ill].mean() > 4 * abs(gain["noise"][ill].mean())
 

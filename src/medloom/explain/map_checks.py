@@ -75,27 +75,44 @@ def _rank_correlation(
 def gains(asked: Asked, views: Views, found: Maps, seed: int) -> dict[str, Float[np.ndarray, " rows"]]:
     """By how much more the answer falls where the highest blocks of each map are flattened than where random ones are; by row.
 
-    The mean over `SHARES` of the blocks. The answer is that of the networks together, in its own unit.
+    The mean over `SHARES` of the blocks; blocks of one height, such as those of 0, come in an order at random. The answer is
+    that of the networks together, in its own unit. NaN where a map is the same everywhere, and so calls nothing high.
     """
     there = valid_voxels(views.batch.inputs[asked.input], asked.dims)
     orders = {method: block_means(of, there, asked.dims) for method, of in found.items()}
     known = block_means(np.ones(there.shape, np.float32), there, asked.dims)
-    falls = {method: _fall(asked, views, order) for method, order in orders.items()}
+    drawn = [
+        np.stack([generator(seed, "blocks", int(row), number).random(known.shape[1]) for row in views.view.rows])
+        for number in range(RANDOM)
+    ]
+    falls = {method: _fall(asked, views, order, drawn[0]) for method, order in orders.items()}
     by_chance = np.zeros(len(views.view.rows))
-    for number in range(RANDOM):
-        order = np.stack(
-            [generator(seed, "blocks", int(row), number).random(known.shape[1]) for row in views.view.rows]
-        )
-        by_chance += _fall(asked, views, np.where(np.isnan(known), np.nan, order)) / RANDOM
-    return {method: views.of_rows(fall - by_chance) for method, fall in falls.items()}
+    for order in drawn:
+        by_chance += _fall(asked, views, np.where(np.isnan(known), np.nan, order), order) / RANDOM
+    return {
+        method: np.where(_says_something(views, orders[method]), views.of_rows(fall - by_chance), np.nan)
+        for method, fall in falls.items()
+    }
 
 
-def _fall(asked: Asked, views: Views, height: Float[np.ndarray, "views blocks"]) -> Float[np.ndarray, " views"]:
-    """The mean fall of the answer over shares of blocks that are flattened, the highest first; NaN heights are no blocks."""
+def _says_something(views: Views, height: Float[np.ndarray, "views blocks"]) -> Bool[np.ndarray, " rows"]:
+    """Whether any view of a row has blocks that differ."""
+    none = np.isnan(height)
+    differs = np.where(none, -np.inf, height).max(axis=1) > np.where(none, np.inf, height).min(axis=1)
+    return views.of_rows(differs.astype(np.float64)) > 0
+
+
+def _fall(
+    asked: Asked, views: Views, height: Float[np.ndarray, "views blocks"], among: Float[np.ndarray, "views blocks"]
+) -> Float[np.ndarray, " views"]:
+    """The mean fall of the answer over shares of blocks that are flattened, the highest first; NaN heights are no blocks.
+
+    Of blocks of one height those that are highest in `among` come first.
+    """
     field = views.batch.inputs[asked.input]
     start = flat(field, asked.dims)
     count = (~np.isnan(height)).sum(axis=1)
-    place = np.argsort(np.argsort(np.where(np.isnan(height), np.inf, -height), axis=1, kind="stable"), axis=1)
+    place = np.argsort(np.lexsort((-among, np.where(np.isnan(height), np.inf, -height)), axis=1), axis=1)
     shape = valid_voxels(field, asked.dims).shape[1:]
     whole = asked.mean_score(views, field.value)
     fall = np.zeros(len(height))

@@ -58,6 +58,8 @@ def test_maps_that_fail_a_check_are_warned_of() -> None:
     assert "Occlusion is not shown to find what moves the answer" in told
     aside = texts(section(story(one(20, grad_cam=ASIDE))))
     assert aside.startswith("Grad-CAM does not point at what was marked")
+    mute = MapFigures(Estimate(None), Estimate(None), Estimate(0.0, 0.0, 0.0), Estimate(-0.1, -0.1, -0.1))
+    assert texts(section(story(one(20, grad_cam=mute)))).startswith("Grad-CAM says nothing here")
     (warning,) = warnings(found)
     assert "by integrated gradients hardly change where the network has learnt nothing" in warning
 

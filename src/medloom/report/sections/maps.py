@@ -74,6 +74,8 @@ def _judged(method: str, figures: MapFigures) -> str:
             f"{name} is not to be trusted here: its maps are much the same where nothing was learnt (rank correlation "
             f"{number(figures.likeness.value)})."
         )
+    if figures.gain.value is None:
+        return f"{name} says nothing here: its maps are the same everywhere."
     if not figures.moves:
         return f"{name} is not shown to find what moves the answer: regions at random do about as much."
     if figures.over_chance is not None and not (figures.over_chance.low is not None and figures.over_chance.low > 0):
