@@ -58,7 +58,14 @@ def events_sequences(folder: Path) -> Study:
     inputs = {
         "memory": {**events, "encoder": "lstm", "layers": 2, "dropout": 0.1},
         "convolution": {**events, "encoder": "tcn", "layers": 2, "statistics": False},
-        "attention": {**events, "encoder": "transformer", "heads": 2, "layers": 1, "scale": "robust", "statistics": False},
+        "attention": {
+            **events,
+            "encoder": "transformer",
+            "heads": 2,
+            "layers": 1,
+            "scale": "robust",
+            "statistics": False,
+        },
     }
     targets = {"death": {"task": "classify", "column": "died"}, "age": {"task": "regress", "column": "age"}}
     return _study(folder, inputs, targets, cohort={**COHORT, "at": "hour"})
