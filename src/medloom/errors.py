@@ -25,6 +25,21 @@ class BundleError(MedloomError):
     """A bundle is damaged, of another format, or does not fit what is asked of it."""
 
 
+def counted(number: int, one: str) -> str:
+    """`1 file`, `2 files`: a number with its noun."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
+
+
+def those(number: int, one: str, reason: str) -> str:
+    """`2 files are empty`, `1 file, of those that are empty`: `reason` is in words that follow a plural."""
+    return f"{counted(number, one)}{', of those that' if number == 1 else ''} {reason}"
+
+
+def rows_named(rows: Sequence[object]) -> str:
+    """`row 'a'`, or `rows 'a', 'b' and 7 more`."""
+    return f"row{'' if len(rows) == 1 else 's'} {some(rows)}"
+
+
 def some(names: Sequence[object], most: int = 5) -> str:
     """Lists at most `most` names, then how many more: `'a', 'b' and 7 more`."""
     shown = ", ".join(repr(str(name)) for name in names[:most])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medloom.errors import counted
+
 if TYPE_CHECKING:
     from medloom.bundle import OnProblem
 
@@ -136,11 +138,11 @@ def ingest(
     What it is, is seen from what lies there. Every kind has options of its own (docs/reference/ingest.md), such as
     kinds=original,derived for DICOM; one that is not known is an error that names the nearest.
     """
-    from medloom.ingest.door import ingest as read_into
+    from medloom.cli.count import ingest_counted
     from medloom.ingest.door import parse_options
 
     given = parse_options([*(options or []), *([f"broken={broken}"] if broken is not None else [])])
-    typer.echo("\n".join(read_into(source, to, kind, given).lines))
+    ingest_counted(source, to, kind, given)
 
 
 @app.command()
@@ -199,7 +201,7 @@ def predict(
     from medloom.cli.predict import predict_file
 
     rows = predict_file(bundle, data, out, _choice(problems), folder)
-    typer.echo(f"{rows} rows → {out}")
+    typer.echo(f"{counted(rows, 'row')} → {out}")
 
 
 @app.command()
@@ -214,7 +216,7 @@ def explain(
     from medloom.cli.predict import explain_file
 
     lines = explain_file(bundle, data, out, _choice(problems), folder)
-    typer.echo(f"{lines} lines → {out}")
+    typer.echo(f"{counted(lines, 'line')} → {out}")
 
 
 @app.command()
@@ -229,7 +231,7 @@ def embed(
     from medloom.cli.predict import embed_file
 
     rows = embed_file(bundle, data, out, _choice(problems), folder)
-    typer.echo(f"{rows} rows → {out}")
+    typer.echo(f"{counted(rows, 'row')} → {out}")
 
 
 @app.command()

@@ -308,10 +308,12 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
         )
     if not story.prepared.study.split.judges and story.trained:
         return f"{all_of_them}; nobody was held out, so there are no figures.{meant}"
-    return (
-        f"{all_of_them}; the figures are of the {judged['patients']:,} {who} ({judged['rows']:,} rows) that were held out."
-        f"{meant}"
-    )
+    held_out = f"{judged['patients']:,} {who} ({judged['rows']:,} rows)"
+    known = [len(rows) for rows in story.rows.values()]
+    if len(known) == 1 and known[0] < judged["rows"]:
+        told = f"the figures are of those {known[0]:,} rows whose answer is known, of the {held_out} that were held out"
+        return f"{all_of_them}; {told}.{meant}"
+    return f"{all_of_them}; the figures are of the {held_out} that were held out.{meant}"
 
 
 def _answer(story: Story, name: str) -> Answer:

@@ -87,9 +87,9 @@ def headers(paths: Iterable[Path]) -> list[Header]:
 
 
 def only(found: Sequence[Stack], dims: int) -> Stack:
-    """The one stack to read: the only one, or the only one that is neither localiser nor derived. Raises Refused."""
+    """The one stack to read: the only one, or the only one that a scanner or a camera saw for itself. Raises Refused."""
     if len(found) > 1:
-        first = [one for one in found if one.kind not in ("localizer", "derived", "capture")]
+        first = [one for one in found if one.kind not in ("localizer", "derived", "dose", "capture")]
         series = len({one.header.series for one in found})
         if len(first) != 1:
             shown = "; ".join(sorted({one.apart for one in found if one.apart})[:4])
