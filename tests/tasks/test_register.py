@@ -205,10 +205,13 @@ def test_landmarks_need_volumes_that_tell_where_they_lie(tmp_path):
 def test_a_pair_can_be_refined_where_answers_are_given(tmp_path):
     """More like each other after a few steps of descent, and never while the network learns."""
     from medloom.model.assembly import assemble
+    from medloom.parts import TrainPart
+    from medloom.training.plan import Plan
+    from medloom.training.step import Stepper
     from tests.cases.images import image_register_2d
 
     study = image_register_2d(tmp_path)
-    found = []
+    found, scored = [], []
     for refine in (0, 15):
         part = study.targets["map"].model_copy(update={"refine": refine})
         prepared = prepare(*read(study.model_copy(update={"targets": {"map": part}}).within(tmp_path)))
@@ -217,4 +220,7 @@ def test_a_pair_can_be_refined_where_answers_are_given(tmp_path):
         with torch.inference_mode():
             found.append(float(network(batch.inputs)["map"]["likeness"][0]))
         assert float(network(batch.inputs)["map"]["likeness"][0].detach()) == pytest.approx(found[0], abs=1e-5)
+        plan = Plan(0, 1, 1, 1e-3, 1, 1, 1, {"map": 1.0})
+        scored.append(Stepper(network, prepared.feed.tasks, TrainPart(), plan).score(prepared.feed, np.array([0])))
+    assert scored[0] == pytest.approx(scored[1], abs=1e-6)
     assert found[1] > found[0] + 0.1

@@ -159,7 +159,8 @@ class Stepper:
         """Mean loss of these rows over all ranks, each row counted by its share of views: some of very many."""
         self.network.eval()
         total, count = 0.0, 0.0
-        with torch.inference_mode():
+        # Not inference mode, in which heads do what they do where answers are given: a refinement of each pair takes minutes.
+        with torch.no_grad():
             for _, _, batch in feed.cover(self.ranks.share(rows), most=self.part.valid_windows or None):
                 for part in self._parts(batch.to(self.place.device)):
                     total += float(torch.dot(self.loss(part), part.weight))

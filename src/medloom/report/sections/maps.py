@@ -77,7 +77,8 @@ def _judged(method: str, figures: MapFigures) -> str:
     if figures.gain.value is None:
         return f"{name} says nothing here: its maps are the same everywhere."
     if not figures.moves:
-        return f"{name} is not shown to find what moves the answer: regions at random do about as much."
+        much = "more" if figures.gain.high is not None and figures.gain.high < 0 else "about as much"
+        return f"{name} is not shown to find what moves the answer: regions at random do {much}."
     if figures.over_chance is not None and not (figures.over_chance.low is not None and figures.over_chance.low > 0):
         return (
             f"{name} does not point at what was marked: its highest point lies there no oftener than a point at random. "
