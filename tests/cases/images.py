@@ -86,10 +86,13 @@ def image_segment_3d(folder: Path) -> Study:
 
 
 def image_networks(folder: Path) -> Study:
-    """Two networks that each see a picture whole, with attention over positions; outlines on the maps of a transformer."""
+    """Two networks that each see a picture whole, pooled by peaks or by attention; outlines on the maps of a transformer."""
     _pictures(folder, 24, (16, 16)).write_csv(folder / "cohort.csv")
     whole = {**_image(2), "patch": [8, 8], "size": [8, 8], "flip": [], "blocks": 1, "pool": "attention"}
-    inputs = {"one": {**whole, "encoder": "dense"}, "other": {**whole, "encoder": "transformer", "halvings": [1, 0]}}
+    inputs = {
+        "one": {**whole, "encoder": "dense", "pool": "peak"},
+        "other": {**whole, "encoder": "transformer", "halvings": [1, 0]},
+    }
     targets = {
         "outline": {"task": "segment", "column": "mask", "input": "other", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},
