@@ -63,6 +63,27 @@ def test_a_folder_of_tables_is_recognised_by_its_mapping_alone(tmp_path: Path, k
         ingest(write(tmp_path / "in", kind, {}), tmp_path / "s")
 
 
+def test_a_download_that_kept_the_folders_of_its_address_is_recognised_and_two_releases_are_not_mixed(
+    tmp_path: Path,
+) -> None:
+    files = tmp_path / "in" / "physionet.org" / "files" / "mimiciv"
+    held = {"hosp/patients": [{"subject_id": "1", "gender": "F", "anchor_age": "50", "anchor_year": "2150"}]}
+    write(files / "2.2", "mimic-iv", held)
+    ingest(tmp_path / "in", tmp_path / "s")
+    assert ("1", "gender=F") in {(who, code) for who, _, code, _ in rows(tmp_path / "s")}
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "there").symlink_to(files)
+    with pytest.raises(DataError, match="folders down to 6 below, not in links"):
+        ingest(tmp_path / "linked", tmp_path / "t")
+    write(files / "3.1", "mimic-iv", held)
+    with pytest.raises(DataError, match=r"'patients' lies there more than once: '.*2\.2/hosp/patients\.csv.*3\.1"):
+        ingest(tmp_path / "in", tmp_path / "u")
+    gathered = write(tmp_path / "claims", "claims", {})
+    (gathered / "members.tsv").write_text((gathered / "members.csv").read_text().replace(",", "\t"))
+    with pytest.raises(DataError, match="'members' lies there more than once"):
+        ingest(gathered, tmp_path / "v")
+
+
 def test_what_may_be_two_things_is_asked_for(tmp_path: Path) -> None:
     folder = write(tmp_path / "in", "claims", {"members": [{"member_id": "m", "sex": "f"}]})
     (folder / "aaa.csv").write_text("patient,time,code\na,1,x\n")
