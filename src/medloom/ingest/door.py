@@ -83,7 +83,9 @@ def _looked(path: Path) -> str:
     """Where tables of the shipped mappings were looked for in a folder."""
     from medloom.ingest.tables import DEEPEST
 
-    return f"; tables were looked for in it and in folders down to {DEEPEST} below, not in links" if path.is_dir() else ""
+    return (
+        f"; tables were looked for in it and in folders down to {DEEPEST} below, not in links" if path.is_dir() else ""
+    )
 
 
 def _of_columns(path: Path) -> str:

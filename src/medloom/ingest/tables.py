@@ -72,7 +72,9 @@ def open_tables(folder: Path, mapping: Mapping) -> Opened:
         for name in mapping.recognise
         if name.lower() not in there
     ]
-    mine = {name.lower(): name for name in [t.table for t in mapping.tables] + [o.table for o in mapping.lookups.values()]}
+    mine = {
+        name.lower(): name for name in [t.table for t in mapping.tables] + [o.table for o in mapping.lookups.values()]
+    }
     faults += [fault for low, name in mine.items() if (fault := _twice(folder, name, there.get(low, ())))]
     lookups = {name: tuple(there.get(one.table.lower(), ())) for name, one in mapping.lookups.items()}
     files: list[Path] = []

@@ -108,7 +108,7 @@ def _importances(name: str, one: Explained, found: Explanation) -> Table:
 
 def _values(found: Explanation) -> str:
     """What is exchanged, in words."""
-    said = {"column": "values of a column", "code": "events of a code"}
+    said = {"column": "values of a column", "code": "events of a code", "input": "whole inputs"}
     return " or ".join(said.get(word, f"values of a {word}") for word in found.words)
 
 
