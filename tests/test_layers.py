@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
-    ("errors", "cards"),
+    ("cards", "counting", "errors"),
     ("find", "expression", "machine", "window"),
     ("mistakes", "strict"),
     ("event_set_part",),

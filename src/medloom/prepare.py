@@ -18,6 +18,7 @@ from medloom.cohort.event_cohort import with_groups
 from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
+from medloom.counting import counted
 from medloom.errors import DataError
 from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns, with_outcomes
 from medloom.modality import Budget, Marks, Modality, Pinned
@@ -244,8 +245,8 @@ def time_proof(part: InputPart, source: Source, cohort: Cohort) -> str:
     known = ~np.isnan(source.newest)
     late = known & ~(source.newest < cohort.at)
     if late.any():
-        raise DataError(f"{int(late.sum())} rows would read values at or after their index time")
-    return f"proved: the newest value of each of {int(known.sum())} rows is older than its index time"
+        raise DataError(f"{counted(int(late.sum()), 'row')} would read values at or after their index time")
+    return f"proved: the newest value of each of {counted(int(known.sum()), 'row')} is older than its index time"
 
 
 def fingerprint(cohort: Cohort) -> str:

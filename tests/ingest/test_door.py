@@ -28,12 +28,12 @@ def test_the_command_says_what_it_did_and_exits_with_2_where_it_does_not(tmp_pat
     )
     (tmp_path / "codes.csv").write_text("code,high\nhr,350\n")
     done = medloom(tmp_path, "ingest", "a.csv", "--to", "s", "codes=codes.csv")
-    assert done.returncode == 2 and "1 lines cannot be read: 1 not a time" in done.stderr
+    assert done.returncode == 2 and "1 line cannot be read: 1 not a time" in done.stderr
     assert "Traceback" not in done.stderr and "bob" not in done.stderr + done.stdout
     done = medloom(tmp_path, "ingest", "a.csv", "--to", "s", "--broken", "skip", "codes=codes.csv")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "1 events of 1 patients, 1 codes, 2020-01-02 to 2020-01-02",
+        "1 event of 1 patient, 1 code, 2020-01-02 to 2020-01-02",
         "broken lines left out, listed in s/broken.csv:",
         "  1 not a time",
         "impossible values left out:",

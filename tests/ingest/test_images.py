@@ -220,7 +220,7 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
         ingest(source, source / "store", "dicom")
     (tmp_path / "text").mkdir()
     (tmp_path / "text/a").write_text("nothing but words here")
-    with pytest.raises(DataError, match="none of 1 files is a DICOM image .*text"):
+    with pytest.raises(DataError, match="none of 1 file is a DICOM image .*text"):
         ingest(tmp_path / "text", tmp_path / "other", "dicom")
     with pytest.raises(StudyError, match="two ways"):
         ingest(source, tmp_path / "other", "dicom", {"size": "8,8,8", "spacing_mm": "1,1,1"})

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 from medloom.audit.evidence import Evidence
 from medloom.audit.finding import Finding
 from medloom.audit.twins import different, hashes
+from medloom.counting import counted
 from medloom.draw import generator
 
 NEIGHBOURS = 24
@@ -44,7 +45,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "oversampling",
             "severe",
-            f"{max(shares):.0%} of the {len(made)} rows {'of' if made is cases else 'without'} {outcome.asked} are {how}, "
+            f"{max(shares):.0%} of the {counted(len(made), 'row')} {'of' if made is cases else 'without'} {outcome.asked} are {how}, "
             f"and {min(shares):.0%} of the others",
             "split first and balance the training rows alone, or use class_weights; take the made-up rows out",
             "share of rows",

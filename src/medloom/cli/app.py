@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medloom.counting import counted
+
 if TYPE_CHECKING:
     from medloom.bundle import OnProblem
 
@@ -199,7 +201,7 @@ def predict(
     from medloom.cli.predict import predict_file
 
     rows = predict_file(bundle, data, out, _choice(problems), folder)
-    typer.echo(f"{rows} rows → {out}")
+    typer.echo(f"{counted(rows, 'row')} → {out}")
 
 
 @app.command()
@@ -214,7 +216,7 @@ def explain(
     from medloom.cli.predict import explain_file
 
     lines = explain_file(bundle, data, out, _choice(problems), folder)
-    typer.echo(f"{lines} lines → {out}")
+    typer.echo(f"{counted(lines, 'line')} → {out}")
 
 
 @app.command()
@@ -229,7 +231,7 @@ def embed(
     from medloom.cli.predict import embed_file
 
     rows = embed_file(bundle, data, out, _choice(problems), folder)
-    typer.echo(f"{rows} rows → {out}")
+    typer.echo(f"{counted(rows, 'row')} → {out}")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medloom.counting import counted
 from medloom.recalibrating import Recalibrated
 from medloom.run import Run, fit
 from medloom.study import Study
@@ -107,7 +108,9 @@ def print_figures(run: Run) -> None:
     """The headline of each target with its interval, the baselines beside it, and where the report is."""
     for name, target in run.metrics["targets"].items():
         headline = target["headline"]
-        print(f"\n{name}: {headline.replace('_', ' ')} on {target['rows']} rows of {target['patients']} patients")
+        print(
+            f"\n{name}: {headline.replace('_', ' ')} on {counted(target['rows'], 'row')} of {counted(target['patients'], 'patient')}"
+        )
         entrants: dict[str, Any] = {"medloom": target["model"], **target["baselines"]}
         for entrant, figures in entrants.items():
             print(f"  {entrant.replace('_', ' '):<20} {_interval(figures[headline])}")
@@ -134,7 +137,9 @@ def print_recalibrated(done: Recalibrated) -> None:
         if comparison is None:
             print(f"\n{name}: set to the local rows; figures before and after {done.notes[name]}")
             continue
-        print(f"\n{name}: before and after, cross-fitted on {comparison.rows} rows of {comparison.patients} patients")
+        print(
+            f"\n{name}: before and after, cross-fitted on {counted(comparison.rows, 'row')} of {counted(comparison.patients, 'patient')}"
+        )
         metrics = task.metrics()
         shown = [n for n, m in metrics.items() if n == next(iter(metrics)) or m.group in ("calibration", "error")]
         for figure in shown:

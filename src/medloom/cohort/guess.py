@@ -17,6 +17,7 @@ from jaxtyping import Int
 from medloom.cohort.files import as_frame, header, read_table
 from medloom.cohort.kinds import BLANKS, NAMING, ColumnGuess, judge, words_of
 from medloom.cohort.table import canonical
+from medloom.counting import counted
 from medloom.errors import DataError
 from medloom.find import near
 
@@ -261,9 +262,11 @@ def _about_answers(target: str, classes: pl.Series, answers: pl.Series) -> list[
     if len(classes) > 20 and number.is_not_null().all():
         return [f"target {target!r}: {len(classes)} different numbers; classify takes each for a class of its own"]
     if len(classes) > MOST_CLASSES:
-        return [f"target {target!r}: {len(classes)} classes; expected few"]
+        return [f"target {target!r}: {counted(len(classes), 'class', 'classes')}; expected few"]
     least = int(str(answers.drop_nulls().value_counts()["count"].min()))
-    return [f"target {target!r}: the rarest class has {least} rows; too few to judge by"] if least < 10 else []
+    return (
+        [f"target {target!r}: the rarest class has {counted(least, 'row')}; too few to judge by"] if least < 10 else []
+    )
 
 
 def _about_patients(patient: str | None, frame: pl.DataFrame) -> list[str]:

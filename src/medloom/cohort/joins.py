@@ -13,6 +13,7 @@ from medloom import expression
 from medloom.cohort.files import as_frame, canonical, read_table
 from medloom.cohort.times import read_times
 from medloom.cohort_part import CohortPart, JoinPart
+from medloom.counting import counted
 from medloom.errors import DataError, some
 from medloom.expression import Summary
 from medloom.find import near
@@ -96,7 +97,7 @@ def _one(frame: pl.DataFrame, table: pl.DataFrame, one: JoinPart) -> pl.DataFram
     if repeated:
         several = repeated - (len(keys) - keys.n_unique())
         raise DataError(
-            f"{several} keys of {' + '.join(one.keys)} stand on {repeated} rows of {one.table}, which would multiply "
+            f"{' + '.join(one.keys)}: {counted(several, 'key stands', 'keys stand')} on {counted(repeated, 'row')} of {one.table}, which would multiply "
             'rows; expected each key once, or kind = "many" with aggregate'
         )
     right = keys.hstack(table.filter(held).select(_added(table, one)))
@@ -153,7 +154,7 @@ def _timed(
         raise DataError(f"{one.before!r} of {one.table} holds {other}s, and the index time {kind}s; expected one kind")
     if np.isnan(times).any():
         raise DataError(
-            f"{int(np.isnan(times).sum())} rows of {one.table} have no time in {one.before!r}, so that nothing says "
+            f"{one.table}: {counted(int(np.isnan(times).sum()), 'row has', 'rows have')} no time in {one.before!r}, so that nothing says "
             "whether they are before the index time"
         )
     return left.with_columns(pl.Series(AT, index)), right.with_columns(pl.Series(TIME, times))

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from medloom.counting import counted
 from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.intervals import Estimate, closed, figures, left_out_weights, of_blocks
 from medloom.statistics._rows import read_only
@@ -68,7 +69,9 @@ class Subgroups:
     def said(self) -> str:
         """What a reader must know of the contrasts before reading one."""
         most = max(self.contrasts.values(), default=0)
-        left_out = f" {self.suppressed} groups cannot be estimated." if self.suppressed else ""
+        left_out = (
+            f" {counted(self.suppressed, 'group cannot', 'groups cannot')} be estimated." if self.suppressed else ""
+        )
         return (
             f"{most} contrasts of each figure; by chance alone about {most * (1 - self.level):.1f} of them would have an "
             f"interval clear of zero. Adjusted p values hold that chance down for all of them together (Holm).{left_out}"

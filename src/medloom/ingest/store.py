@@ -20,6 +20,7 @@ import polars as pl
 from medloom import __version__
 from medloom.cohort.event_store import TICKS, finish_store, is_store, open_store
 from medloom.cohort.times import Kind
+from medloom.counting import counted
 from medloom.errors import DataError
 from medloom.ingest.clean import Rules
 from medloom.ingest.code_units import Plan, plan, read_code_table
@@ -179,7 +180,7 @@ def _refuse_mixed_zones(reading: Reading, options: EventOptions) -> None:
     zoned, local = reading.counts["times with a zone"], reading.counts["times without a zone"]
     if zoned and local and options.zone is None:
         raise DataError(
-            f"{zoned} times have a zone and {local} have none, so that they cannot be put in order; "
+            f"{counted(zoned, 'time has', 'times have')} a zone and {local} have none, so that they cannot be put in order; "
             "say which zone the others are of, as zone=Europe/Berlin"
         )
 
@@ -311,7 +312,7 @@ def _words(to: Path, provenance: dict[str, Any]) -> tuple[str, ...]:
     """The lines that a person reads after an ingest."""
     span = "" if provenance["first"] is None else f", {provenance['first']} to {provenance['last']}"
     lines = [
-        f"{provenance['events']:,} events of {provenance['patients']:,} patients, {provenance['codes']:,} codes{span}"
+        f"{counted(provenance['events'], 'event')} of {counted(provenance['patients'], 'patient')}, {counted(provenance['codes'], 'code')}{span}"
     ]
     if provenance["broken"]:
         lines.append(f"broken lines left out, listed in {to / LISTED}:")

@@ -9,6 +9,7 @@ from pydantic import Field as Key
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.counting import counted
 from medloom.errors import DataError, some
 from medloom.parts import TargetPart
 
@@ -78,7 +79,7 @@ def events(options: SurviveOptions, cohort: Cohort) -> np.ndarray:
     if len(other):
         codes = other.unique().sort().to_list()
         raise DataError(
-            f"column {options.event!r}: {len(other)} rows hold codes that mean neither the event nor censored "
+            f"column {options.event!r}: {counted(len(other), 'row holds', 'rows hold')} codes that mean neither the event nor censored "
             f"({some(codes)}); name them in event_values, competing_values or censored_values, or leave time and "
             "event empty there"
         )

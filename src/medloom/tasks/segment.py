@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from medloom.counting import counted
 from medloom.errors import DataError, StudyError, some
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
@@ -118,7 +119,7 @@ class Segment(Task):
         torn = np.flatnonzero(present.any(axis=1) & ~present.all(axis=1))
         if len(torn):
             raise DataError(
-                f"columns {', '.join(options.mask_columns)}: {len(torn)} rows have some of their masks and lack others "
+                f"columns {', '.join(options.mask_columns)}: {counted(len(torn), 'row has', 'rows have')} some of their masks and lack others "
                 f"(rows {some(cohort.row.gather(torn).to_list())}); give a mask without voxels where a label is not there"
             )
         values = paths[:, 0] if options.column is not None else paths

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from medloom.counting import counted
 from medloom.errors import DataError, StudyError
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
@@ -255,7 +256,7 @@ class Survive(Task):
         times = ended.sum(axis=(0, 2))
         if times[0] < FEWEST_LOCAL:
             raise DataError(
-                f"{self.options.event}: found {int(times[0])} events among the local rows; expected at least "
+                f"{self.options.event}: found {counted(int(times[0]), 'event')} among the local rows; expected at least "
                 f"{FEWEST_LOCAL}. Gather more rows, or use the bundle as it is"
             )
         shift = np.zeros(logits.shape[1:])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medloom.counting import counted
 from medloom.errors import DataError, some
 from medloom.modalities.image.reading.decoding import Pool
 from medloom.modalities.image.reading.dicom import browsers_note
@@ -92,7 +93,7 @@ def files_below(source: Path) -> list[str]:
         inner = os.path.relpath(above, source)
         found += [os.path.normpath(os.path.join(inner, name)) for name in names if _regular(os.path.join(above, name))]
     if closed:
-        raise DataError(f"{source}: {len(closed)} folders cannot be opened ({some(sorted(closed))}); allow it, or move them")  # fmt: skip
+        raise DataError(f"{source}: {counted(len(closed), 'folder cannot', 'folders cannot')} be opened ({some(sorted(closed))}); allow it, or move them")  # fmt: skip
     return sorted(found)
 
 

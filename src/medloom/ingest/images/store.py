@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from medloom.counting import counted
 from medloom.errors import DataError
 from medloom.ingest.images.doubts import doubt
 from medloom.ingest.images.inventory import line_of, made_of, names_of, write_inventory
@@ -74,7 +75,7 @@ def make_store(source: Path, to: Path, choice: Choice, processes: int) -> tuple[
         journal = write_journal(source, names, work / "headers.jsonl", pool)
         if not journal.series:
             why = "; ".join(sorted(journal.reasons)[:3])
-            raise DataError(f"{source}: none of {len(names)} files is a DICOM image (files there {why})")
+            raise DataError(f"{source}: none of {counted(len(names), 'file')} is a DICOM image (files there {why})")
         lines = _volumes(source if source.is_dir() else source.parent, to, choice, journal, pool)
     finally:
         pool.close()
@@ -151,7 +152,7 @@ def _found(journal: Journal, pool: Pool) -> Iterator[tuple[str, Stack]]:
     for series in sorted(journal.series):
         found = stacks(journal.headers(series), digest)
         lost = journal.lost(series)
-        notes = (f"{_count(lost, 'more image')} of its series cannot be read",) if lost else ()
+        notes = (f"{counted(lost, 'more image')} of its series cannot be read",) if lost else ()
         for name, stack in zip(names_of(found[0].header.series, found), found, strict=True):
             nameless = () if stack.header.series else ("no SeriesInstanceUID, put together by folder",)
             stack = replace(stack, problems=(*stack.problems, *notes, *nameless))
@@ -239,18 +240,13 @@ def _finish(to: Path, work: Path, lines: list[dict[str, Any]], journal: Journal)
 def _told(lines: list[dict[str, Any]], journal: Journal) -> Iterator[str]:
     stored = sum(line["stored"] for line in lines)
     patients = len({line["patient"] for line in lines if line["patient"]})
-    yield f"{_count(journal.files, 'file')}, {len(journal.series)} series, {_count(patients, 'patient')}"
-    yield f"{stored} of {len(lines)} volumes and pictures stored"
+    yield f"{counted(journal.files, 'file')}, {counted(len(journal.series), 'series', 'series')}, {counted(patients, 'patient')}"
+    yield f"{stored} of {counted(len(lines), 'volume or picture', 'volumes and pictures')} stored"
     for reason, count in sorted(journal.reasons.items(), key=lambda one: -one[1])[:10]:
-        yield f"  {_count(count, 'file')} set apart: they {reason}"
+        yield f"  {counted(count, 'file')} set apart: they {reason}"
     told: Counter[str] = Counter()
     for line in lines:
         told.update(line["problems"])
     for problem, count in told.most_common(10):
-        yield f"  {_count(count, 'volume')}: {problem}"
+        yield f"  {counted(count, 'volume')}: {problem}"
     yield "inventory.csv has a line for each volume, set_apart.csv one for each file that is no image"
-
-
-def _count(number: int, one: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"

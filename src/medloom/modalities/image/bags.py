@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from medloom.counting import counted
 from medloom.draw import Draw
 from medloom.errors import DataError, some
 from medloom.modalities.image import packing, stored
@@ -87,7 +88,7 @@ def read(options: ImageOptions, cohort: Cohort, keys: Sequence[str]) -> list[Bag
     many = [row for row, one in zip(rows, named, strict=True) if len(one) > options.most_images]
     if many and len(options.columns) == 1:
         raise DataError(
-            f"{options.label}: {len(many)} rows name more than most_images = {options.most_images} images (rows {some(many)}); "
+            f"{options.label}: {counted(len(many), 'row names', 'rows name')} more than most_images = {counted(options.most_images, 'image')} (rows {some(many)}); "
             "raise most_images, or name fewer"
         )
     owner = [row for row, one in zip(rows, named, strict=True) for _ in one]
@@ -196,7 +197,9 @@ class BagLifting(Lifting):
 
         spatial = [values for values in output.values() if values.ndim == 3 + self._dims]
         if len(spatial) != 1:
-            raise TypeError(f"found {len(spatial)} tensors of {3 + self._dims} axes in an output; expected one to lift")
+            raise TypeError(
+                f"found {counted(len(spatial), 'tensor')} of {3 + self._dims} axes in an output; expected one to lift"
+            )
         unit, place = units(self._source, view.rows)
         inner = Source(self._source.packed, unit, self._source.patient[view.rows][place])
         lifting = ImageLifting(inner, self._dims, self._settle, False)

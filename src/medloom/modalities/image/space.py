@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from medloom.counting import counted
 from medloom.errors import DataError, some
 from medloom.modalities.image.dense import row_names
 from medloom.modalities.image.packing import Grids
@@ -45,12 +46,14 @@ def pin(source: Source, marks: Marks) -> Pinned:
             found = np.linalg.solve(step[row], (points - to_units[:dims, -1]).T).T
             place[row, : len(points)] = found
             beyond = int((np.abs(found).max(axis=1) > 1).sum())
-            reason = f"have {beyond} of {len(points)} points beyond the image" if beyond else None
+            reason = f"have {beyond} of {counted(len(points), 'point')} beyond the image" if beyond else None
         if reason is not None:
             wrong.setdefault(reason, []).append(row_names(source)[row])
     if wrong:
         unit = "mm (RAS)" if dims == 3 else "pixels from 0"
-        told = [f"landmarks of {len(rows)} rows {reason} (rows {some(rows)})" for reason, rows in wrong.items()]
+        told = [
+            f"landmarks of {counted(len(rows), 'row')} {reason} (rows {some(rows)})" for reason, rows in wrong.items()
+        ]
         raise DataError("\n".join(f"{one}; expected places in {unit}, within the image of their row" for one in told))
     return Pinned(place, step)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medloom.counting import counted
 from medloom.draw import generator
 from medloom.evaluation.intervals import MODEL
 from medloom.report.section import Paragraph, Piece, Section, Table
@@ -47,7 +48,9 @@ def section(story: Story) -> Section | None:
     if not pieces:
         return None
     which = "judge" if len(parts["test"]) else "teach"
-    said = Paragraph(f"Of the {len(rows):,} rows that {which}, before the index time of each, as the model sees them.")
+    said = Paragraph(
+        f"Of the {counted(len(rows), 'row')} that {which}, before the index time of each, as the model sees them."
+    )
     return Section("course", "patients", "What is known of each row", (said, *pieces), folded=True)
 
 
@@ -136,7 +139,7 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         curves = tuple(Curve(answers[one], time.tolist(), replies.value[own, one].tolist()) for one in shown)
         first = replies.value[own, 0]
         text = (
-            f"{answers[0]}, {replies.what} at {len(own)} times: {first[0]:.3g} at first, {first[-1]:.3g} at last, "
+            f"{answers[0]}, {replies.what} at {counted(len(own), 'time')}: {first[0]:.3g} at first, {first[-1]:.3g} at last, "
             f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}."
         )
         label = f"time since the first of these rows ({_unit(story)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.counting import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.deletion import Deletion
 from medloom.explain.effects import Effect
@@ -44,8 +45,8 @@ def section(story: Story) -> Section | None:
             simple = " Contributions by gradients are those of the networks alone; everything else is of all members."
         pieces.append(
             Paragraph(
-                f"From {found.rows:,} judged rows of {found.patients:,} patients, each {_one(found)} exchanged "
-                f"{found.repeats} times between patients, all rows of a patient together.{whose}{simple}"
+                f"From {found.rows:,} judged rows of {counted(found.patients, 'patient')}, each {_one(found)} exchanged "
+                f"{counted(found.repeats, 'time')} between patients, all rows of a patient together.{whose}{simple}"
             )
         )
         many = _many(found)

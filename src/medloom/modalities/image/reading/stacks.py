@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
+from medloom.counting import counted
 from medloom.modalities.image.reading.dicom_header import SLICED, TELLING, Header, Plane
 from medloom.modalities.image.reading.geometry import TILT_DEGREES, Geometry, of_planes, plane_word
 from medloom.modalities.image.reading.scan import Refused
@@ -76,7 +77,7 @@ def stacks(headers: Sequence[Header], digest: Callable[[Plane], str]) -> list[St
         for group, apart in _alike(pairs):
             made += _placed(group, apart, digest) if _has_place(group) else _unplaced(group)
         if copies:
-            made = [replace(one, problems=(*one.problems, f"{copies} images of the series were there twice")) for one in made]  # fmt: skip
+            made = [replace(one, problems=(*one.problems, f"of the series, {counted(copies, 'image was', 'images were')} there twice")) for one in made]  # fmt: skip
         found += sorted(made, key=lambda one: (natural(one.apart), one.planes[0].uid, one.planes[0].frame))
     return found
 
@@ -144,7 +145,7 @@ def _word(name: str, pair: Pair) -> str:
         return f"{name} {_listed(plane.image_type)}"
     if name == "size":
         colour = " in colour" if plane.samples > 1 else ""
-        return f"{plane.rows} rows and {plane.columns} columns{colour}"
+        return f"{counted(plane.rows, 'row')} and {counted(plane.columns, 'column')}{colour}"
     if plane.position is None or plane.orientation is None:
         return f"no {name}" if name == "place in space" else ""
     if name == "direction":
@@ -189,7 +190,7 @@ def _unplaced(group: Sequence[Pair]) -> Iterator[Stack]:
         header, planes = pairs[0][0], tuple(plane for _, plane in pairs)
         notes = _notes(header)
         if len(files) > 1 and header.modality in SLICED and not header.capture:
-            notes = (*notes, f"{len(files)} slices of its series tell no place in space, and make no volume")
+            notes = (*notes, f"of its series, {counted(len(files), 'slice tells', 'slices tell')} no place in space")
         if len(planes) > 1:
             why = "hold several frames without ImagePositionPatient and ImageOrientationPatient (a film, or a header that lost them)"
             yield Stack(header, planes, "film", None, planes[0].uid, notes, why)
@@ -202,10 +203,10 @@ def _placed(group: Sequence[Pair], apart: str, digest: Callable[[Plane], str]) -
     most = max(len(kept) for (kept, _), _ in parts)
     for (kept, copies), told in parts:
         words = ", ".join(word for word in (apart, told) if word)
-        notes = [f"{copies} slices were there twice"] if copies else []
+        notes = [f"{counted(copies, 'slice was', 'slices were')} there twice"] if copies else []
         if len(kept) < most:
             notes.append(
-                f"{len(kept)} slices where another volume of its series has {most}; it may have been broken off"
+                f"{counted(len(kept), 'slice')} where another volume of its series has {most}; it may have been broken off"
             )
         yield _stack(kept, words, notes)
 
@@ -326,7 +327,7 @@ def _stack(group: Sequence[Pair], apart: str, told: Sequence[str]) -> Stack:
 def _not_a_volume(group: Sequence[Pair], geometry: Geometry) -> str | None:
     again = _excess(group)
     if again:
-        return f"hold {again} slices in a place that another one has, and nothing in the headers tells them apart"
+        return f"hold {counted(again, 'slice')} in a place that another one has, and nothing in the headers tells them apart"
     if len(geometry.origins) == 1 and not geometry.thickness_mm:
         return "are one slice without a thickness; set dims = 2, or give whole series"
     if geometry.even:
