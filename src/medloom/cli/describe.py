@@ -14,8 +14,8 @@ from medloom.machine import cores, crowded, load_average
 from medloom.study import Study
 
 if TYPE_CHECKING:
-    from medloom.parts import TargetPart
     from medloom.modality import Marks
+    from medloom.parts import TargetPart
 
 
 def checked_data(study: Study) -> Study:

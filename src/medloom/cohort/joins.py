@@ -97,7 +97,7 @@ def _one(frame: pl.DataFrame, table: pl.DataFrame, one: JoinPart) -> pl.DataFram
     if repeated:
         several = repeated - (len(keys) - keys.n_unique())
         raise DataError(
-            f"{' + '.join(one.keys)}: {counted(several, 'key stands', 'keys stand')} on {counted(repeated, 'row')} of {one.table}, which would multiply "
+            f"{counted(several, 'key')} of {' + '.join(one.keys)} {'stands' if several == 1 else 'stand'} on {counted(repeated, 'row')} of {one.table}, which would multiply "
             'rows; expected each key once, or kind = "many" with aggregate'
         )
     right = keys.hstack(table.filter(held).select(_added(table, one)))
@@ -153,8 +153,9 @@ def _timed(
     if kind != other:
         raise DataError(f"{one.before!r} of {one.table} holds {other}s, and the index time {kind}s; expected one kind")
     if np.isnan(times).any():
+        lacking = int(np.isnan(times).sum())
         raise DataError(
-            f"{one.table}: {counted(int(np.isnan(times).sum()), 'row has', 'rows have')} no time in {one.before!r}, so that nothing says "
+            f"{counted(lacking, 'row')} of {one.table} {'has' if lacking == 1 else 'have'} no time in {one.before!r}, so that nothing says "
             "whether they are before the index time"
         )
     return left.with_columns(pl.Series(AT, index)), right.with_columns(pl.Series(TIME, times))

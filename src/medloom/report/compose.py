@@ -30,6 +30,7 @@ from medloom.model.start import Begun
 from medloom.model.team import NETWORK, Team
 from medloom.panel_part import PanelPart
 from medloom.prepare import Prepared
+from medloom.report import asked
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
 from medloom.report.sections import (
@@ -191,10 +192,15 @@ SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
 
 def compose(story: Story) -> Content:
     """The content of the report, with the sections of all parts of the evaluation."""
-    who, content = Who.of(story.prepared.study), collected(story, _plain(story))
+    content = _in_words(_plain(story))
+    return _in_words(collected(story, content))
+
+
+def _in_words(content: Content) -> Content:
+    """The content with all that is said of patients said of those who stay together here."""
+    who = content.who
     return replace(
         content,
-        counts=who.throughout(content.counts),
         answers=who.throughout(content.answers),
         severe=who.throughout(content.severe),
         warnings=who.throughout(content.warnings),
@@ -202,7 +208,6 @@ def compose(story: Story) -> Content:
         proved=who.throughout(content.proved),
         declared=who.throughout(content.declared),
         sections=who.throughout(content.sections),
-        who=who,
     )
 
 
@@ -214,7 +219,7 @@ def _plain(story: Story) -> Content:
         title=study.name,
         people=_people(story, counts),
         answers=tuple(_answer(story, name) for name in story.comparisons),
-        counts={"rows": f"{counts['rows']:,}", "patients": f"{counts['patients']:,}"},
+        counts={"rows": f"{counts['rows']:,}", Who.of(study).many: f"{counts['patients']:,}"},
         severe=audit_section.severe(story.audit),
         warnings=tuple(_warnings(story)),
         flow=story.flow(),
@@ -249,6 +254,7 @@ def _plain(story: Story) -> Content:
         resamples=study.evaluate.resamples,
         sections=tuple(told for tell in SECTIONS if (told := tell(story)) is not None),
         audit=story.audit,
+        who=Who.of(study),
     )
 
 
@@ -347,7 +353,7 @@ def _answer(story: Story, name: str) -> Answer:
     labels = story.labels(name)
     answer = Answer.of(
         name,
-        task.question(),
+        asked.question(story.prepared.study, name) or task.question(),
         story.comparisons[name],
         task.metrics(),
         labels,
@@ -407,7 +413,7 @@ def _warnings(story: Story) -> list[str]:
         kept = " The network in the bundle was trained on all rows and was not itself judged." * study.split.refits
         found.append(
             f"The figures are those of {counted(len(story.crossed), 'network')}, one for each fold; their intervals hold the chance "
-            f"of who the patients are, and not that of training.{kept}"
+            f"of which patients came, and not that of training.{kept}"
         )
     for name, one in story.comparisons.items():
         if one.rows < FEW_ROWS:

@@ -13,6 +13,8 @@ from medloom.study import Study
 Thing = TypeVar("Thing")
 _PATIENTS = re.compile(r"\b([Pp])atient(s?)\b")
 _ELSEWHERE = "patients from elsewhere"
+_NAMES = ("chapter", "key", "name", "target")
+"""Fields that others look things up by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Who:
         if isinstance(thing, tuple):
             return tuple(self._within(one) for one in thing)
         if isinstance(thing, Mapping):
-            return {self._within(name): self._within(value) for name, value in thing.items()}
+            return {name: self._within(value) for name, value in thing.items()}
         if is_dataclass(thing) and not isinstance(thing, type):
-            return replace(thing, **{one.name: self._within(getattr(thing, one.name)) for one in fields(thing)})
+            texts = [one.name for one in fields(thing) if one.name not in _NAMES]
+            return replace(thing, **{name: self._within(getattr(thing, name)) for name in texts})
         return thing

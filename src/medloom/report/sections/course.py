@@ -132,7 +132,8 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         own = _together(own, at[places[own]], float(at[row]))
         if len(own) < FEWEST_TIMES or (replies := task.replies(measured)) is None:
             continue
-        days = DAY if story.prepared.cohort.at_kind == "date" else 1
+        dated = story.prepared.cohort.at_kind == "date"
+        days = DAY if dated else 1
         time = (at[places[own]] - at[places[own[0]]]) / days
         shown = range(min(MOST_CURVES, len(replies.names)))
         answers = [f"{name}: {replies.names[one]}" for one in shown]
@@ -140,7 +141,7 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         first = replies.value[own, 0]
         text = (
             f"{answers[0]}, {replies.what} at {counted(len(own), 'time')}: {first[0]:.3g} at first, {first[-1]:.3g} at last, "
-            f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}."
+            f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}{' days' * dated}."
         )
         label = f"time since the first of these rows ({_unit(story)})"
         # From nothing up, so that a small rise does not look like a large one.

@@ -67,7 +67,7 @@ class Known:
             for name, p in parts.items()
             if p["rows"]
         ]
-        return "; ".join(said)
+        return self.content.who.said("; ".join(said))
 
     @property
     def events(self) -> str:

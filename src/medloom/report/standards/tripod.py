@@ -159,7 +159,7 @@ def _code(known: Known) -> Said:
 
 def _flow(known: Known) -> Said:
     steps = "; ".join(
-        f"{step.name}: {counted(step.rows, 'row')} of {counted(step.patients, 'patient')}"
+        f"{step.name}: {counted(step.rows, 'row')} of {counted(step.patients, known.content.who.one, known.content.who.many)}"
         for step in known.content.flow
     )
     return Said(f"{known.content.people} {steps}. Answers: {known.events}.", known.links("patients"))
