@@ -11,8 +11,9 @@ from typing import Any
 
 from medloom.counting import counted
 from medloom.recalibrating import Recalibrated
+from medloom.report.who import Who
 from medloom.run import Run, fit
-from medloom.study import Study
+from medloom.study import Study, read
 from medloom.training.loop import Event, Interrupted
 
 
@@ -106,10 +107,12 @@ def _losses(event: Event) -> str:
 
 def print_figures(run: Run) -> None:
     """The headline of each target with its interval, the baselines beside it, and where the report is."""
+    kept = run.folder / "study.toml"
+    who = Who.of(read(kept)) if kept.exists() else Who()
     for name, target in run.metrics["targets"].items():
         headline = target["headline"]
         print(
-            f"\n{name}: {headline.replace('_', ' ')} on {counted(target['rows'], 'row')} of {counted(target['patients'], 'patient')}"
+            f"\n{name}: {headline.replace('_', ' ')} on {counted(target['rows'], 'row')} of {counted(target['patients'], who.one, who.many)}"
         )
         entrants: dict[str, Any] = {"medloom": target["model"], **target["baselines"]}
         for entrant, figures in entrants.items():
