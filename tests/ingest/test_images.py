@@ -123,7 +123,7 @@ def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path) -> 
     os.mkfifo(source / "pipe")
     os.symlink("/", source / "everything")
     made = ingest(source, tmp_path / "store")
-    assert made.lines[:2] == ("7 files, 1 series, 1 patient", "1 of 1 volumes and pictures stored")
+    assert made.lines[:2] == ("7 files, 1 series, 1 patient", "1 of 1 volume or picture stored")
     assert "words,are text" in (tmp_path / "store/set_apart.csv").read_text(encoding="utf-8")
 
 
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: py
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(DataError, match="1 folders cannot be opened .*P0"):
+    with pytest.raises(DataError, match="1 folder cannot be opened .*P0"):
         ingest(tmp_path / "in", tmp_path / "store", "dicom")
 
 

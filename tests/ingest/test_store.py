@@ -189,7 +189,7 @@ def test_times_of_zones_become_utc_and_a_mixture_is_refused(tmp_path: Path) -> N
         day(2020, 7, 1),
     ]
     mixed = written(tmp_path / "b.csv", [zoned, ("a", "2020-07-01 12:00:00", "x", "2")])
-    with pytest.raises(DataError, match="1 times have a zone and 1 have none"):
+    with pytest.raises(DataError, match="1 time has a zone and 1 have none"):
         ingest(mixed, tmp_path / "b", None, {"broken": "skip"})
     assert [t for _, t, _, _ in made(mixed, tmp_path / "b", zone="Europe/Berlin")] == [noon, noon]
 

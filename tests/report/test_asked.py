@@ -21,7 +21,7 @@ def test_windows_are_told_in_words(window, said):
 
 def test_an_outcome_of_events_is_asked_for_in_words(tmp_path):
     study = cohort_of_events(tmp_path)
-    assert question(study, "soon") == "ill within 15: yes or no?"
+    assert question(study, "soon") == "soon (ill within 15): yes or no?"
     assert question(study, "illness") is None
 
 

@@ -201,11 +201,18 @@ def _broken_words(broken: Counter[str], reading: Reading | None, to: Path, optio
     if not broken or options.broken == "skip":
         return []
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in sorted(broken.items()))
-    what = "lines cannot be read" if reading is not None else "events cannot be"
+    what = counted(
+        broken.total(),
+        *(
+            ("line cannot be read", "lines cannot be read")
+            if reading is not None
+            else ("event cannot be", "events cannot be")
+        ),
+    )
     asked = broken[NO_TIME] and "timeless" in type(options).model_fields
     facts = "; lines that have none because they are facts of the patient, such as sex, are kept with timeless=true"
     return [
-        f"{broken.total():,} {what}: {reasons}. {to / LISTED} lists them all; mend them, or leave them out with "
+        f"{what}: {reasons}. {to / LISTED} lists them all; mend them, or leave them out with "
         f"broken=skip{facts if asked else ''}"
     ]
 

@@ -31,5 +31,5 @@ def question(study: Study, target: str) -> str | None:
     for name, one in outcomes.items():
         for of, columns in one.columns(name).items():
             if one.take == "happened" and columns == (column,):
-                return f"{of.replace('_', ' ')} {within(one.window)}: yes or no?"
+                return f"{column} ({of.replace('_', ' ')} {within(one.window)}): yes or no?"
     return None

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from medloom.counting import clause, counted
+from medloom.counting import counted
 from medloom.errors import DataError, some
 from medloom.modalities.image.copies import signature
 from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
@@ -47,7 +47,10 @@ def sorted_out(found: Iterable[Scan | Refused], rows: Sequence[str], what: str) 
 
 def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
     """Raises a DataError with a line for each reason: how many files, why, and which rows. Silent when there is none."""
-    lines = [f"{what}: {clause(len(rows), 'file', reason)} (rows {some(rows)})" for reason, rows in refused.items()]
+    lines = [
+        f"{what}: {counted(len(rows), 'file')} refused: they {reason} (rows {some(rows)})"
+        for reason, rows in refused.items()
+    ]
     if lines:
         raise DataError("\n".join(lines))
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom import find
-from medloom.counting import clause
 from medloom.errors import DataError, some
 from medloom.modalities.signal.recording import Refused
 
@@ -83,7 +82,7 @@ def windows_table(
         parts.append(row.drop(column).join(named, how="cross").select([*frame.columns, *found.columns]))
     if refused:
         lines = [
-            f"column {column!r}: {clause(len(rows), 'record', why)} (lines {some(rows)})"
+            f"column {column!r}: {counted(len(rows), 'record')} refused: they {why} (lines {some(rows)})"
             for why, rows in refused.items()
         ]
         raise DataError("\n".join(lines))

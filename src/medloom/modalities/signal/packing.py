@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from medloom.counting import clause
 from medloom.errors import DataError, some
 from medloom.modalities.signal.conditioning import BLOCK_SAMPLES, Filters, conditioned
 from medloom.modalities.signal.leads import factor, places
@@ -58,7 +57,8 @@ def read_column(paths: Iterable[Path], rows: Iterable[str], options: SignalOptio
 def told(column: str, refused: dict[str, list[str]]) -> str:
     """A line for each reason: how many records, why, and which rows."""
     return "\n".join(
-        f"column {column!r}: {clause(len(rows), 'record', why)} (rows {some(rows)})" for why, rows in refused.items()
+        f"column {column!r}: {counted(len(rows), 'record')} refused: they {why} (rows {some(rows)})"
+        for why, rows in refused.items()
     )
 
 
