@@ -1,6 +1,6 @@
 """Pneumonia on chest X-rays of children, on the given split of a small set of them: three networks and their mean.
 
-Films of 28 × 28 pixels (`xray_pictures`). Settings were chosen on the validation rows; the test rows are judged once.
+Films of 28 × 28 pixels (`xray_pictures`). Settings were chosen in folds of the training and validation rows together.
 The audit looks for films that stand in two parts of the split under different names.
 """
 
@@ -27,8 +27,13 @@ FILM: Mapping[str, Any] = {
     "size": [28, 28],
     "width": 16,
     "levels": 3,
-}
-TRAIN: Mapping[str, Any] = {"epochs": 12, "batch": 64, "threads": 1, "evaluations": 12}
+    "augment": {
+        "rotate_degrees": 10, "scale": 0.15, "translate_mm": 2, "contrast": 0.2, "brightness": 0.2, "gamma": 0.2, "share": 0.7,
+    },
+}  # fmt: skip
+TRAIN: Mapping[str, Any] = {
+    "epochs": 40, "batch": 64, "average": 0.99, "threads": 1, "evaluations": 5, "patience": 0, "keep": "last",
+}  # fmt: skip
 
 
 def run(data: Path | None) -> list[Result]:

@@ -104,7 +104,14 @@ def test_answers_that_are_no_numbers_leave_no_nan_in_results_or_report(run, tmp_
     assert re.search(r"\bnan\b", seen, re.IGNORECASE) is None
 
 
-def test_evaluating_rows_without_any_known_answer_is_refused(run, tmp_path):
+def test_rows_without_a_known_answer_judge_nothing_and_without_any_it_is_refused(run, tmp_path):
+    frame = pl.read_csv(run.folder.parent / "cohort.csv")
+    half = frame.with_columns(died=pl.when(pl.int_range(pl.len()) % 2 == 0).then("died"))
+    half.write_csv(tmp_path / "half.csv")
+    judged = evaluate(run.folder / "bundle", tmp_path / "half.csv", tmp_path / "half")
+    known = (len(frame) + 1) // 2
+    assert judged.metrics["targets"]["death"]["rows"] == known and len(judged.predictions) == len(frame)
+    assert f"the figures are of those {known} rows whose answer is known, of the" in judged.report.read_text()
     blank = pl.read_csv(run.folder.parent / "cohort.csv").with_columns(died=pl.lit(None, pl.Int64))
     blank.write_csv(tmp_path / "other.csv")
     with pytest.raises(DataError, match="none of the .* rows has a known answer of 'death'"):

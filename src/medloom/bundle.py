@@ -26,8 +26,7 @@ from medloom.cohort import event_cohort, history, joins, panel
 from medloom.cohort.files import as_frame, read_blocks, read_table
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.cohort_part import CohortPart
-from medloom.counting import counted
-from medloom.errors import BundleError, DataError, StudyError, some
+from medloom.errors import BundleError, DataError, StudyError, counted, some
 from medloom.evaluation.drift import Known
 from medloom.feed import Feed, pack, text_columns
 from medloom.modality import Modality

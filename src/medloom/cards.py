@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from medloom.counting import counted
+from medloom.errors import counted
 
 LINE = "border-bottom:1px solid color-mix(in srgb, currentColor 25%, transparent)"
 CELL = f"text-align:left;padding:0.15em 1em 0.15em 0;{LINE}"

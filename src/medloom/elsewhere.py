@@ -12,8 +12,7 @@ import numpy as np
 from medloom import find
 from medloom.bundle import Beside, Bundle, OnProblem
 from medloom.cohort.table import Cohort, read_cohort
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.evaluation.baseline import Blocks, calibrated, measured
 from medloom.evaluation.intervals import Comparison
 from medloom.evaluation.result import is_baseline

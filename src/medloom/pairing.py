@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.modality import View
 
 

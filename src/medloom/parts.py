@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.maps_part import MapsPart as MapsPart
 from medloom.strict import Name as Name
 from medloom.strict import Strict as Strict
@@ -220,7 +220,8 @@ class TrainPart(Strict):
     weight_decay: float = Field(0.01, ge=0, description="decay of weight matrices")
     batch: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="rows a step; auto: about a sixtieth of the training rows, a power of two between 32 and 1024",
+        description="rows a step; auto: about a sixtieth of the training rows, a power of two between 32 and 1024 (8 and 1024 of images "
+        "and signals); where each position is asked, no more than hold a quarter of a million voxels, and at least 2",
     )
     schedule: Literal["one-cycle", "constant"] = Field("one-cycle", description="learning rate over the steps")
     clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 switches clipping off")

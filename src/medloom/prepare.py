@@ -18,8 +18,7 @@ from medloom.cohort.event_cohort import with_groups
 from medloom.cohort.split import Fold, split, whole
 from medloom.cohort.stored import blocks
 from medloom.cohort.table import Cohort, read_cohort
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.feed import Feed, fit_inputs, fit_tasks, pack, taken_columns, text_columns, with_outcomes
 from medloom.modality import Budget, Marks, Modality, Pinned
 from medloom.model.start import Given
@@ -224,7 +223,7 @@ def _check_marked(feed: Feed, train: Int[np.ndarray, " rows"]) -> None:
         truths = (feed.modalities[ground].truth(source, rows[place : place + 1]) for place in range(len(rows)))
         if not any(truth.values[0].any() for truth in truths):
             raise DataError(
-                f"targets.{name}: none of {len(rows)} masks of training rows marks anything on {ground!r}; expected some that "
+                f"targets.{name}: no mask of {counted(len(rows), 'training row')} marks anything on {ground!r}; expected some that "
                 "do: look whether the column names the right files, and whether labels has the values that are in them"
             )
 

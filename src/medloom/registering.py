@@ -18,8 +18,7 @@ import torch
 from jaxtyping import Float, Int
 
 from medloom.bundle import Bundle, load
-from medloom.counting import counted
-from medloom.errors import BundleError, DataError
+from medloom.errors import BundleError, DataError, counted
 from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.reading import decoding, resample
 from medloom.modalities.image.reading.scan import Refused, Scan, Wish

@@ -16,8 +16,7 @@ from medloom.audit.finding import Audit, Finding
 from medloom.bundle import Bundle, digest, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort
-from medloom.counting import counted
-from medloom.errors import BundleError, StudyError
+from medloom.errors import BundleError, StudyError, counted
 from medloom.modality import Modality
 from medloom.model.start import Given
 from medloom.study import Study

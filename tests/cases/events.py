@@ -56,9 +56,16 @@ def events_sequences(folder: Path) -> Study:
         "modality": "events", "table": "events.csv", "timeless": True, "last": 24, "width": 8, "code_width": 4, "bucket": 3, "budget": 200,
     }  # fmt: skip
     inputs = {
-        "memory": {**events, "encoder": "lstm", "layers": 2, "dropout": 0.1, "statistics": True},
-        "convolution": {**events, "encoder": "tcn", "layers": 2, "scale": "quantiles"},
-        "attention": {**events, "encoder": "transformer", "heads": 2, "layers": 1},
+        "memory": {**events, "encoder": "lstm", "layers": 2, "dropout": 0.1},
+        "convolution": {**events, "encoder": "tcn", "layers": 2, "statistics": False},
+        "attention": {
+            **events,
+            "encoder": "transformer",
+            "heads": 2,
+            "layers": 1,
+            "scale": "robust",
+            "statistics": False,
+        },
     }
     targets = {"death": {"task": "classify", "column": "died"}, "age": {"task": "regress", "column": "age"}}
     return _study(folder, inputs, targets, cohort={**COHORT, "at": "hour"})
@@ -73,9 +80,9 @@ def events_bins(folder: Path) -> Study:
     write_store(folder / "events", stored, "number", {}, {})
     events = {"modality": "events", "table": "events/", "last": 100, "lookback": 48, "width": 8}
     inputs = {
-        "grid": {**events, "encoder": "grid", "bin": 6},
-        "wide": {**events, "encoder": "grid", "bin": 12, "over": "tcn", "statistics": True},
-        "decay": {**events, "encoder": "gru_decay", "bin": 12},
+        "grid": {**events, "encoder": "grid", "bin": 6, "scale": "robust", "statistics": False},
+        "wide": {**events, "encoder": "grid", "bin": 12, "over": "tcn"},
+        "decay": {**events, "encoder": "gru_decay", "bin": 12, "statistics": False},
         "summary": {**events, "encoder": "statistics", "dropout": 0.1},
     }
     targets = {"death": {"task": "classify", "column": "died"}}

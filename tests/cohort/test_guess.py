@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from medloom import study
-from medloom.cohort.guess import Guess, as_name, guess, tells
+from medloom.cohort.guess import Guess, guess, tells
+from medloom.cohort.guessed_study import as_name, study_toml
 from medloom.cohort.kinds import judge, words_of
 from medloom.errors import DataError
 
@@ -62,9 +63,9 @@ def test_columns_of_codes() -> None:
     assert {name: (codes.system, codes.separator) for name, codes in found.items() if codes} == {
         "x": ("icd10", None), "drugs": ("atc", ";"), "y": ("atc", None), "diag_1": ("icd9", None),
     }  # fmt: skip
-    columns = tomllib.loads(result.study_toml("codes"))["inputs"]["table"]["columns"]
+    columns = tomllib.loads(study_toml(result, "codes"))["inputs"]["table"]["columns"]
     assert columns["drugs"] == {"kind": "code", "system": "atc", "separator": ";"}
-    assert study.make(tomllib.loads(result.study_toml("codes"))).inputs["table"].columns["x"].system == "icd10"
+    assert study.make(tomllib.loads(study_toml(result, "codes"))).inputs["table"].columns["x"].system == "icd10"
 
 
 def test_constants() -> None:
@@ -218,11 +219,10 @@ def test_the_target() -> None:
         "Outcome 1",
     )
     assert (result.classes, result.positive, result.target_missing) == (("alive", "dead"), "dead", ("?",))
-    made = study.make(tomllib.loads(result.study_toml("s")))
+    made = study.make(tomllib.loads(study_toml(result, "s")))
     part: Any = made.targets["Outcome-1"]
     assert (part.column, part.positive, part.missing) == ("Outcome 1", "dead", ("?",))
     assert guessed(["yes"] * 150 + ["no"] * 50, x=range(ROWS)).positive == "yes"
-    assert any("different numbers" in w for w in guessed(RANDOM.normal(size=ROWS).tolist(), x=DIED).warnings)
     assert any("fewer than two classes" in w for w in guessed(["1"] * ROWS, x=DIED).warnings)
     with pytest.raises(DataError, match="did you mean 'died'"):
         guess(pl.DataFrame({"died": [1]}), "dyed")
@@ -242,7 +242,7 @@ def test_the_study_file(tmp_path: Path) -> None:
     )
     path = tmp_path / "stays.csv"
     frame.write_csv(path)
-    text = guess(path, "died").study_toml("my study (1)")
+    text = study_toml(guess(path, "died"), "my study (1)")
     made: Any = study.make(tomllib.loads(text))
     assert made.name == "my-study-1"
     assert (made.cohort.table, made.cohort.row, made.cohort.patient) == ("stays.csv", "stay_id", "patient_id")
@@ -252,22 +252,57 @@ def test_the_study_file(tmp_path: Path) -> None:
     assert '# at = "admitted"' in text and "# always = " in text
     assert made.targets["died"].positive == "1"
     assert (
-        tomllib.loads(guess(path, "died").study_toml("s", tmp_path.parent))["cohort"]["table"]
+        tomllib.loads(study_toml(guess(path, "died"), "s", tmp_path.parent))["cohort"]["table"]
         == f"{tmp_path.name}/stays.csv"
     )
 
 
 def test_without_patients_the_study_declares_it_and_says_so() -> None:
-    text = guessed(x=RANDOM.normal(size=ROWS)).study_toml("s")
+    text = study_toml(guessed(x=RANDOM.normal(size=ROWS)), "s")
     assert "independent_rows = true      # check" in text
     assert study.make(tomllib.loads(text)).cohort.independent_rows
 
 
 def test_where_nothing_is_left_to_learn_from_nothing_is_taken() -> None:
     result = guessed(code=[f"u{number}" for number in range(ROWS)], copy=DIED)
-    made: Any = study.make(tomllib.loads(result.study_toml("s")))
+    made: Any = study.make(tomllib.loads(study_toml(result, "s")))
     assert made.inputs["table"].columns == {}
     assert set(made.inputs["table"].exclude) == {"code", "copy"}
+
+
+def test_files_become_inputs_of_their_kind(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "film": [f"films/{number}.PNG" for number in range(ROWS)],
+            "scan": [f"{number}.nii.gz" for number in range(ROWS - 1)] + [None],
+            "brain mask": [f"{number}.nii" for number in range(ROWS)],
+            "ECG lead II": [f"r{number}.hea" for number in range(ROWS)],
+            "part": ["train", "test"] * (ROWS // 2),
+            "died": DIED,
+        }
+    )
+    result = guess(frame, "died")
+    assert [one(result, name).kind for name in frame.columns[:5]] == ["picture", "volume", "volume", "signal", "split"]
+    assert (result.task, result.split, len(result.warnings)) == ("classify", "part", 1)
+    text = study_toml(result, "s")
+    made: Any = study.make(tomllib.loads(text))
+    assert list(made.inputs) == ["film", "scan", "ECG-lead-II"] and "brain mask" in text
+    assert (made.inputs["film"].dims, made.inputs["scan"].dims, made.inputs["scan"].intensity) == (2, 3, "image")
+    assert made.inputs["film"].augment.rotate_degrees == 10 and made.inputs["ECG-lead-II"].window_seconds == 10
+    assert (made.split.by, made.split.column) == ("column", "part")
+    made = study.make(tomllib.loads(study_toml(guess(frame.drop("ECG lead II", "film"), "brain mask"), "s")))
+    assert (made.targets["brain-mask"].task, made.targets["brain-mask"].input) == ("segment", "scan")
+    assert list(made.inputs["table"].columns) == ["died"]
+    with pytest.raises(DataError, match="expected another column with the image"):
+        guess(frame.select("brain mask", "died"), "brain mask")
+
+
+def test_numbers_are_regressed_and_splits_in_other_words_are_told() -> None:
+    result = guessed(RANDOM.normal(size=ROWS).tolist(), part=["train", "val"] * (ROWS // 2))
+    made: Any = study.make(tomllib.loads(study_toml(result, "s")))
+    assert made.targets["died"].task == "regress" and result.split is None and result.classes == ()
+    assert any("seems to be a split; to use it, write train, valid, calibrate, test" in w for w in result.warnings)
+    assert guessed([str(n % 20) for n in range(ROWS)], x=range(ROWS)).task == "classify"
 
 
 @settings(max_examples=60)
@@ -277,7 +312,7 @@ def test_where_nothing_is_left_to_learn_from_nothing_is_taken() -> None:
 def test_any_names_give_a_study_file(names: list[str], name: str, random: Any) -> None:
     frame = {column: [random.choice(["a", "b", "?", "\x7f\n"]) for _ in range(30)] for column in names}
     target = names[0]
-    made: Any = study.make(tomllib.loads(guess(pl.DataFrame(frame), target).study_toml(name)))
+    made: Any = study.make(tomllib.loads(study_toml(guess(pl.DataFrame(frame), target), name)))
     assert [part.column for part in made.targets.values()] == [target]
     assert set(made.inputs["table"].columns) <= set(names) - {target}
 

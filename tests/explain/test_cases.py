@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medloom.explain.cases import _area, _where, cut, cut_axis, with_outlines
+from medloom.explain.cases import _area, _where, cut, cut_axis, hung, with_outlines
 from medloom.told import Picture
 from tests.explain.pictures import study, trained
 
@@ -46,7 +46,9 @@ def test_a_slice_hangs_as_radiologists_hang_it_however_it_is_stored(across: int)
             flips = tuple(slice(None, None, -1 if one else 1) for one in turned)
             letters = tuple(("RL", "AP", "SI")[axis][one] for axis, one in zip(order, turned, strict=True))
             picture = Picture(ras.transpose(order)[flips][None], tuple(spacing[axis] for axis in order), letters)
-            (image, apart), _ = cut(picture, marked.transpose(order)[flips])
+            (image, apart), at = cut(picture, marked.transpose(order)[flips])
+            assert at.startswith(f", {('sagittal', 'coronal', 'axial')[across]} slice")
+            assert hung(picture)[0] == (("A", "S"), ("R", "S"), ("R", "A"))[across]
             np.testing.assert_array_equal(image[0], expected)
             assert apart == (spacing[rows], spacing[columns])
 
@@ -83,13 +85,11 @@ def test_the_worst_the_median_and_the_best_of_the_judged_rows_are_drawn(outlined
     # Of the row with the best figure of all another network was the judge.
     test = rows[rows != rows[6]]
     cases = with_outlines(found.team, feed, {"outline": {"model": {"dice": dice}}}, {"outline": rows}, test)
-    assert [case.title for case in cases] == [
-        "outline: the worst case (Dice, mean over labels 0.100)",
-        "outline: the median case (Dice, mean over labels 0.500)",
-        "outline: the best case (Dice, mean over labels 0.900)",
-    ]
-    for case, row in zip(cases, (rows[3], rows[0], rows[2]), strict=True):
-        (panel,) = case.panels
+    (case,) = cases
+    assert case.title == "outline: the worst, the median and the best case"
+    ranks = ["worst (Dice 0.100): bright", "median (Dice 0.500): bright", "best (Dice 0.900): bright"]
+    assert [panel.title for panel in case.panels] == ranks
+    for panel, row in zip(case.panels, (rows[3], rows[0], rows[2]), strict=True):
         (truth,) = feed.modalities["scan"].truth(feed.laid["outline"][1], np.array([row])).values
         np.testing.assert_array_equal(panel.outlines["truth"], truth[0] > 0)
         assert panel.outlines["answer"].shape == truth[0].shape and "25 voxels are marked" in panel.text

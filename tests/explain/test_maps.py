@@ -156,8 +156,13 @@ def test_attention_is_for_those_that_pool_by_it(spots: Any) -> None:
 
 def test_cases_are_drawn_at_random_and_under_numbers(spots: Any) -> None:
     asked, found, feed, _ = spots
-    cases = with_maps(asked, found.team, feed, found.prepared.fold.test)
-    assert [case.title.split(" (")[0] for case in cases] == ["Case 1: scan, spot", "Case 2: scan, spot"]
+    masks = masks_of(asked, found.prepared.cohort)
+    cases = with_maps(asked, found.team, feed, found.prepared.fold.test, masks)
+    assert [case.title.split(" (")[0] for case in cases] == ["Case 1: scan", "Case 2: scan"]
+    spotted = with_maps(
+        asked, found.team, feed, np.flatnonzero(masks["scan"].present & (np.arange(72) % 2 == 1)), masks
+    )
+    assert all(panel.outlines["truth"].sum() == 25 for case in spotted for panel in case.panels)
     for case in cases:
         assert [panel.title for panel in case.panels] == [
             "as it is", "Grad-CAM", "integrated gradients", "occlusion",

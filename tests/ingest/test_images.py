@@ -20,6 +20,7 @@ from medloom.cohort_part import CohortPart
 from medloom.errors import DataError, StudyError
 from medloom.feed import pack
 from medloom.ingest.door import ingest
+from medloom.ingest.source import Counted
 from medloom.modalities.image import Image, ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.stored import file_of
@@ -33,6 +34,7 @@ def archive(folder: Path) -> Path:
     for patient, volume in VOLUMES.items():
         series(folder / patient, volume, name=patient, PatientID=patient, PatientName="Doe^Jane")
     series(folder / "gap", VOLUMES["P0"], name="gap", order=[0, 1, 4, 5], PatientID="P0")
+    series(folder / "dose", VOLUMES["P3"], name="dose", PatientID="P3", Modality="RTDOSE")
     series(folder / "scout", VOLUMES["P1"][:2], name="scout", PatientID="P1", SeriesDescription="3-plane localizer")
     save(image(VOLUMES["P2"][0], "picture", ImagePositionPatient=None, PatientID="P9", Modality="DX"), folder / "x")
     (folder / "notes.txt").write_text("Jane Doe, born on the first of May")
@@ -49,10 +51,14 @@ def contents(store: Path) -> dict[str, bytes]:
 
 
 def test_the_inventory_has_all_and_the_store_what_is_asked_for(tmp_path: Path) -> None:
-    made = ingest(archive(tmp_path / "in"), tmp_path / "store")
-    assert made.lines[:2] == ("35 files, 7 series, 5 patients", "5 of 7 volumes and pictures stored")
+    told: list[Counted] = []
+    made = ingest(archive(tmp_path / "in"), tmp_path / "store", watch=told.append)
+    assert made.lines[:2] == ("41 files, 8 series, 5 patients", "5 of 8 volumes and pictures stored")
+    ends = [max((one for one in told if one.what == what), key=lambda one: one.done) for what in dict.fromkeys(one.what for one in told)]  # fmt: skip
+    assert ends == [Counted("files found", 41), Counted("headers read", 41, 41), Counted("series put together and stored", 8, 8)]  # fmt: skip
     lines = {line["volume"]: line for line in pl.read_parquet(tmp_path / "store/inventory.parquet").to_dicts()}
-    assert len(lines) == 7
+    assert len(lines) == 8
+    assert (lines[uid("dose")]["kind"], lines[uid("dose")]["stored"]) == ("dose", False)
     gap, scout = lines[uid("gap")], lines[uid("scout")]
     assert (gap["stored"], gap["problems"]) == (
         False,
@@ -111,7 +117,7 @@ def test_killed_anywhere_and_called_again_gives_the_same_bytes(tmp_path: Path) -
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     again = ingest(source, tmp_path / "killed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert again.lines[1] == "5 of 7 volumes and pictures stored"
+    assert again.lines[1] == "5 of 8 volumes and pictures stored"
 
 
 def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path) -> None:
@@ -220,7 +226,7 @@ def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
         ingest(source, source / "store", "dicom")
     (tmp_path / "text").mkdir()
     (tmp_path / "text/a").write_text("nothing but words here")
-    with pytest.raises(DataError, match="none of 1 file is a DICOM image .*text"):
+    with pytest.raises(DataError, match="no DICOM image among 1 file .*text"):
         ingest(tmp_path / "text", tmp_path / "other", "dicom")
     with pytest.raises(StudyError, match="two ways"):
         ingest(source, tmp_path / "other", "dicom", {"size": "8,8,8", "spacing_mm": "1,1,1"})

@@ -110,7 +110,7 @@ def test_the_order_of_time_is_seen(name: str) -> None:
         ({"encoder": "grid", "lookback": 1e6, "bin": 1.0}, "1000000 bins; at most 4096"),
         ({"encoder": "grid", "lookback": 8, "bin": 1.0, "kernel": 3}, 'kernel goes with over = "tcn"'),
         ({"encoder": "transformer", "width": 10, "heads": 4}, "width 10 is not a multiple of heads 4"),
-        ({"encoder": "statistics", "statistics": True}, "leave statistics = true out"),
+        ({"encoder": "statistics", "statistics": False}, "leave statistics = false out"),
     ],
 )
 def test_combinations_that_mean_nothing_are_refused(options: dict[str, object], message: str) -> None:

@@ -166,10 +166,10 @@ def test_values_are_lifted_onto_each_image(bags: tuple[Image, Source]) -> None:
 
 
 def test_mistakes_name_rows_and_a_way_out(folder: Path) -> None:
-    with pytest.raises(DataError, match=r"1 row names more than most_images = 2 images \(rows '2'\)"):
+    with pytest.raises(DataError, match=r"1 row, of those that name more than most_images = 2 images \(row '2'\)"):
         pack(Image, options_of(column="scan", most_images=2), cohort_of(folder, scan=["0.png", "1.png;2.png;3.png"]))
     with pytest.raises(
-        DataError, match=r"columns 'front', 'sideways': 1 file refused: they do not exist .*\(rows '2'\)"
+        DataError, match=r"columns 'front', 'sideways': 1 file, of those that do not exist .*\(row '2'\)"
     ):
         pack(Image, options_of(), cohort_of(folder, front=["0.png", "9.png"], sideways=[None, None]))
     with pytest.raises(ValidationError, match="each seen whole"):

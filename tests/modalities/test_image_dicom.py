@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pydicom
@@ -11,8 +12,10 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import MRSpectroscopyStorage, SecondaryCaptureImageStorage
 
+from medloom import find
 from medloom.modalities.image.reading.decoding import read_scans
 from medloom.modalities.image.reading.dicom import headers, read_dicom, read_series
+from medloom.modalities.image.reading.mosaic import tiles
 from medloom.modalities.image.reading.scan import Refused, Scan, Wish
 from medloom.modalities.image.reading.stacks import Stack, stacks
 from tests.modalities.dicom_files import AXIAL, image, save, series, uid
@@ -178,15 +181,30 @@ def test_scouts_reports_and_text_are_set_apart(tmp_path: Path) -> None:
     save(spectrum, tmp_path / "spectrum")
     screen = image(VOLUME[0], "screen", SOPClassUID=SecondaryCaptureImageStorage, ImageType=["DERIVED", "SECONDARY"])
     save(screen, tmp_path / "screen/a")
+    dose = {"Modality": "RTDOSE", "DoseGridScaling": "0.001", "DoseUnits": "GY"}
+    series(tmp_path / "dose", VOLUME, name="dose", **dose)
     series(tmp_path / "t2map", VOLUME, name="t2map", ImageType=["ORIGINAL", "PRIMARY", "T2 MAP"])
     (tmp_path / "notes.txt").write_text("these are notes")
     for name in ("thumbs.DB", "desktop.ini", ".DS_Store", "a/._I0001"):
         (tmp_path / name).write_bytes(b"\x08\x00\x05\x00 and not a whole element of DICOM")
     np.testing.assert_array_equal(read_series(tmp_path, Wish(3)).values[0], VOLUME.transpose(2, 1, 0))
-    kinds = {name: [one.kind for one in found(tmp_path / name)] for name in ("scout", "map", "t2map", "screen")}
-    assert kinds == {"scout": ["localizer"], "map": ["derived"], "t2map": ["derived"], "screen": ["capture"]}
+    kinds = {name: [one.kind for one in found(tmp_path / name)] for name in ("scout", "map", "t2map", "screen", "dose")}
+    assert kinds == {"scout": ["localizer"], "map": ["derived"], "t2map": ["derived"], "screen": ["capture"], "dose": ["dose"]}  # fmt: skip
+    np.testing.assert_allclose(read_series(tmp_path / "dose", Wish(3)).values[0], VOLUME.transpose(2, 1, 0) * 1e-3)
+    series(tmp_path / "unscaled", VOLUME, name="unscaled", Modality="RTDOSE")
+    with pytest.raises(Refused, match="without a DoseGridScaling"):
+        read_series(tmp_path / "unscaled", Wish(3))
     with pytest.raises(Refused, match=r"another kind \(MR Spectroscopy\) and no images"):
         read_dicom(tmp_path / "spectrum", Wish(2))
+
+
+def test_a_mosaic_that_needs_more_memory_than_there_is_is_not_called_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(find, "need", lambda _: SimpleNamespace(get_csa_header=full))
+    with pytest.raises(MemoryError):
+        list(tiles(image(VOLUME[0]), 4, 4))
 
 
 def test_an_image_cut_short_is_not_left_out_of_its_series(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_images_of_another_kind_are_refused(tmp_path: Path) -> None:
 
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "a.nii")
     cohort = make_cohort(CohortPart(independent_rows=True), pl.DataFrame({"scan": ["a.nii"]}), tmp_path, {})
-    with pytest.raises(DataError, match=r"1 row has images that are no DICOM \(rows .*masks = \"nifti\""):
+    with pytest.raises(DataError, match=r"1 image not of DICOM \(row .*masks = \"nifti\""):
         pack(Image, options(masks="dicom-seg"), cohort)
     with pytest.raises(ValueError, match="goes with dims = 3"):
         options(masks="dicom-seg", dims=2, patch=[4, 4])

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from medloom.batch import Field, Seen
-from medloom.modalities.image.encoders.network import NETWORKS, AttentionPool, ImageEncoder
+from medloom.modalities.image.encoders.network import NETWORKS, AttentionPool, ImageEncoder, PeakPool
 from medloom.modalities.image.encoders.pyramid import Pyramid
 from medloom.modalities.image.options import ImageOptions
 from medloom.tasks._decoder import Decoder
@@ -74,7 +74,7 @@ def test_maps_are_what_was_promised_and_zero_in_padding(encoder: str, dims: int)
 
 @EVERY
 @BOTH
-@pytest.mark.parametrize("pool", ["mean", "attention"])
+@pytest.mark.parametrize("pool", ["mean", "peak", "attention"])
 def test_a_row_does_not_see_its_padding_nor_the_other_rows(encoder: str, dims: int, pool: str) -> None:
     options = options_of(dims, encoder=encoder, pool=pool)
     network, shapes = encoder_of(options), part_shapes(dims)
@@ -137,6 +137,17 @@ def test_attention_begins_as_the_mean_and_weighs_by_its_score() -> None:
     torch.testing.assert_close(weights[0].flatten(), expected)
     torch.testing.assert_close(pool(grid, valid)[0], (each * expected[:, None]).sum(0))
     assert not pool(grid, valid)[1].any()
+
+
+def test_the_peak_is_the_highest_valid_value_beside_the_mean() -> None:
+    grid = torch.randn(3, 5, 3, 4, generator=torch.Generator().manual_seed(4)) - 3  # below what padding holds
+    valid = torch.zeros(3, 1, 3, 4)
+    valid[0, 0, 1:, :2], valid[1] = 1, 1
+    found = PeakPool()(grid * valid, valid)
+    kept = grid[0, :, 1:, :2].flatten(1)
+    torch.testing.assert_close(found[0], torch.cat([kept.mean(1), kept.max(1).values]))
+    torch.testing.assert_close(found[1, 5:], grid[1].flatten(1).max(1).values)
+    assert not found[2].any()
 
 
 def test_weights_are_there_where_positions_are_weighed() -> None:

@@ -242,7 +242,7 @@ def test_every_trouble_of_a_block_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         pack(Image, options_of(), cohort_of(tmp_path, paths))
     absent, colour = str(caught.value).splitlines()
-    assert "7 files refused: they do not exist" in absent
+    assert "7 files do not exist" in absent
     assert "and 2 more" in absent
     assert "case-7" in colour
 

@@ -50,6 +50,13 @@ def test_colours_say_for_and_against_and_outlines_lie_on_the_border() -> None:
     green = drawn[:, :, 1] > drawn[:, :, 0] + 50
     rows, columns = np.nonzero(green)
     assert abs(rows.min() - 35) <= 3 and abs(columns.max() - 173) <= 3 and not green[70, 104]
+    # Truth and answer that agree are both seen, in a picture of many colours too; letters stand at its edges.
+    both = panel(outlines={"truth": mask, "answer": mask}, sides=("R", "A"))
+    drawn = pixels(pictures.drawn([Case("Case 1", (both,))])[0])
+    count = {name: int((drawn == colour).all(axis=2).sum()) for name, colour in pictures.OUTLINES.items()}
+    assert drawn.shape == (208, 312, 3) and count["truth"] > 1000 and 400 < count["answer"] < count["truth"]
+    white = np.argwhere((drawn == 255).all(axis=2))
+    assert (white[:, 1] < 15).any() and (white[:, 0] < 15).any() and not (white[:, 1] > 200).any()
 
 
 def test_pictures_beyond_the_bound_are_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

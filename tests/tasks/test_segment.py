@@ -59,7 +59,7 @@ def test_masks_that_mark_nothing_cannot_teach_and_may_judge(tmp_path: Path) -> N
     for path in tmp_path.glob("mask*.png"):
         Pillow.fromarray(np.zeros_like(np.asarray(Pillow.open(path)))).save(path)
     number = len(taught.fold.train)
-    with pytest.raises(DataError, match=f"targets.outline: none of {number} masks of training rows marks anything"):
+    with pytest.raises(DataError, match=f"targets.outline: no mask of {number} training rows marks anything"):
         prepare(taught.study, taught.cohort, taught.marks)
     feed = with_answers(taught.feed, taught.study, taught.marks, taught.fold.test)
     (_, laid) = feed.laid["outline"]

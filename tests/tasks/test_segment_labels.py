@@ -187,5 +187,5 @@ def test_masks_in_files_of_their_own(tmp_path: Path) -> None:
         if baseline.label.startswith("Most"):
             assert logits[0, 0, 0, 0].sigmoid().item() == pytest.approx(float(share), abs=0.02)
     torn = pl.DataFrame({**names, "b": [None, "b1.png", None]})
-    with pytest.raises(DataError, match=r"1 row has some of their masks and lack others"):
+    with pytest.raises(DataError, match=r"1 row, of those that have some of their masks and lack others"):
         Segment.read(APART, make_cohort(CohortPart(independent_rows=True), torn, tmp_path, {}))

@@ -18,6 +18,7 @@ from medloom.training.order import Order
 from medloom.training.plan import Plan, make_plan
 from medloom.training.step import Stepper, groups, rate_share
 from tests.cases.events import events_sequences
+from tests.cases.images import image_segment_3d
 from tests.cases.tables import table_binary
 
 
@@ -119,6 +120,25 @@ def test_a_budget_in_epochs_steps_or_none(prepared):
     assert steps(epochs=2, batch=10).steps == int(np.ceil(2 * len(rows) / 10))
     assert steps(batch=32).steps == int(np.ceil(40 * len(rows) / 32))
     assert steps(batch=10_000).batch == len(rows)
+
+
+def test_rows_of_a_step_where_none_are_named(prepared, tmp_path, monkeypatch):
+    """Tables at least 32; grids at least 8; where each position is asked, as many as hold a number of voxels, but two."""
+    images = prepare(*read(image_segment_3d(tmp_path)))
+
+    def batch(one):
+        feed, study = one.feed, one.study
+        network = assemble(feed.modalities, feed.tasks, study.model, 0)
+        weights = {name: part.loss_weight for name, part in study.targets.items()}
+        return make_plan(TrainPart(steps=1), network, feed, one.fold.train, 0, weights).batch
+
+    assert len(prepared.fold.train) > 32 and batch(prepared) == 32
+    assert len(images.fold.train) > 8 and batch(images) == 8
+    field = next(iter(images.feed.batch(images.fold.train[:1], Draw(0, np.zeros(1, int))).inputs.values()))
+    monkeypatch.setattr("medloom.training.plan.DENSE_ELEMENTS", 5 * field.value.numel())
+    assert batch(images) == 4
+    monkeypatch.setattr("medloom.training.plan.DENSE_ELEMENTS", 1)
+    assert batch(images) == 2
 
 
 def test_a_budget_of_positions_changes_memory_alone(tmp_path):

@@ -10,7 +10,7 @@ from medloom.audit import copies, encoded, joint, oversampling, proxies, scaled,
 from medloom.audit.finding import Audit, Finding
 from medloom.audit.gather import gather
 from medloom.audit.sample import sampled
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.prepare import Prepared
 
 GRAVITY = ("severe", "suspicious", "note")

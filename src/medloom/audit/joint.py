@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from medloom.audit.evidence import FEW_CODES, Column, Evidence, Outcome
 from medloom.audit.finding import Finding
 from medloom.audit.measure import FEWEST, auroc, beyond_chance, enough, surprise
-from medloom.counting import counted
+from medloom.errors import counted
 
 MOST_COLUMNS = 300
 MOST_CODED = 60

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 from medloom.audit.evidence import Evidence
 from medloom.audit.finding import Finding
 from medloom.audit.twins import different, hashes
-from medloom.counting import counted
 from medloom.draw import generator
+from medloom.errors import counted
 
 NEIGHBOURS = 24
 JUDGED = 400

@@ -24,7 +24,7 @@ from medloom.audit.measure import (
     score,
     surprise,
 )
-from medloom.counting import counted
+from medloom.errors import counted
 
 NAMES_OF_IDS = frozenset(
     "id ids patient subject mrn person participant pid ptid empi identifier uuid guid accession record case key number nr no row index".split()

@@ -23,7 +23,7 @@ from medloom.audit.measure import (
     surprise,
     together,
 )
-from medloom.counting import counted
+from medloom.errors import counted
 
 TOO_GOOD = {"binary": 0.965, "number": 0.90, "survival": 0.92}
 """Scores that are too good where the others leave several times as much unexplained."""

@@ -11,7 +11,7 @@ from medloom.audit.evidence import Column, Evidence, words_of
 from medloom.audit.finding import Finding, Severity
 from medloom.audit.measure import correlation
 from medloom.audit.strength import AFTERWARDS
-from medloom.counting import counted
+from medloom.errors import counted
 
 
 def after_index(evidence: Evidence) -> Iterator[Finding]:

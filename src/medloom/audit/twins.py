@@ -12,8 +12,8 @@ from scipy.stats import poisson
 
 from medloom.audit.evidence import Column, Evidence, words_of
 from medloom.audit.finding import Finding
-from medloom.counting import counted
 from medloom.draw import generator
+from medloom.errors import counted
 
 PERSON = frozenset(
     "birth dob birthdate birthday born sex gender zip zipcode postcode postal name surname firstname lastname initials "

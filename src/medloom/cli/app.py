@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medloom.counting import counted
+from medloom.errors import counted
 
 if TYPE_CHECKING:
     from medloom.bundle import OnProblem
@@ -138,11 +138,11 @@ def ingest(
     What it is, is seen from what lies there. Every kind has options of its own (docs/reference/ingest.md), such as
     kinds=original,derived for DICOM; one that is not known is an error that names the nearest.
     """
-    from medloom.ingest.door import ingest as read_into
+    from medloom.cli.count import ingest_counted
     from medloom.ingest.door import parse_options
 
     given = parse_options([*(options or []), *([f"broken={broken}"] if broken is not None else [])])
-    typer.echo("\n".join(read_into(source, to, kind, given).lines))
+    ingest_counted(source, to, kind, given)
 
 
 @app.command()

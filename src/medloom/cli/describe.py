@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.counting import counted
-from medloom.errors import BundleError, StudyError
+from medloom.errors import BundleError, StudyError, counted
 from medloom.machine import cores, crowded, load_average
 from medloom.study import Study
 
@@ -128,12 +127,13 @@ def _duration(seconds: float) -> str:
 def guessed(table: Path, target: str, out: Path | None) -> None:
     """Writes the guessed study file and prints what was seen of each column."""
     from medloom.cohort.guess import guess
+    from medloom.cohort.guessed_study import study_toml
 
     path = out or table.with_suffix(".toml")
     if path.exists():
         raise StudyError(f"{path} exists; give another name with --out, or delete it")
     result = guess(table, target)
-    text = result.study_toml(path.stem, path.parent)
+    text = study_toml(result, path.stem, path.parent)
     for column in result.columns:
         print(f"{column.name:<28} {column.kind:<12} {column.reason}")
     for warning in result.warnings:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.recalibrating import Recalibrated
 from medloom.report.who import Who
 from medloom.run import Run, fit

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from medloom.counting import counted
+from medloom.errors import counted
 
 
 def write_windows(

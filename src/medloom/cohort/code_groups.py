@@ -27,8 +27,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom.cohort.codes import EXAMPLES, LEVELS, NAMES, fits, levels
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 from medloom.parts import Strict
 

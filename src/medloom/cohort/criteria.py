@@ -10,8 +10,7 @@ import polars as pl
 from medloom import expression
 from medloom.cohort.stored import Table
 from medloom.cohort_part import CohortPart
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.expression import Both, Column, Compare, Condition, Either, In, IsNull, Not, Value
 from medloom.find import near
 

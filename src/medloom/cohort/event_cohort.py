@@ -23,8 +23,7 @@ from medloom.cohort.outcomes import Answered, Rows, answers, column
 from medloom.cohort.set_events import occurrences
 from medloom.cohort.windows import Occurrences, Seen, Spans
 from medloom.cohort_part import CohortPart
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.event_parts import (
     ANY,
     END_OF_DATA,

@@ -1,24 +1,20 @@
-"""A first guess at a table's columns, and a study file of it for a person to edit. Nothing here is used by a fit."""
+"""A first guess at a table's columns, for a study file that a person edits. Nothing here is used by a fit."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from jaxtyping import Int
 
 from medloom.cohort.files import as_frame, header, read_table
-from medloom.cohort.kinds import BLANKS, NAMING, ColumnGuess, judge, words_of
+from medloom.cohort.kinds import BLANKS, FILES, NAMING, ColumnGuess, judge, words_of
+from medloom.cohort.split import PARTS
 from medloom.cohort.table import canonical
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.find import near
 
 PATIENT = frozenset(
@@ -32,12 +28,17 @@ ALMOST = 0.995
 """A column that alone tells the target so well holds the answer."""
 FEWEST_OF_A_CLASS = 5
 MOST_CLASSES = 50
+MOST_NUMBERED_CLASSES = 20
+"""A target of more different numbers than these is a number."""
+OTHER_PARTS = frozenset({"val", "validation", "dev", "tune", "training", "testing", "holdout"})
+"""Words for parts of a split that others use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What the columns of a table seem to be. `row` and `patient` are columns, None where none was found."""
+    """What the columns of a table seem to be. `row`, `patient` and `split` are columns, None where none was found."""
 
+    task: Literal["classify", "regress", "segment"]
     columns: tuple[ColumnGuess, ...]
     warnings: tuple[str, ...]
     target: str
@@ -46,68 +47,13 @@ class Guess:
     target_missing: tuple[str, ...]
     row: str | None
     patient: str | None
+    split: str | None
     path: Path | None
 
-    def study_toml(self, name: str, folder: Path | None = None) -> str:
-        """A study file with a comment on all that was guessed. The table's path is relative to `folder`.
-
-        Without `folder`, the file is to stand beside the table.
-        """
-        lines = [
-            "# A first guess from the table's columns: read every line. `medloom check <this file> --data` checks it.",
-            f"name = {_quoted(as_name(name, 'study'))}",
-            "",
-            *self._cohort(folder),
-            "",
-            "[inputs.table]",
-            'modality = "table"',
-            "known_before_index = true      # check: were all of these values known when the prediction is to be made?",
-            *self._columns(),
-            "",
-            f"[targets.{as_name(self.target, 'target')}]",
-            'task = "classify"',
-            f"column = {_quoted(self.target)}",
-        ]
-        if self.positive is not None:
-            lines.append(
-                f"positive = {_quoted(self.positive)}      # check: the class that is asked for, of {_comment(' and '.join(self.classes))}"
-            )
-        if self.target_missing:
-            lines.append(f"missing = {_list(self.target_missing)}      # check: rows with these have no answer")
-        return "\n".join(lines) + "\n"
-
-    def _cohort(self, folder: Path | None) -> list[str]:
-        lines = ["[cohort]"]
-        if self.path is not None:
-            relative = self.path.name if folder is None else Path(os.path.relpath(self.path, folder)).as_posix()
-            lines.append(f"table = {_quoted(relative)}      # relative to this file")
-        if self.row is not None:
-            lines.append(f"row = {_quoted(self.row)}      # check: one id for each row")
-        if self.patient is not None:
-            lines.append(
-                f"patient = {_quoted(self.patient)}      # check: rows of one patient stay in one part of the split"
-            )
-        else:
-            lines.append(
-                "independent_rows = true      # check: no column of patients was found. If a patient has several rows, give instead:"
-            )
-            lines.append('# patient = "<column>"')
-        for column in self.columns:
-            if column.kind == "date":
-                lines.append(
-                    f"# at = {_quoted(column.name)}      # the index time? Nothing at or after it is read as input"
-                )
-        return lines
-
-    def _columns(self) -> list[str]:
-        used = [column for column in self.columns if column.used]
-        others = [c for c in self.columns if not c.used and c.name not in (self.target, self.row, self.patient)]
-        if not used:
-            return [
-                f"exclude = {_list([c.name for c in others])}      # no column was found to learn from",
-                *map(_column, others),
-            ]
-        return ["", "[inputs.table.columns]", *map(_column, used), *map(_column, others)]
+    @property
+    def files(self) -> tuple[ColumnGuess, ...]:
+        """Columns that name a file of an image or a signal in each row, to learn from."""
+        return tuple(column for column in self.columns if column.kind in FILES and column.used)
 
 
 def guess(frame_or_path: Any, target: str) -> Guess:
@@ -122,34 +68,41 @@ def guess(frame_or_path: Any, target: str) -> Guess:
     )
     answers = pl.select(pl.when(~answers.is_in(list(missing))).then(answers)).to_series()
     classes = answers.drop_nulls().unique().sort()
+    task = _task(target, frame[target], classes)
     columns = tuple(_one(name, frame[name], target, answers) for name in frame.columns)
+    if task == "segment" and not any(column.kind in FILES and column.used for column in columns):
+        raise DataError(
+            f"target {target!r} names files of images; expected another column with the image that each mask is drawn on"
+        )
     patient = _patient(frame, target)
     row = _row(frame, target, patient, columns)
-    columns = tuple(_as_id(column, row, patient) for column in columns)
+    splits = _splits(frame, target)
+    columns = tuple(_as_id(column, row, patient, splits) for column in columns)
     return Guess(
+        task=task,
         columns=columns,
         warnings=(
-            *_about_answers(target, classes, answers),
+            *(_about_answers(target, classes, answers) if task == "classify" else ()),
             *(w for c in columns for w in c.warnings),
             *_about_patients(patient, frame),
+            *_about_parts(frame, target),
         ),
         target=target,
-        classes=tuple(classes.to_list()) if len(classes) <= MOST_CLASSES else (),
-        positive=_positive(answers, classes) if len(classes) == 2 else None,
+        classes=tuple(classes.to_list()) if task == "classify" and len(classes) <= MOST_CLASSES else (),
+        positive=_positive(answers, classes) if task == "classify" and len(classes) == 2 else None,
         target_missing=missing,
         row=row,
         patient=patient,
+        split=next(iter(splits), None),
         path=path,
     )
 
 
-def as_name(text: str, otherwise: str) -> str:
-    """A text as a name that a study file allows: letters, digits, "_" and "-", beginning with a letter."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", plain).strip("-_")
-    if not plain:
-        return otherwise
-    return (plain if plain[0].isalpha() else f"{otherwise}-{plain}")[:64]
+def _task(target: str, values: pl.Series, classes: pl.Series) -> Literal["classify", "regress", "segment"]:
+    if judge(target, values).kind in FILES:
+        return "segment"
+    numbers = classes.cast(pl.Float64, strict=False).is_not_null().all()
+    return "regress" if len(classes) > MOST_NUMBERED_CLASSES and numbers else "classify"
 
 
 def tells(values: pl.Series, answers: pl.Series) -> float:
@@ -248,7 +201,16 @@ def _row(frame: pl.DataFrame, target: str, patient: str | None, columns: tuple[C
     return None
 
 
-def _as_id(column: ColumnGuess, row: str | None, patient: str | None) -> ColumnGuess:
+def _splits(frame: pl.DataFrame, target: str) -> tuple[str, ...]:
+    """Columns that hold the words of a split and no others, with rows that train and rows that judge."""
+    texts = [name for name in frame.columns if name != target and frame[name].dtype == pl.String]
+    return tuple(name for name in texts if {"train", "test"} <= set(canonical(frame[name]).to_list()) <= set(PARTS))
+
+
+def _as_id(column: ColumnGuess, row: str | None, patient: str | None, splits: tuple[str, ...]) -> ColumnGuess:
+    if column.name in splits:
+        reason = "The part of a split that each row stands in."
+        return replace(column, kind="split", reason=reason, used=False, missing=(), warnings=())
     if column.name not in (row, patient):
         return column
     what = "patients" if column.name == patient else "rows"
@@ -258,9 +220,6 @@ def _as_id(column: ColumnGuess, row: str | None, patient: str | None) -> ColumnG
 def _about_answers(target: str, classes: pl.Series, answers: pl.Series) -> list[str]:
     if len(classes) < 2:
         return [f"target {target!r}: fewer than two classes; there is nothing to learn"]
-    number = classes.cast(pl.Float64, strict=False)
-    if len(classes) > 20 and number.is_not_null().all():
-        return [f"target {target!r}: {len(classes)} different numbers; classify takes each for a class of its own"]
     if len(classes) > MOST_CLASSES:
         return [f"target {target!r}: {counted(len(classes), 'class', 'classes')}; expected few"]
     least = int(str(answers.drop_nulls().value_counts()["count"].min()))
@@ -279,34 +238,22 @@ def _about_patients(patient: str | None, frame: pl.DataFrame) -> list[str]:
     return []
 
 
+def _about_parts(frame: pl.DataFrame, target: str) -> list[str]:
+    """A split in other words than those of a study."""
+    found = []
+    for name in frame.columns:
+        if name == target or frame[name].dtype != pl.String or frame[name].n_unique() > len(PARTS):
+            continue
+        words = set(frame[name].drop_nulls().str.to_lowercase().to_list())
+        if words & {"train", "training"} and words & OTHER_PARTS and words <= {*PARTS, *OTHER_PARTS}:
+            found.append(
+                f'column {name!r} seems to be a split; to use it, write {", ".join(PARTS)} in it and give split.by = "column"'
+            )
+    return found
+
+
 def _positive(answers: pl.Series, classes: pl.Series) -> str:
     """The class whose name says that it is asked for, else the rarer one."""
     asked = [name for name in classes.to_list() if name.lower() in ASKED_FOR]
     counts = {name: int((answers == name).sum()) for name in classes.to_list()}
     return asked[0] if len(asked) == 1 else min(counts, key=lambda name: (counts[name], name))
-
-
-def _column(column: ColumnGuess) -> str:
-    kind = column.kind if column.kind in ("numeric", "category", "code") else "category"
-    missing = f", missing = {_list(column.missing)}" if column.missing else ""
-    if column.codes is not None:
-        separator = f", separator = {_quoted(column.codes.separator)}" if column.codes.separator else ""
-        missing = f", system = {_quoted(column.codes.system)}{separator}{missing}"
-    line = f"{_key(column.name)} = {{ kind = {_quoted(kind)}{missing} }}      # {_comment(column.reason)}"
-    return line if column.used else f"# {line} Left out ({column.kind})."
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _list(values: Any) -> str:
-    return "[" + ", ".join(_quoted(v) if isinstance(v, str) else repr(v) for v in values) + "]"
-
-
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -12,8 +12,7 @@ from jaxtyping import Int
 from medloom.cohort.event_store import TICKS, TIMELESS, EventStore, ticks
 from medloom.cohort.times import read_times
 from medloom.cohort.windows import NEVER, Occurrences
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.event_parts import END_OF_DATA, LAST_EVENT, EventCohortPart, IndexPart
 from medloom.find import near
 from medloom.window import duration

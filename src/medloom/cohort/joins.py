@@ -13,8 +13,7 @@ from medloom import expression
 from medloom.cohort.files import as_frame, canonical, read_table
 from medloom.cohort.times import read_times
 from medloom.cohort_part import CohortPart, JoinPart
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.expression import Summary
 from medloom.find import near
 

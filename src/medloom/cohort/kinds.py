@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,10 +13,44 @@ from medloom.cohort.code_columns import Codes, codes_of
 from medloom.cohort.codes import NAMES
 from medloom.cohort.table import canonical
 from medloom.cohort.times import read_times
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 
-Kind = Literal["numeric", "category", "code", "id", "date", "free text", "constant", "target copy", "target"]
+Kind = Literal[
+    "numeric",
+    "category",
+    "code",
+    "id",
+    "date",
+    "free text",
+    "constant",
+    "picture",
+    "volume",
+    "signal",
+    "split",
+    "target copy",
+    "target",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What files of these suffixes hold, and the input that reads them."""
+
+    modality: Literal["image", "signal"]
+    suffixes: tuple[str, ...]
+    dims: int = 0
+
+
+FILES: Mapping[Kind, Files] = {
+    "picture": Files("image", (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm"), 2),
+    "volume": Files("image", (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd"), 3),
+    "signal": Files("signal", (".hea", ".edf", ".bdf")),
+}
+"""Kinds of columns that name a file in each row. Suffixes that may mean several things are not among them."""
+MASKS = frozenset(
+    {"mask", "masks", "seg", "segmentation", "label", "labels", "annotation", "outline", "contour", "roi"}
+)
+"""Words in the name of a column of images that say what was drawn on them."""
 
 BLANKS = frozenset({"?", "??", "-", "--", ".", "na", "n/a", "n.a.", "#n/a", "nan", "null"})
 """Words that mean missing in any column, in lower case."""
@@ -103,6 +138,8 @@ def _text(name: str, text: pl.Series) -> ColumnGuess:
     rest = text.filter(~lower.is_in(list(WORDS)))
     if not len(rest):
         return _constant(name, text)
+    if (files := _files(name, rest)) is not None:
+        return files
     if _is_date(rest):
         return _date(name, rest)
     if (codes := codes_of(words_of(name), rest)) is not None:
@@ -127,6 +164,19 @@ def _text(name: str, text: pl.Series) -> ColumnGuess:
             name, "numeric", f"Numbers, but for {count} of {counted(len(rest), 'value')}.", False, markers, (warning,)
         )
     return _words(name, text)
+
+
+def _files(name: str, text: pl.Series) -> ColumnGuess | None:
+    """Images or signals, where every value ends as their files do."""
+    ends = text.str.to_lowercase().to_list()
+    for kind, files in FILES.items():
+        if all(path.endswith(files.suffixes) for path in ends):
+            if files.modality == "image" and words_of(name) & MASKS:
+                return ColumnGuess(
+                    name, kind, "Images, and the name says that they are masks: an answer, never an input."
+                )
+            return ColumnGuess(name, kind, f"Files of {kind}s, {text.n_unique()} different ones.", True)
+    return None
 
 
 def _numbers(name: str, text: pl.Series, number: pl.Series, markers: tuple[str, ...]) -> ColumnGuess:

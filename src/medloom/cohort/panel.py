@@ -16,8 +16,7 @@ from medloom.cohort.files import canonical
 from medloom.cohort.panel_values import Known, Lines, means_by, read_lines, rows_mean, scaled
 from medloom.cohort.times import read_times
 from medloom.cohort_part import CohortPart
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.panel_part import PanelPart
 
 YEAR_DAYS = 365.2425

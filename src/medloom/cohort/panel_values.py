@@ -11,8 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from medloom.cohort.files import canonical
 from medloom.cohort.times import Kind, read_times
-from medloom.counting import clause, counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, clause, counted, some
 from medloom.find import near
 from medloom.panel_part import PanelPart
 

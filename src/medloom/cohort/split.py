@@ -13,9 +13,8 @@ from jaxtyping import Int
 
 from medloom.cohort.files import canonical
 from medloom.cohort.table import Cohort
-from medloom.counting import counted
 from medloom.draw import generator
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 from medloom.parts import SplitPart
 

@@ -18,8 +18,7 @@ from medloom.cohort.formats import read_query
 from medloom.cohort.stored import Table, blocks, in_memory, open_table
 from medloom.cohort.times import Kind, read_times
 from medloom.cohort_part import CohortPart
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 
 LARGEST = 1e30

@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 
 Kind = Literal["date", "number"]
 _FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")

@@ -15,8 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from medloom.counting import counted
-from medloom.errors import MedloomError, some
+from medloom.errors import MedloomError, counted, some
 from medloom.estimators.frames import InputError, Rows, free, is_frame, names_of, rows_of
 
 if TYPE_CHECKING:

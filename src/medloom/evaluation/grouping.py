@@ -12,8 +12,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from medloom.cohort.table import Cohort, canonical
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.parts import SubgroupPart
 
 if TYPE_CHECKING:

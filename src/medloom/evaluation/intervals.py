@@ -21,8 +21,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import ndtr, ndtri
 
-from medloom.counting import counted
 from medloom.draw import generator
+from medloom.errors import counted
 from medloom.statistics._rows import read_only
 from medloom.task import Bounds, Measured, Metric
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.intervals import Estimate, closed, figures, left_out_weights, of_blocks
 from medloom.statistics._rows import read_only
@@ -73,7 +73,7 @@ class Subgroups:
             f" {counted(self.suppressed, 'group cannot', 'groups cannot')} be estimated." if self.suppressed else ""
         )
         return (
-            f"{most} contrasts of each figure; by chance alone about {most * (1 - self.level):.1f} of them would have an "
+            f"{counted(most, 'contrast')} of each figure; by chance alone about {most * (1 - self.level):.1f} of them would have an "
             f"interval clear of zero. Adjusted p values hold that chance down for all of them together (Holm).{left_out}"
         )
 

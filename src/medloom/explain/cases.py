@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
 from medloom.evaluation.intervals import MODEL
+from medloom.explain.mapped import laid
 from medloom.explain.maps import SIGNED, Asked, can_map, lifted, maps
 from medloom.feed import Feed
-from medloom.modality import Lifted
+from medloom.modality import Lifted, Marks
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
+from medloom.packed import Source
 from medloom.study import Study
 from medloom.task import Measured
 from medloom.told import Picture
@@ -22,6 +24,13 @@ from medloom.told import Picture
 ANISOTROPIC = 1.2
 """A volume is cut across its coarsest axis, where this one is so many times as coarse as the finest; else the last."""
 WORST, MEDIAN, BEST = "worst", "median", "best"
+HUNG = {
+    "SI": ("axial ", ("R", "A"), " Seen from the feet: the patient's right is on the left."),
+    "AP": ("coronal ", ("R", "S"), " Seen from the front: the patient's right is on the left."),
+    "RL": ("sagittal ", ("A", "S"), " Seen from a side: the patient's front is on the left."),
+}
+"""By the axis that a volume is cut across: the plane, what lies on the left and above, and both in words."""
+UNTOLD = " The file does not tell which side is which."
 MOST_IMAGES = 4
 """Images of one row that are drawn."""
 
@@ -31,6 +40,7 @@ class Panel:
     """One picture: an image, or a slice of one, with a map over it or outlines on it.
 
     `heat` is in units of its highest size. `spacing_mm` is that of rows and columns. `text` says what is to be seen.
+    `sides` are the letters of what lies on the left of a slice and above: R (right), A (front), S (head).
     """
 
     title: str
@@ -40,18 +50,24 @@ class Panel:
     heat: Float[np.ndarray, "rows columns"] | None = None
     signed: bool = False
     outlines: Mapping[str, Bool[np.ndarray, "rows columns"]] = field(default_factory=dict)
+    sides: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The pictures of one row, under a number or a rank and never under its id."""
+    """The pictures of one row, or of a few, under a number or a rank and never under an id."""
 
     title: str
     panels: tuple[Panel, ...]
 
 
-def with_maps(study: Study, team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]) -> tuple[Case, ...]:
-    """`evaluate.maps.pictures` of the rows, drawn at random, with a map of each method for each target."""
+def with_maps(
+    study: Study, team: Team, feed: Feed, rows: Int[np.ndarray, " rows"], masks: Mapping[str, Marks]
+) -> tuple[Case, ...]:
+    """`evaluate.maps.pictures` of the rows, drawn at random, with a map of each method for each target.
+
+    What a person marked, in `masks` by input, is outlined.
+    """
     found = []
     for target in feed.tasks:
         for name in feed.modalities:
@@ -61,13 +77,15 @@ def with_maps(study: Study, team: Team, feed: Feed, rows: Int[np.ndarray, " rows
             seen = rows[feed.sources[name].unit[rows] > 0]
             order = generator(study.seed, "rows of pictures").permutation(len(seen))
             methods = asked.methods(study.evaluate.maps.methods)
-            for number, row in enumerate(seen[order[: study.evaluate.maps.pictures]].tolist(), 1):
-                case = _with_maps(asked, row, methods, f"Case {number}: {name}, {target}")
+            drawn = seen[order[: study.evaluate.maps.pictures]]
+            marked = laid(asked, masks.get(name), drawn)
+            for number, row in enumerate(drawn.tolist(), 1):
+                case = _with_maps(asked, row, methods, f"Case {number}: {name}", marked)
                 found += [case] if case is not None else []
     return tuple(found)
 
 
-def _with_maps(asked: Asked, row: int, methods: Sequence[str], title: str) -> Case | None:
+def _with_maps(asked: Asked, row: int, methods: Sequence[str], title: str, marked: Source | None) -> Case | None:
     views = next(asked.views(np.array([row])), None)
     if views is None or not methods:
         return None
@@ -75,7 +93,7 @@ def _with_maps(asked: Asked, row: int, methods: Sequence[str], title: str) -> Ca
     answer = names[int(views.answer[0])]
     shown = asked.feed.modalities[asked.input].pictures(asked.feed.sources[asked.input], row)
     each = {m: [one for _, one in lifted(asked, views, of)] for m, of in maps(asked, views, methods).items()}
-    said = f"{asked.target}: {answer} {views.score[0]:.3g} {unit}"
+    said = f"{asked.target}: {answer} {format(views.score[0], '.3g').replace('-', '−')} {unit}"
     shares = asked.shares(views)
     panels = []
     # Of many images those that were looked at most.
@@ -83,22 +101,41 @@ def _with_maps(asked: Asked, row: int, methods: Sequence[str], title: str) -> Ca
     for place in order[:MOST_IMAGES].tolist():
         picture = shown[place]
         which = "" if shares is None else f"image {place + 1} ({shares[0][place]:.0%} of the attention), "
+        sides, told = hung(picture)
         plain, at = cut(picture, each[methods[0]][place])
-        panels.append(Panel(f"{which}as it is{at}", f"{which}{said}.", *plain))
+        truth = _truth(asked, row, picture, marked)
+        lines = _lines(truth, each[methods[0]][place], picture)
+        panels.append(Panel(f"{which}as it is{at}", f"{which}{said}.{told}", *plain, outlines=lines, sides=sides))
         for method in methods:
             (image, spacing), at = cut(picture, each[method][place])
             heat = _plane(each[method][place], picture)
             panels.append(
                 Panel(
                     f"{which}{words(method)}{at}",
-                    f"{which}{_where(heat)}.",
+                    f"{which}{_where(heat)}.{told}",
                     image,
                     spacing,
                     _scaled(heat),
                     method in SIGNED,
+                    _lines(truth, each[method][place], picture),
+                    sides,
                 )
             )
     return Case(f"{title} ({said})", tuple(panels))
+
+
+def _truth(asked: Asked, row: int, picture: Picture, marked: Source | None) -> np.ndarray | None:
+    """What a person marked on the row's image; None where nothing is."""
+    if marked is None:
+        return None
+    (found,) = asked.feed.modalities[asked.input].truth(marked, np.array([row])).values
+    return found[0] > 0 if found.any() and found.shape[1:] == picture.values.shape[1:] else None
+
+
+def _lines(
+    truth: np.ndarray | None, by: Float[np.ndarray, "*spatial"], picture: Picture
+) -> dict[str, Bool[np.ndarray, "rows columns"]]:
+    return {} if truth is None else {"truth": _at(truth, by, picture)}
 
 
 def words(method: str) -> str:
@@ -118,7 +155,19 @@ def cut(picture: Picture, by: Float[np.ndarray, "*spatial"]) -> tuple[tuple[np.n
         return (picture.values, (picture.spacing_mm[0], picture.spacing_mm[1])), ""
     axis = cut_axis(picture)
     place = int(np.unravel_index(int(np.argmax(by)), by.shape)[axis])
-    return _slice(picture, axis, place), f", slice {place + 1} of {by.shape[axis]}"
+    plane = HUNG[_pair(picture, axis)][0] if picture.towards else ""
+    return _slice(picture, axis, place), f", {plane}slice {place + 1} of {by.shape[axis]}"
+
+
+def _pair(picture: Picture, axis: int) -> str:
+    return next(pair for pair in HUNG if picture.towards[axis] in pair)
+
+
+def hung(picture: Picture) -> tuple[tuple[str, str], str]:
+    """What lies on the left of a slice and above, in letters; and in words. A picture of its own has no such sides."""
+    if len(picture.spacing_mm) == 2:
+        return ("", ""), ""
+    return HUNG[_pair(picture, cut_axis(picture))][1:] if picture.towards else (("", ""), UNTOLD)
 
 
 def _slice(picture: Picture, axis: int, place: int) -> tuple[np.ndarray, tuple[float, float]]:
@@ -181,13 +230,22 @@ def with_outlines(
         if not len(order):
             continue
         places = {WORST: order[0], MEDIAN: order[(len(order) - 1) // 2], BEST: order[-1]}
-        for rank, place in places.items() if len(order) > 2 else [(BEST, order[-1])]:
-            case = _outlined(team, feed, name, int(own[place]), f"{name}: the {rank} case", float(values[place]))
-            found += [case] if case is not None else []
+        ranks = places if len(order) > 2 else {BEST: order[-1]}
+        label = task.metrics()[figure].label
+        panels: list[Panel] = []
+        for rank, place in ranks.items():
+            panels += _outlined(team, feed, name, int(own[place]), f"{rank} ({label} {values[place]:.3f})")
+        if panels:
+            found.append(Case(f"{name}: {_listed([f'the {rank}' for rank in ranks])} case", tuple(panels)))
     return tuple(found)
 
 
-def _outlined(team: Team, feed: Feed, target: str, row: int, title: str, value: float) -> Case | None:
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _outlined(team: Team, feed: Feed, target: str, row: int, rank: str) -> list[Panel]:
+    """The outlines of each label on the slice that shows most of it; none where the row has no image."""
     task = feed.tasks[target]
     ground = task.options.input  # type: ignore[attr-defined]
     _, said, truths = next(outputs(team, feed, np.array([row])))
@@ -195,17 +253,17 @@ def _outlined(team: Team, feed: Feed, target: str, row: int, title: str, value: 
     assert isinstance(truth, Lifted)
     picture = next(iter(feed.modalities[ground].pictures(feed.sources[ground], row)), None)
     if picture is None:
-        return None
+        return []
     drawn, answered = task.outlines(task.decode(said[target]), truth)
-    figure = next(iter(task.metrics().values())).label
+    sides, told = hung(picture)
     panels = []
     for label, marked in drawn.items():
         area = _area(marked if marked.any() else answered[label], picture)
         (image, spacing), at = cut(picture, area)
         both = {"truth": _at(marked, area, picture), "answer": _at(answered[label], area, picture)}
         voxels = f"{int(marked.sum()):,} voxels are marked, {int(answered[label].sum()):,} answered"
-        panels.append(Panel(f"{label}{at}", f"{label}: {voxels}.", image, spacing, outlines=both))
-    return Case(f"{title} ({figure} {value:.3f})", tuple(panels))
+        panels.append(Panel(f"{rank}: {label}{at}", f"{voxels}.{told}", image, spacing, outlines=both, sides=sides))
+    return panels
 
 
 def _area(mask: Bool[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndarray, "*spatial"]:

@@ -16,7 +16,7 @@ from medloom.evaluation.subgroups import Subgroups, subgroups
 from medloom.explain.attention import Looked, looked
 from medloom.explain.cases import Case, with_maps, with_outlines
 from medloom.explain.examine import Explanation, explain
-from medloom.explain.mapped import Mapped, mapped
+from medloom.explain.mapped import Mapped, mapped, masks_of
 from medloom.explain.probe import Probe
 from medloom.explain.weak_groups import WeakGroups, weak_groups
 from medloom.feed import Feed
@@ -86,7 +86,7 @@ def evidence(
         for name, entrants in measured.items()
         if groups and not feed.tasks[name].dense
     }
-    cases = _cases(study, team, feed, test, measured, rows)
+    cases = _cases(study, cohort, team, feed, test, measured, rows)
     if not asked.explain or not len(test):
         return Evidence(subgroups=by_group, cases=cases)
     explanation = explain(team, feed, test, cohort.patient[test], asked.level, study.seed)
@@ -97,6 +97,7 @@ def evidence(
 
 def _cases(
     study: Study,
+    cohort: Cohort,
     team: Team,
     feed: Feed,
     test: Int[np.ndarray, " test"],
@@ -106,7 +107,8 @@ def _cases(
     """Nothing unless the study asks for pictures of patients."""
     if not study.evaluate.maps.pictures or not len(test) or not team.networks:
         return ()
-    return (*with_outlines(team, feed, measured, rows, test), *with_maps(study, team, feed, test))
+    masks = masks_of(study, cohort, needed=False)
+    return (*with_outlines(team, feed, measured, rows, test), *with_maps(study, team, feed, test, masks))
 
 
 def _weak(

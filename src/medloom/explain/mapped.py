@@ -130,8 +130,7 @@ def _of_input(study: Study, cohort: Cohort, asked: Asked, rows: np.ndarray, mask
         why = "to ask these networks again and again takes too long; `medloom explain` makes maps of single rows"
         return Mapped(asked.input, asked.target, "", {}, 0, 0, left_out=why)
     drawn = seen[np.sort(_first_masked(seen, masks, study.seed)[:most])]
-    laid = _laid(asked, masks, drawn)
-    kept, measured = _measured(study, asked, drawn, methods, laid)
+    kept, measured = _measured(study, asked, drawn, methods, laid(asked, masks, drawn))
     names = {key: Metric(key, partial(_mean, key), True, key) for key in measured}
     options = study.evaluate
     found = figures(
@@ -160,7 +159,7 @@ def _first_masked(rows: np.ndarray, masks: Marks | None, seed: int) -> np.ndarra
     return order[np.argsort(~masks.present[rows[order]], kind="stable")]
 
 
-def _laid(asked: Asked, masks: Marks | None, rows: np.ndarray) -> Source | None:
+def laid(asked: Asked, masks: Marks | None, rows: np.ndarray) -> Source | None:
     """The masks of these rows alone, laid on their images."""
     if masks is None:
         return None
@@ -171,7 +170,7 @@ def _laid(asked: Asked, masks: Marks | None, rows: np.ndarray) -> Source | None:
 
 
 def _measured(
-    study: Study, asked: Asked, rows: np.ndarray, methods: Sequence[str], laid: Source | None
+    study: Study, asked: Asked, rows: np.ndarray, methods: Sequence[str], marked: Source | None
 ) -> tuple[np.ndarray, Measured]:
     """The rows that were asked about, and what was measured of each."""
     fresh = _untrained(study, asked)
@@ -187,8 +186,8 @@ def _measured(
         first = bool(np.isin(views.rows[0], compared))
         like = likeness(asked, views, found, fresh) if first else dict.fromkeys(methods, none)
         one |= {f"{method} likeness": value for method, value in like.items()}
-        if laid is not None:
-            pointed = hits(asked, views, found, laid)
+        if marked is not None:
+            pointed = hits(asked, views, found, marked)
             one |= {name: pointed[name] for name in (CHANCE, MIDDLE)}
             one |= {f"{method} hit": pointed[method] for method in methods}
             one |= {f"{method} over chance": pointed[method] - pointed[CHANCE] for method in methods}

@@ -11,8 +11,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from medloom.cohort.files import read_table
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.ingest.runs import NO_VALUE
 from medloom.ingest.units import conversion, symbol
 

@@ -10,14 +10,19 @@ from pydantic import ValidationError
 
 from medloom import find
 from medloom.errors import DataError, StudyError, some
-from medloom.ingest.source import Ingested
+from medloom.ingest.source import Ingested, Watch, unwatched
 from medloom.mistakes import problems
 
 
 def ingest(
-    source: Path | str, to: Path | str, kind: str | None = None, options: Mapping[str, Any] | None = None
+    source: Path | str,
+    to: Path | str,
+    kind: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    watch: Watch = unwatched,
 ) -> Ingested:
     """Reads a source into the folder `to`. `kind` is the name of a kind of source or of a shipped mapping; None guesses.
+    `watch` is told how far it is.
 
     Raises StudyError with every mistake of the options, and DataError for what does not fit in the source.
     """
@@ -33,7 +38,7 @@ def ingest(
         raise StudyError(
             [f"{'.'.join(map(str, where))}: {text}" for where, text in problems(error, found.Options)]
         ) from error
-    return found.ingest(path, Path(to), parsed)
+    return found.ingest(path, Path(to), parsed, watch)
 
 
 def parse_options(words: Sequence[str]) -> dict[str, Any]:

@@ -26,6 +26,23 @@ class Ingested:
     lines: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How far an ingest is: how many of what are dealt with, and of how many where that is known."""
+
+    what: str
+    done: int
+    of: int | None = None
+
+
+Watch = Callable[[Counted], None]
+"""Is told now and then how far an ingest is. For watching only."""
+
+
+def unwatched(_: Counted) -> None:
+    """Nobody watches."""
+
+
 class IngestSource(ABC):
     """One kind of source. `sources/<name>.py` holds the class `<Name>`; nothing else names it.
 
@@ -42,7 +59,7 @@ class IngestSource(ABC):
 
     @classmethod
     @abstractmethod
-    def ingest(cls, path: Path, to: Path, options: Any) -> Ingested:
+    def ingest(cls, path: Path, to: Path, options: Any, watch: Watch = unwatched) -> Ingested:
         """Reads the source into the folder `to`. Goes on where an earlier call was stopped. Raises DataError."""
 
 
@@ -146,11 +163,11 @@ class EventSource(IngestSource):
         """The source, opened for reading. Raises DataError where it is no such source, or a file is missing."""
 
     @classmethod
-    def ingest(cls, path: Path, to: Path, options: Any) -> Ingested:
+    def ingest(cls, path: Path, to: Path, options: Any, watch: Watch = unwatched) -> Ingested:
         """The store of events of the source."""
         from medloom.ingest.store import make_store
 
-        return make_store(cls.opened(path, options), to, options)
+        return make_store(cls.opened(path, options), to, options, watch)
 
 
 @dataclass(frozen=True, slots=True)

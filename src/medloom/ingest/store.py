@@ -20,13 +20,12 @@ import polars as pl
 from medloom import __version__
 from medloom.cohort.event_store import TICKS, finish_store, is_store, open_store
 from medloom.cohort.times import Kind
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.ingest.clean import Rules
 from medloom.ingest.code_units import Plan, plan, read_code_table
 from medloom.ingest.merge import DAY_TICKS, Life, Merged, all_pairs, all_patients, merge
 from medloom.ingest.runs import FILE_BITS, RUN_ROWS, Run, groups, kind_of_run, open_run, write_run
-from medloom.ingest.source import AFTERWARDS, Block, EventOptions, Ingested, OpenedEvents
+from medloom.ingest.source import AFTERWARDS, Block, Counted, EventOptions, Ingested, OpenedEvents, Watch, unwatched
 from medloom.ingest.times import NO_TIME, kind_of, look_like_dates
 from medloom.packed import Packer
 
@@ -47,7 +46,7 @@ class Reading:
     broken: Counter[str]
 
 
-def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingested:
+def make_store(source: OpenedEvents, to: Path, options: EventOptions, watch: Watch = unwatched) -> Ingested:
     """The store of a source. Raises DataError where lines are refused, naming them in `broken.csv`; a second call goes on."""
     table = read_code_table(options.codes, options.conversions)
     identity = _identity(source, options)
@@ -59,7 +58,7 @@ def make_store(source: OpenedEvents, to: Path, options: EventOptions) -> Ingeste
         raise DataError(f"{to} holds other files; give an empty folder, or one that does not exist yet")
     with _room(to):
         work = _begun(to, source, options)
-        reading = _read(source, options, work)
+        reading = _read(source, options, work, watch)
         _list_broken(to, source, reading.runs)
         _refuse_mixed_zones(reading, options)
         if not any(run.events for run in reading.runs):
@@ -124,7 +123,7 @@ def _begun(to: Path, source: OpenedEvents, options: EventOptions) -> Path:
     return work
 
 
-def _read(source: OpenedEvents, options: EventOptions, work: Path) -> Reading:
+def _read(source: OpenedEvents, options: EventOptions, work: Path, watch: Watch) -> Reading:
     """All runs: those that are there, and the others read now."""
     done = work / "read.json"
     runs: list[Run] = []
@@ -144,6 +143,7 @@ def _read(source: OpenedEvents, options: EventOptions, work: Path) -> Reading:
                 run = write_run(folder, blocks, Rules(kind, options.time_format, options.zone, newest))
             kind = kind or kind_of_run(run)
             runs.append(run)
+            watch(Counted("events read", sum(one.events for one in runs)))
         done.write_text(json.dumps(len(runs)), encoding="utf-8")
     counts: Counter[str] = Counter()
     broken: Counter[str] = Counter()

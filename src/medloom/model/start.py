@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.model.assembly import Network
 
 

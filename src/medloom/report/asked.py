@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.study import Study
 
 _SOON = re.compile(r"[(\[]\s*0\s*,\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*[)\]]")

@@ -18,8 +18,7 @@ import polars as pl
 from jaxtyping import Int
 from pydantic import BaseModel
 
-from medloom.counting import counted
-from medloom.errors import DataError, StudyError
+from medloom.errors import DataError, StudyError, counted
 from medloom.evaluation.intervals import Estimate, closed, figures, interval, resampled
 from medloom.evaluation.rowwise import Rowwise, kept
 from medloom.report.section import Paragraph, Piece, Section, Table

@@ -15,7 +15,7 @@ from medloom import __version__, find
 from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.drift import Drifted
 from medloom.evaluation.intervals import MODEL, Comparison
@@ -333,10 +333,12 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
         )
     if not story.prepared.study.split.judges and story.trained:
         return f"{all_of_them}; nobody was held out, so there are no figures.{meant}"
-    return (
-        f"{all_of_them}; the figures are of the {test} that {'was' if judged['patients'] == 1 else 'were'} held out."
-        f"{meant}"
-    )
+    known = [len(rows) for rows in story.rows.values()]
+    were = "was" if judged["patients"] == 1 else "were"
+    if len(known) == 1 and known[0] < judged["rows"]:
+        told = f"the figures are of those {counted(known[0], 'row')} whose answer is known, of the {test} that {were} held out"
+        return f"{all_of_them}; {told}.{meant}"
+    return f"{all_of_them}; the figures are of the {test} that {were} held out.{meant}"
 
 
 def _meant(panel: PanelPart, who: Who) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.report.content import Answer, Content
 from medloom.report.page import grouped

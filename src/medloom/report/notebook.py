@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from medloom.cards import Grid, card, figure, plain_name
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.report.content import NETWORK, Answer, Entrant, Figure
 from medloom.report.verdict import percent, verdict

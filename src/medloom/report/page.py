@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.report import section as parts
 from medloom.report.content import Answer, Content, Figure

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -12,16 +13,19 @@ from jaxtyping import Bool, Float, UInt8
 from medloom.explain.cases import Case, Panel
 from medloom.report.section import Image, Images
 
-SIDE = 208
-"""Pixels along the longer side of a picture."""
+SIDE, LARGE = 208, 312
+"""Pixels along the longer side of a picture, and of one on which outlines are compared."""
 MOST_BYTES = 2_000_000
 """Of all pictures of a report; those beyond are told in words."""
 COLOURS = 96
 OUTLINES = {"truth": (0, 158, 115), "answer": (230, 97, 0)}
-"""Green is what was marked, orange what was answered (Okabe & Ito); the answer's line is dashed as well."""
+"""Green is what was marked, orange what was answered (Okabe & Ito). The answer's line is dashed, and runs outside its border
+where that of the truth runs inside: both are seen where they agree."""
+WHITE = (255, 255, 255)
 FOR, AGAINST = (230, 97, 0), (0, 114, 178)
 OPACITY = 0.75
-DASH = 3
+WIDE, DASH = 2, 5
+"""Pixels of a line across, and of its dashes along."""
 
 
 def drawn(cases: Iterable[Case]) -> tuple[Images, ...]:
@@ -50,20 +54,23 @@ def _image(panel: Panel) -> Image:
     if panel.heat is not None:
         (heat,) = _resized(panel.heat[None], height, width)
         rgb = _over(rgb, heat)
-    for name, mask in panel.outlines.items():
-        (area,) = _resized(mask[None].astype(np.float32), height, width)
-        rgb = _outlined(rgb, area > 0.5, OUTLINES[name], dashed=name == "answer")
     pixels: UInt8[np.ndarray, "rows columns 3"] = np.round(255 * rgb.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    indexed = Pillow.fromarray(pixels).quantize(COLOURS)
+    lines = {
+        OUTLINES[name]: _line(_resized(mask[None].astype(np.float32), height, width)[0] > 0.5, name == "answer")
+        for name, mask in panel.outlines.items()
+    }
+    drawn = _painted(indexed, {**lines, WHITE: _letters(panel.sides, height, width)})
     stream = io.BytesIO()
-    Pillow.fromarray(pixels).quantize(COLOURS).save(stream, "PNG", optimize=True)
+    drawn.save(stream, "PNG", optimize=True)
     return Image(panel.title, panel.text, base64.b64encode(stream.getvalue()).decode(), width, height)
 
 
 def _size(panel: Panel) -> tuple[int, int]:
     """Rows and columns of the picture, as far apart as the voxels are."""
     extent = [count * step for count, step in zip(panel.image.shape[1:], panel.spacing_mm, strict=True)]
-    longest = max(extent)
-    return max(8, round(SIDE * extent[0] / longest)), max(8, round(SIDE * extent[1] / longest))
+    side = (LARGE if "answer" in panel.outlines else SIDE) / max(extent)
+    return max(8, round(side * extent[0])), max(8, round(side * extent[1]))
 
 
 def _resized(
@@ -84,22 +91,42 @@ def _over(
     return rgb * (1 - strength) + colour * strength
 
 
-def _outlined(
-    rgb: Float[np.ndarray, "3 rows columns"],
-    mask: Bool[np.ndarray, "rows columns"],
-    colour: tuple[int, int, int],
-    dashed: bool,
-) -> Float[np.ndarray, "3 rows columns"]:
-    inner = mask.copy()
-    inner[1:] &= mask[:-1]
-    inner[:-1] &= mask[1:]
-    inner[:, 1:] &= mask[:, :-1]
-    inner[:, :-1] &= mask[:, 1:]
-    line = mask & ~inner
-    if dashed:
-        rows, columns = np.indices(mask.shape)
-        line &= (rows + columns) // DASH % 2 == 0
-    return np.where(line, _spread(colour), rgb)
+def _line(mask: Bool[np.ndarray, "rows columns"], dashed: bool) -> Bool[np.ndarray, "rows columns"]:
+    """The border of a mask: within it, or dashed and outside of it."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    if not dashed:
+        return mask & ~binary_erosion(mask, iterations=WIDE, border_value=1)
+    rows, columns = np.indices(mask.shape)
+    line: Bool[np.ndarray, "rows columns"] = binary_dilation(mask, iterations=WIDE) & ~mask
+    return line & ((rows + columns) // DASH % 2 == 0)
+
+
+def _letters(sides: tuple[str, str], height: int, width: int) -> Bool[np.ndarray, "rows columns"]:
+    """What lies on the left and above, as letters at the edges."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    plane = Pillow.new("1", (width, height))
+    left, above = sides
+    ImageDraw.Draw(plane).text((3, height // 2), left, 1, anchor=None)
+    ImageDraw.Draw(plane).text((width // 2, 1), above, 1, anchor=None)
+    return np.asarray(plane)
+
+
+def _painted(picture: Any, lines: Mapping[tuple[int, int, int], Bool[np.ndarray, "rows columns"]]) -> Any:
+    """A picture of few colours with lines in colours of their own, which a choice of few would lose."""
+    from PIL import Image as Pillow
+
+    palette = list(picture.getpalette() or ())[: 3 * COLOURS]
+    palette += [0] * (3 * COLOURS - len(palette))
+    place = np.array(picture)
+    for number, (colour, line) in enumerate(lines.items()):
+        place[line] = COLOURS + number
+        palette += colour
+    drawn = Pillow.fromarray(place, "P")
+    drawn.putpalette(palette)
+    return drawn
 
 
 def _spread(colour: tuple[int, int, int]) -> Float[np.ndarray, "3 1 1"]:

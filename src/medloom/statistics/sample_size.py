@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from medloom.counting import counted
+from medloom.errors import counted
 
 SHRINKAGE = 0.9
 """Predictor effects may need to be shrunk by a tenth at most."""

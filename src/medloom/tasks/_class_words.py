@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.tasks._conformal import said
 
 if TYPE_CHECKING:

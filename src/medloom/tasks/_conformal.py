@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.counting import counted
+from medloom.errors import counted
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

@@ -9,8 +9,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from medloom.cohort.table import LARGEST, Cohort, canonical
-from medloom.counting import clause
-from medloom.errors import DataError, some
+from medloom.errors import DataError, clause, some
 
 
 def known(cohort: Cohort, name: str, missing: Sequence[str | float]) -> pl.Series:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -88,12 +88,11 @@ def metrics(options: SegmentOptions) -> Mapping[str, Metric]:
         ("hd95", "95th percentile of border distances, mm", False, border + missed),
         ("nsd", f"Normalised surface distance at {options.tolerance_mm:g} mm", True, within),
     )
-    found = {
-        what: Metric(what, partial(_mean, what), up, f"{label}, mean over labels", why)
-        for what, label, up, why in kinds
-    }
+    several = len(options.names) > 1
+    over = ", mean over labels" if several else ""
+    found = {what: Metric(what, partial(_mean, what), up, f"{label}{over}", why) for what, label, up, why in kinds}
     for name in options.names:
-        for what, label, up, why in kinds:
+        for what, label, up, why in kinds if several else ():
             key = f"{what}_{name}"
             found[key] = Metric(key, partial(_mean, key), up, f"{label}: {name}", why, "each")
         found |= _volumes(name)
@@ -231,8 +230,20 @@ def _curve(name: str, measured: Mapping[str, Measured]) -> Plot:
             rows = max(1, int((~np.isnan(figures[f"true_volume_{name}"])).sum()))
             drawn = max(1.0, float(reader(figures[f"drawn_{name}"]).sum()))
             false = reader(figures[f"false_{name}"]).sum(axis=0)[::-1] / rows
-            curves.append(
-                Curve(entrant, false.tolist(), (reader(figures[f"found_{name}"]).sum(axis=0)[::-1] / drawn).tolist())
-            )
-    text = f"Share of {name} found against false alarms an image, as less and less sure candidates count: the further up and left, the better."
-    return Plot(f"Finding each {name}", "false alarms an image", "sensitivity", tuple(curves), text, y_range=(0.0, 1.0))
+            found = reader(figures[f"found_{name}"]).sum(axis=0)[::-1] / drawn
+            # Where no candidate is left, no more are found, however many false alarms one would bear.
+            last = max(FALSE_ALARMS[-1], float(false[-1]))
+            curves.append(Curve(entrant, [*false.tolist(), last], [*found.tolist(), float(found[-1])]))
+    text = (
+        f"Share of all that is marked as {name} that is found, against false alarms an image, as less and less sure candidates "
+        f"count, up to {FALSE_ALARMS[-1]:g} of them: the further up and left, the better."
+    )
+    return Plot(
+        f"Finding each {name}",
+        "false alarms an image",
+        "sensitivity",
+        tuple(curves),
+        text,
+        x_range=(0.0, FALSE_ALARMS[-1]),
+        y_range=(0.0, 1.0),
+    )

@@ -9,8 +9,7 @@ from pydantic import Field as Key
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.parts import TargetPart
 
 if TYPE_CHECKING:

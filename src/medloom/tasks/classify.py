@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from medloom.counting import counted
-from medloom.errors import DataError, StudyError, some
+from medloom.errors import DataError, StudyError, counted, some
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._class_options import ClassifyOptions, Kind

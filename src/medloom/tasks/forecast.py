@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from medloom.counting import counted
-from medloom.errors import DataError, StudyError
+from medloom.errors import DataError, StudyError, counted
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._forecast_options import ForecastOptions as ForecastOptions

@@ -290,7 +290,8 @@ class Register(Task):
         found = {}
         if self.options.labels:
             labels = {f"dice_{name}": f"Dice of {name}, carried" for name in self.options.labels}
-            for name, label in {"dice": "Dice of carried masks, mean over labels", **labels}.items():
+            mean = "Dice of carried masks, mean over labels"
+            for name, label in ({"dice": mean, **labels} if len(labels) > 1 else {"dice": labels.popitem()[1]}).items():
                 found[name] = Metric(name, partial(_mean, name), True, label, note)
         if self.options.moving_points is not None:
             # Of a study whose training rows have no landmarks the unit is that of the files that judge.

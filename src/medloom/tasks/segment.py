@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from medloom.counting import counted
-from medloom.errors import DataError, StudyError, some
+from medloom.errors import DataError, StudyError, rows_named, those
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
 from medloom.tasks import _segment_figures as figures
@@ -119,8 +118,8 @@ class Segment(Task):
         torn = np.flatnonzero(present.any(axis=1) & ~present.all(axis=1))
         if len(torn):
             raise DataError(
-                f"columns {', '.join(options.mask_columns)}: {counted(len(torn), 'row has', 'rows have')} some of their masks and lack others "
-                f"(rows {some(cohort.row.gather(torn).to_list())}); give a mask without voxels where a label is not there"
+                f"columns {', '.join(options.mask_columns)}: {those(len(torn), 'row', 'have some of their masks and lack others')} "
+                f"({rows_named(cohort.row.gather(torn).to_list())}); give a mask without voxels where a label is not there"
             )
         values = paths[:, 0] if options.column is not None else paths
         return Marks(values, present[:, 0], options.legend.values, cohort.files)

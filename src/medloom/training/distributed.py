@@ -23,8 +23,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from medloom.counting import counted
-from medloom.errors import MedloomError, StudyError
+from medloom.errors import MedloomError, StudyError, counted
 from medloom.parts import TrainPart
 
 STEP_TIMEOUT = timedelta(minutes=30)

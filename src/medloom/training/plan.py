@@ -29,6 +29,11 @@ BLOCK_ELEMENTS = 65_536
 """Batches are gathered together until they hold about this many numbers, so that gathering small ones costs little."""
 GRID_ELEMENTS = 4_194_304
 """Images computed at a time hold about this many numbers at most: their maps need some hundred times as much memory."""
+LEAST_BATCH, MOST_BATCH = 32, 1024
+LEAST_OF_GRIDS = 8
+"""Where inputs are grids, a row costs so much that few rows still take many steps to learn from."""
+DENSE_ELEMENTS = 262_144
+"""Images of a step hold about this many numbers at most where each position is asked: more steps, not larger ones."""
 
 FEW_ROWS = 4
 MEMORY_SHARE = 0.5
@@ -69,7 +74,7 @@ def make_plan(
 
     Of several ranks, one measures steps of its own rows; what the sums between ranks take comes on top.
     """
-    batch = _auto_batch(len(rows)) if part.batch == "auto" else min(part.batch, len(rows))
+    batch = _auto_batch(network, feed, rows, seed) if part.batch == "auto" else min(part.batch, len(rows))
     threads = part.threads if part.threads != "auto" else (os.cpu_count() or 1) if network.on_grids else 1
     lengths = feed.lengths(rows)
     elements = _elements(feed, Order(rows, batch, seed, lengths), seed)
@@ -115,8 +120,15 @@ def _positions(lengths: Lengths, own: int) -> int | None:
     return lengths.budget if own * longest > lengths.budget else None
 
 
-def _auto_batch(rows: int) -> int:
-    return min(rows, int(2 ** np.clip(round(math.log2(max(1, rows / 60))), 5, 10)))
+def _auto_batch(network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], seed: int) -> int:
+    """A sixtieth of the rows, and fewer where each says more: images have hundreds of answers where positions are asked."""
+    least = LEAST_OF_GRIDS if network.on_grids else LEAST_BATCH
+    sixtieth = 2 ** round(math.log2(max(1, len(rows) / 60)))
+    batch = min(len(rows), max(least, min(sixtieth, MOST_BATCH)))
+    if not any(task.dense or task.sees_inputs for task in feed.tasks.values()):
+        return batch
+    each = _elements(feed, Order(rows[:1], 1, seed), seed)
+    return min(batch, max(2, 2 ** int(math.log2(max(1, DENSE_ELEMENTS / max(each, 1))))))
 
 
 def _elements(feed: Feed, order: Order, seed: int) -> int:

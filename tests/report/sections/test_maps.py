@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from medloom.evaluation.intervals import Estimate
-from medloom.explain.cases import Case
+from medloom.explain.cases import Case, Panel
 from medloom.explain.evidence import Evidence
 from medloom.explain.mapped import MapFigures, Mapped
 from medloom.report.section import Paragraph, Table
@@ -14,6 +16,7 @@ from medloom.report.sections.maps import cases, section, warnings
 
 GOOD = MapFigures(Estimate(0.1, 0.0, 0.2), Estimate(1.5, 1.0, 2.0), Estimate(0.8, 0.6, 0.9), Estimate(0.7, 0.5, 0.8))
 LIKE = MapFigures(Estimate(0.7, 0.6, 0.8), Estimate(1.5, 1.0, 2.0))
+ASIDE = MapFigures(Estimate(0.1, 0.0, 0.2), Estimate(1.5, 1.0, 2.0), Estimate(0.1, 0.0, 0.2), Estimate(0.0, -0.1, 0.1))
 IDLE = MapFigures(Estimate(0.1, 0.0, 0.2), Estimate(0.1, -0.2, 0.4))
 
 
@@ -53,6 +56,8 @@ def test_maps_that_fail_a_check_are_warned_of() -> None:
     told = texts(section(found))
     assert "Integrated gradients is not to be trusted here" in told and "rank correlation 0.700" in told
     assert "Occlusion is not shown to find what moves the answer" in told
+    aside = texts(section(story(one(20, grad_cam=ASIDE))))
+    assert aside.startswith("Grad-CAM does not point at what was marked")
     (warning,) = warnings(found)
     assert "by integrated gradients hardly change where the network has learnt nothing" in warning
 
@@ -68,4 +73,13 @@ def test_pictures_of_patients_are_warned_of() -> None:
     assert "patients' data" in warning
     (warning,) = warnings(story(pictures=2))
     assert "no input of this study has any" in warning
-    assert cases(story(pictures=2)) is None and cases(story(drawn=(Case("Case 1", ()),))) is not None
+    assert cases(story(pictures=2)) is None
+    line = {"truth": np.ones((4, 4), bool)}
+    for more, said in (
+        ({}, ()),
+        ({"heat": np.ones((4, 4), np.float32)}, ("Colours",)),
+        ({"outlines": {**line, "answer": line["truth"]}, "sides": ("R", "A")}, ("green", "dashed", "Letters")),
+    ):
+        panel = Panel("as it is", "a scan.", np.zeros((1, 4, 4), np.float32), (1.0, 1.0), **more)
+        told = texts(cases(story(drawn=(Case("Case 1", (panel,)),))))
+        assert [word for word in ("Colours", "green", "dashed", "Letters") if word in told] == list(said)

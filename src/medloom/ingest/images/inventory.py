@@ -16,7 +16,7 @@ COLUMNS = {
     "patient": "PatientID, with its issuer where there is one; empty where the files tell none",
     "study": "StudyInstanceUID",
     "series": "SeriesInstanceUID",
-    "kind": "original, derived, localizer, picture (one image without a place), film (frames without one) or capture (a screen)",
+    "kind": "original, derived, localizer, dose (a grid of radiotherapy), picture (one image without a place), film (frames without one) or capture (a screen)",
     "apart": "what tells it from others of its series: an echo, a b-value, a direction",
     "modality": "MR, CT, …",
     "series_number": "SeriesNumber",

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
+from medloom.ingest.source import Counted, Watch, unwatched
 from medloom.modalities.image.reading.decoding import Pool
 from medloom.modalities.image.reading.dicom import browsers_note
 from medloom.modalities.image.reading.dicom_header import Header, Plane
@@ -81,7 +81,7 @@ def _folder(path: str) -> str:
     return f"in {os.path.dirname(path)}"
 
 
-def files_below(source: Path) -> list[str]:
+def files_below(source: Path, watch: Watch = unwatched) -> list[str]:
     """All files below the source, sorted, as paths below it. Raises DataError where a folder cannot be opened.
 
     Links are not followed, so nothing leads out of it; pipes and devices, which may never end, are no files.
@@ -92,8 +92,9 @@ def files_below(source: Path) -> list[str]:
     for above, _, names in os.walk(source, onerror=lambda error: closed.append(str(error.filename)), followlinks=False):
         inner = os.path.relpath(above, source)
         found += [os.path.normpath(os.path.join(inner, name)) for name in names if _regular(os.path.join(above, name))]
+        watch(Counted("files found", len(found)))
     if closed:
-        raise DataError(f"{source}: {counted(len(closed), 'folder cannot', 'folders cannot')} be opened ({some(sorted(closed))}); allow it, or move them")  # fmt: skip
+        raise DataError(f"{source}: {counted(len(closed), 'folder')} cannot be opened ({some(sorted(closed))}); allow it, or move them away")  # fmt: skip
     return sorted(found)
 
 
@@ -101,7 +102,7 @@ def _regular(path: str) -> bool:
     return stat.S_ISREG(os.lstat(path).st_mode)
 
 
-def write_journal(source: Path, names: Sequence[str], file: Path, pool: Pool) -> Journal:
+def write_journal(source: Path, names: Sequence[str], file: Path, pool: Pool, watch: Watch = unwatched) -> Journal:
     """Reads the headers of all files that the journal does not have yet, in order, and appends them."""
     journal = Journal(file)
     done = _known(journal)
@@ -121,6 +122,7 @@ def write_journal(source: Path, names: Sequence[str], file: Path, pool: Pool) ->
             offset = handle.tell()
             handle.write(json.dumps(told).encode() + b"\n")
             journal._note(told, offset)
+            watch(Counted("headers read", done + number, len(names)))
             if number % SYNC_EVERY == 0:
                 handle.flush()
     return journal

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from medloom.counting import counted
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.ingest.images.doubts import doubt
 from medloom.ingest.images.inventory import line_of, made_of, names_of, write_inventory
 from medloom.ingest.images.journal import Journal, files_below, write_journal
+from medloom.ingest.source import Counted, Watch, unwatched
 from medloom.modalities.image.reading.decoding import Pool, scan_of
 from medloom.modalities.image.reading.dicom_header import Plane
 from medloom.modalities.image.reading.scan import Refused, Scan, Wish
@@ -54,7 +54,7 @@ class Choice:
         )
 
 
-def make_store(source: Path, to: Path, choice: Choice, processes: int) -> tuple[str, ...]:
+def make_store(source: Path, to: Path, choice: Choice, processes: int, watch: Watch = unwatched) -> tuple[str, ...]:
     """Reads all DICOM below `source` into the store `to`; lines that say what was found. Raises DataError.
 
     Goes on where an earlier call was stopped, and reads again only what changed. The store's bytes do not depend on
@@ -64,7 +64,7 @@ def make_store(source: Path, to: Path, choice: Choice, processes: int) -> tuple[
         raise DataError(f"{to}: lies within {source}, and would be read as a part of it; give a folder beside it")
     to.mkdir(parents=True, exist_ok=True)
     _same_choice(to, choice)
-    names = files_below(source)
+    names = files_below(source, watch)
     if not names:
         raise DataError(f"{source}: holds no files")
     work = to / "work"
@@ -72,11 +72,11 @@ def make_store(source: Path, to: Path, choice: Choice, processes: int) -> tuple[
     _same_files(work, names)
     pool = Pool(processes)
     try:
-        journal = write_journal(source, names, work / "headers.jsonl", pool)
+        journal = write_journal(source, names, work / "headers.jsonl", pool, watch)
         if not journal.series:
             why = "; ".join(sorted(journal.reasons)[:3])
-            raise DataError(f"{source}: none of {counted(len(names), 'file')} is a DICOM image (files there {why})")
-        lines = _volumes(source if source.is_dir() else source.parent, to, choice, journal, pool)
+            raise DataError(f"{source}: no DICOM image among {counted(len(names), 'file')} (files there {why})")
+        lines = _volumes(source if source.is_dir() else source.parent, to, choice, journal, pool, watch)
     finally:
         pool.close()
     _finish(to, work, lines, journal)
@@ -106,13 +106,13 @@ def _same_files(work: Path, names: list[str]) -> None:
         file.write_text(now, encoding="utf-8")
 
 
-def _volumes(root: Path, to: Path, choice: Choice, journal: Journal, pool: Pool) -> list[dict[str, Any]]:
+def _volumes(root: Path, to: Path, choice: Choice, journal: Journal, pool: Pool, watch: Watch) -> list[dict[str, Any]]:
     """The inventory's lines, after every volume that is asked for lies in the store."""
     done, lines = _done(to), []
     waiting: deque[dict[str, Any]] = deque()
 
     def requests() -> Iterator[Mapping[str, Any]]:
-        for name, stack in _found(journal, pool):
+        for name, stack in _found(journal, pool, watch):
             line = {**line_of(stack, name), "made_of": made_of(stack, root.absolute())}
             lines.append(line)
             before = done.get(name)
@@ -143,13 +143,14 @@ def _volumes(root: Path, to: Path, choice: Choice, journal: Journal, pool: Pool)
     return lines
 
 
-def _found(journal: Journal, pool: Pool) -> Iterator[tuple[str, Stack]]:
+def _found(journal: Journal, pool: Pool, watch: Watch) -> Iterator[tuple[str, Stack]]:
     def digest(plane: Plane) -> str:
         (answer,) = pool.answers([{"do": "digest", "plane": asdict(plane)}])
         return "" if isinstance(answer, Refused) else str(answer[0]["digest"])
 
     times: Counter[str] = Counter()
-    for series in sorted(journal.series):
+    for number, series in enumerate(sorted(journal.series), start=1):
+        watch(Counted("series put together and stored", number, len(journal.series)))
         found = stacks(journal.headers(series), digest)
         lost = journal.lost(series)
         notes = (f"{counted(lost, 'more image')} of its series cannot be read",) if lost else ()
@@ -240,10 +241,10 @@ def _finish(to: Path, work: Path, lines: list[dict[str, Any]], journal: Journal)
 def _told(lines: list[dict[str, Any]], journal: Journal) -> Iterator[str]:
     stored = sum(line["stored"] for line in lines)
     patients = len({line["patient"] for line in lines if line["patient"]})
-    yield f"{counted(journal.files, 'file')}, {counted(len(journal.series), 'series', 'series')}, {counted(patients, 'patient')}"
-    yield f"{stored} of {counted(len(lines), 'volume or picture', 'volumes and pictures')} stored"
+    yield f"{counted(journal.files, 'file')}, {len(journal.series)} series, {counted(patients, 'patient')}"
+    yield f"{stored} of {len(lines)} volumes and pictures stored"
     for reason, count in sorted(journal.reasons.items(), key=lambda one: -one[1])[:10]:
-        yield f"  {counted(count, 'file')} set apart: they {reason}"
+        yield f"  {counted(count, 'file')} set apart: {'of those that' if count == 1 else 'they'} {reason}"
     told: Counter[str] = Counter()
     for line in lines:
         told.update(line["problems"])

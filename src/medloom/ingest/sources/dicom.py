@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from medloom.ingest.source import Ingested, IngestSource
+from medloom.ingest.source import Ingested, IngestSource, Watch, unwatched
 from medloom.parts import Strict
 
 LOOKED_AT = 200
@@ -24,7 +24,7 @@ Numbers = Annotated[tuple[Annotated[float, Field(gt=0, le=1000)], ...], BeforeVa
 Sizes = Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], BeforeValidator(_listed)]
 Range = Annotated[tuple[float, float], BeforeValidator(_listed)]
 Kinds = Annotated[
-    tuple[Literal["original", "derived", "localizer", "picture", "capture"], ...],
+    tuple[Literal["original", "derived", "localizer", "dose", "picture", "capture"], ...],
     BeforeValidator(_listed),
 ]
 
@@ -34,7 +34,7 @@ class DicomOptions(Strict):
 
     kinds: Kinds = Field(
         ("original", "picture"),
-        description="what is stored of original, derived, localizer, picture and capture (screens); the inventory has all of them",
+        description="what is stored of original, derived, localizer, dose (of radiotherapy, in Gy or relative as the file says), picture and capture (screens); the inventory has all of them",
     )
     spacing_mm: Numbers | None = Field(
         None,
@@ -70,7 +70,7 @@ class Dicom(IngestSource):
         return any(_marked(file) for file in itertools.islice(walked, LOOKED_AT))
 
     @classmethod
-    def ingest(cls, path: Path, to: Path, options: DicomOptions) -> Ingested:
+    def ingest(cls, path: Path, to: Path, options: DicomOptions, watch: Watch = unwatched) -> Ingested:
         """The store of volumes and its inventory."""
         from medloom.errors import StudyError
         from medloom.ingest.images.store import Choice, make_store
@@ -82,7 +82,7 @@ class Dicom(IngestSource):
         choice = Choice(
             options.kinds, options.gaps, options.window, options.spacing_mm, options.size, options.picture_size
         )
-        return Ingested(to, make_store(path, to, choice, options.processes))
+        return Ingested(to, make_store(path, to, choice, options.processes, watch))
 
 
 def _marked(file: Path) -> bool:

@@ -367,7 +367,7 @@ class Events(Modality):
     def _made(self, source: Source) -> dict[str, np.ndarray]:
         """Bins and statistics of all rows, made once where they are small; nothing where they are large."""
         bins = 3 * self.options.bins * len(self.frequent) if self.options.encoder in BINNED else 0
-        numbers = 2 * self._numbers() if self.options.sees_statistics else 0
+        numbers = 2 * self._numbers() if self.options.statistics else 0
         rows = np.arange(len(source.unit))
         if not bins + numbers or 4 * len(rows) * (bins + numbers) > KEPT_BYTES:
             return {}
@@ -378,7 +378,7 @@ class Events(Modality):
     def _of_rows(self, source: Source, rows: Int[np.ndarray, " rows"]) -> dict[str, np.ndarray]:
         """What the encoder reads of rows beside single events: bins, and statistics. Each row's is its own alone."""
         kept = {name.removeprefix(MADE): values[rows] for name, values in source.along.items() if name.startswith(MADE)}
-        if kept or not (self.options.encoder in BINNED or self.options.sees_statistics):
+        if kept or not (self.options.encoder in BINNED or self.options.statistics):
             return kept
         return self._read(gather(source, rows, self._unit(source)))
 
@@ -388,7 +388,7 @@ class Events(Modality):
 
     def _read(self, found: Gathered) -> dict[str, np.ndarray]:
         read: dict[str, np.ndarray] = {}
-        if self.options.sees_statistics:
+        if self.options.statistics:
             read |= scaled_statistics(found, self.options.lookback, self.valued(), np.log1p(self._usual()))
         if self.options.encoder in BINNED:
             assert self.options.bin is not None

@@ -73,7 +73,7 @@ class EventsOptions(InputPart):
         description="a row sees events at most so old: days where times are dates, else the unit of the times; left out: any age",
     )
     scale: Literal["robust", "quantiles"] = Field(
-        "robust",
+        "quantiles",
         description="robust: values less their median, over the interquartile range; quantiles: bent so that each code's values are about normal, which tames skewed ones. Either is fitted code by code, and clipped at 10",
     )
     encoder: Literal["gru", "lstm", "tcn", "transformer", "grid", "gru_decay", "statistics"] = Field(
@@ -81,7 +81,7 @@ class EventsOptions(InputPart):
         description="gru, lstm: recurrent network over the events with their gaps; tcn: causal convolutions over them; transformer: attention between them, with the age of each; grid: a network over bins of time with what was measured and when last; gru_decay: the same bins, memory and old values fade with time (GRU-D); statistics: fully connected layers over summary statistics",
     )
     statistics: bool = Field(
-        False,
+        True,
         description="the encoder sees summary statistics of the frequent codes beside the course of time (encoder = statistics: sees them alone)",
     )
     width: int = Field(64, ge=1, le=8192, description="width of the encoder's state and of the encoded row")
@@ -153,8 +153,8 @@ class EventsOptions(InputPart):
                 raise _wrong(f"encoder {self.encoder} needs bin and lookback, such as bin = 1 and lookback = 48")
             if self.bins > MOST_BINS:
                 raise _wrong(f"lookback / bin makes {self.bins} bins; at most {MOST_BINS}")
-        if self.encoder == "statistics" and self.statistics:
-            raise _wrong("encoder statistics sees nothing else; leave statistics = true out")
+        if self.encoder == "statistics" and not self.statistics:
+            raise _wrong("encoder statistics sees nothing else; leave statistics = false out")
         return self
 
     @property
@@ -168,11 +168,6 @@ class EventsOptions(InputPart):
         if self.bin is None or self.lookback is None:
             return 0
         return max(1, math.ceil(self.lookback / self.bin - 1e-9))
-
-    @property
-    def sees_statistics(self) -> bool:
-        """Whether the encoder sees summary statistics, alone or beside the course of time."""
-        return self.statistics or self.encoder == "statistics"
 
     def the(self, key: str) -> Any:
         """An option of the chosen encoder, or what stands there where nothing is given."""

@@ -15,8 +15,7 @@ from medloom.cohort.files import header, read_blocks
 from medloom.cohort.table import Cohort, canonical
 from medloom.cohort.ticks import ticks
 from medloom.cohort.times import Kind, read_times
-from medloom.counting import clause, counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, clause, counted, some
 from medloom.find import near
 
 if TYPE_CHECKING:

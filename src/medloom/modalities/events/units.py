@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 
 
 def of_names(names: Sequence[str], codes: Sequence[str], units: Mapping[str, str]) -> dict[str, str]:

@@ -190,13 +190,14 @@ class Image(Modality):
             list(gathered)
             return Field(value[:, 0], present, seen)
         bound = source.bound if "centre" in source.bound else self.bind(source).bound
-        centre, scale = bound["centre"][unit].astype(np.float32), bound["scale"][unit].astype(np.float32)
+        # A rate of each channel, as to multiply is faster than to divide.
+        centre, rate = bound["centre"][unit].astype(np.float32), (1 / bound["scale"][unit]).astype(np.float32)
         for place, whole in enumerate(gathered):
-            for plane, middle, width in zip(out[place], centre[place], scale[place], strict=True):
+            for plane, middle, factor in zip(out[place], centre[place], rate[place], strict=True):
                 plane -= middle
-                plane /= width
+                plane *= factor
             if self.options.augment is not None:
-                self._paint(value[place], seen[place], view, place, -centre[place] / scale[place])
+                self._paint(value[place], seen[place], view, place, -centre[place] * rate[place])
             if not whole:
                 np.copyto(out[place], 0, where=~valid[place])
         return Field(value, present, seen)

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from medloom.counting import counted
 from medloom.draw import Draw
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, rows_named, those
 from medloom.modalities.image import packing, stored
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.reading.scan import Scan
@@ -88,7 +87,7 @@ def read(options: ImageOptions, cohort: Cohort, keys: Sequence[str]) -> list[Bag
     many = [row for row, one in zip(rows, named, strict=True) if len(one) > options.most_images]
     if many and len(options.columns) == 1:
         raise DataError(
-            f"{options.label}: {counted(len(many), 'row names', 'rows name')} more than most_images = {counted(options.most_images, 'image')} (rows {some(many)}); "
+            f"{options.label}: {those(len(many), 'row', f'name more than most_images = {options.most_images} images')} ({rows_named(many)}); "
             "raise most_images, or name fewer"
         )
     owner = [row for row, one in zip(rows, named, strict=True) for _ in one]

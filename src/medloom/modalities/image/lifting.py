@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from medloom.batch import Output
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.reading import resample
 from medloom.modalities.image.views import inside, mirror

@@ -142,9 +142,10 @@ class ImageOptions(InputPart):
         description="depth: blocks of each level (dense: layers; transformer: blocks in all, on the deepest grid); left out: 1 "
         "for residual, 4 for dense, 2 for convnext, 4 for transformer",
     )
-    pool: Literal["mean", "attention"] = Field(
+    pool: Literal["mean", "peak", "attention"] = Field(
         "mean",
-        description="what becomes of the deepest grid: the mean of its positions, or one that weighs them by what they show",
+        description="what becomes of the deepest grid: the mean of its positions; peak: that beside the highest value of each "
+        "feature, for findings that fill little of an image; attention: a mean that weighs positions by what they show",
     )
     halvings: tuple[Annotated[int, Field(ge=0, le=6)], ...] | None = Field(
         None,

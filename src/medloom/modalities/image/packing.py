@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, rows_named, those
 from medloom.modalities.image.copies import signature
 from medloom.modalities.image.intensity import centre_and_scale, counts, simple_features
 from medloom.modalities.image.reading import decoding
@@ -47,10 +46,7 @@ def sorted_out(found: Iterable[Scan | Refused], rows: Sequence[str], what: str) 
 
 def raise_refused(what: str, refused: dict[str, list[str]]) -> None:
     """Raises a DataError with a line for each reason: how many files, why, and which rows. Silent when there is none."""
-    lines = [
-        f"{what}: {counted(len(rows), 'file')} refused: they {reason} (rows {some(rows)})"
-        for reason, rows in refused.items()
-    ]
+    lines = [f"{what}: {those(len(rows), 'file', reason)} ({rows_named(rows)})" for reason, rows in refused.items()]
     if lines:
         raise DataError("\n".join(lines))
 
@@ -60,7 +56,7 @@ def check_series(packed: Packed, unit: Int[np.ndarray, " rows"], rows: Sequence[
     other = np.flatnonzero((unit > 0) & (packed.arrays["format"][unit] != DICOM))
     if len(other):
         raise DataError(
-            f"{what}: {counted(len(other), 'row has', 'rows have')} images that are no DICOM (rows {some([rows[row] for row in other.tolist()])}), "
+            f"{what}: {counted(len(other), 'image')} not of DICOM ({rows_named([rows[row] for row in other.tolist()])}), "
             'and masks = "dicom-seg" writes answers onto DICOM series; set masks = "nifti"'
         )
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, rows_named
 from medloom.modalities.image.dense import row_names
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.reading.scan import Scan
@@ -52,7 +51,7 @@ def pin(source: Source, marks: Marks) -> Pinned:
     if wrong:
         unit = "mm (RAS)" if dims == 3 else "pixels from 0"
         told = [
-            f"landmarks of {counted(len(rows), 'row')} {reason} (rows {some(rows)})" for reason, rows in wrong.items()
+            f"landmarks of {counted(len(rows), 'row')} {reason} ({rows_named(rows)})" for reason, rows in wrong.items()
         ]
         raise DataError("\n".join(f"{one}; expected places in {unit}, within the image of their row" for one in told))
     return Pinned(place, step)

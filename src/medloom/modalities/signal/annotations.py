@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom import find
-from medloom.errors import DataError, some
+from medloom.errors import DataError, some, those
 from medloom.modalities.signal.recording import Refused
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def windows_table(
         parts.append(row.drop(column).join(named, how="cross").select([*frame.columns, *found.columns]))
     if refused:
         lines = [
-            f"column {column!r}: {counted(len(rows), 'record')} refused: they {why} (lines {some(rows)})"
+            f"column {column!r}: {those(len(rows), 'record', why)} (lines {some(rows)})"
             for why, rows in refused.items()
         ]
         raise DataError("\n".join(lines))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom import fitted
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.modalities.signal.leads import unlike_einthoven
 from medloom.modalities.signal.quality import QUALITY, STATISTICS, quality, statistics
 from medloom.told import Feature

@@ -13,8 +13,7 @@ from jaxtyping import Bool, Float, Int
 from medloom.cohort.codes import EXAMPLES, NAMES
 from medloom.cohort.stored import blocks, in_memory
 from medloom.cohort.table import Cohort, canonical
-from medloom.counting import counted
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 from medloom.modalities.table.cells import Cells, cells
 from medloom.modalities.table.column import Column

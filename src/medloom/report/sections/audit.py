@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medloom.audit.finding import KINDS, Audit
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.report.section import Listing, Paragraph, Piece, Section, Table
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.counting import counted
 from medloom.draw import generator
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL
 from medloom.report.section import Paragraph, Piece, Section, Table
 from medloom.task import Curve, Plot

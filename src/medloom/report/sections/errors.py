@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.report.section import Piece, Section, Table
 from medloom.statistics.shares import share

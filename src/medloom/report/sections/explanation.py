@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.deletion import Deletion
 from medloom.explain.effects import Effect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.cases import words
 from medloom.explain.mapped import LIKE, MapFigures, Mapped
@@ -24,11 +24,13 @@ HOW = (
     "Maps say which places the networks' answers hang on, and not why, nor whether a disease is there. Simple models among "
     "the members look at no place.",
 )
-SINGLE_CASES = (
-    "These are images of patients, which the study asked for (evaluate.maps.pictures). Colours on a map are in units of its "
-    "highest size: orange speaks for the answer, blue against it. Outlines are green where marked and dashed orange "
-    "where answered."
+SHOWN = "These are images of patients, which the study asked for (evaluate.maps.pictures)."
+COLOURS = (
+    "Colours on a map are in units of its highest size: orange speaks for the answer that is named, blue against it."
 )
+MARKED = "A green line runs within what a person marked."
+ANSWERED = "A dashed orange line runs around what was answered."
+LETTERS = "Letters at the edges of slices are the patient's sides: R right, A front, S head."
 
 
 def section(story: Story) -> Section | None:
@@ -75,6 +77,11 @@ def _judged(method: str, figures: MapFigures) -> str:
         )
     if not figures.moves:
         return f"{name} is not shown to find what moves the answer: regions at random do about as much."
+    if figures.over_chance is not None and not (figures.over_chance.low is not None and figures.over_chance.low > 0):
+        return (
+            f"{name} does not point at what was marked: its highest point lies there no oftener than a point at random. "
+            "What it shows moves the answer, and is not where the finding is."
+        )
     return ""
 
 
@@ -103,4 +110,13 @@ def cases(story: Story) -> Section | None:
     found = story.evidence.cases
     if not found:
         return None
-    return Section("cases", "explanation", "Single cases", (Paragraph(SINGLE_CASES), *drawn(found)))
+    panels = [panel for case in found for panel in case.panels]
+    said = (
+        (SHOWN, True),
+        (COLOURS, any(panel.heat is not None for panel in panels)),
+        (MARKED, any("truth" in panel.outlines for panel in panels)),
+        (ANSWERED, any("answer" in panel.outlines for panel in panels)),
+        (LETTERS, any(any(panel.sides) for panel in panels)),
+    )
+    told = Paragraph(" ".join(text for text, holds in said if holds))
+    return Section("cases", "explanation", "Single cases", (told, *drawn(found)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.evaluation.stressed import BEFORE, Stressed
 from medloom.report.section import Listing, Paragraph, Piece, Section, Table

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from medloom.counting import counted
 from medloom.draw import generator
+from medloom.errors import counted
 from medloom.modalities.table import Table as TableInput
 from medloom.modalities.table.bags import Bag, bags, level_words
 from medloom.packed import Source

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.evaluation.sample_size import SampleSize
 from medloom.report.content import Answer, Content

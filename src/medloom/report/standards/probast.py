@@ -6,7 +6,7 @@ Source: Moons et al., "PROBAST+AI", BMJ 388:e082505, 2025; for the size of an ev
 
 from __future__ import annotations
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.report.standards.known import CALIBRATION, DECISION_CURVE, USEFULNESS, Answers, Known
 from medloom.report.standards.said import Said
 

@@ -5,7 +5,7 @@ Source: Collins et al., "TRIPOD+AI statement", BMJ 385:e078378, 2024.
 
 from __future__ import annotations
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.report.standards.known import CALIBRATION, Answers, Known
 from medloom.report.standards.said import Said
 from medloom.report.verdict import percent

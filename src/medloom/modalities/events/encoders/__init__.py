@@ -12,7 +12,7 @@ from medloom.modalities.events.options import EventsOptions
 
 def encoder(options: EventsOptions, codes: int, slots: int, numbers: int) -> nn.Module:
     """The encoder that the options name: of `codes` words, `slots` frequent codes, and `numbers` summary statistics."""
-    return Beside(options, _over_time(options, codes, slots), numbers if options.sees_statistics else 0)
+    return Beside(options, _over_time(options, codes, slots), numbers if options.statistics else 0)
 
 
 def _over_time(options: EventsOptions, codes: int, slots: int) -> nn.Module | None:

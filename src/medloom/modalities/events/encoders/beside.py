@@ -47,7 +47,7 @@ class Beside(nn.Module):
         self.gives = Gives(width=width, features=0 if over_time is None else width)
         self.over_time = over_time
         layers = options.the("layers") if options.encoder == "statistics" else 1
-        self.statistics = Statistics(numbers, width, layers, options.dropout) if options.sees_statistics else None
+        self.statistics = Statistics(numbers, width, layers, options.dropout) if options.statistics else None
         self.dropout = nn.Dropout(options.dropout)
         self.join = nn.Linear(2 * width, width) if over_time is not None and self.statistics is not None else None
 

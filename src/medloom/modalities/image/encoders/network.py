@@ -74,10 +74,32 @@ class MeanPool(nn.Module):
         return grid.flatten(2).sum(2) / valid.flatten(1).sum(1, keepdim=True).clamp_min(1.0)
 
 
+class PeakPool(nn.Module):
+    """The mean of all valid positions, and beside it the highest value of each feature.
+
+    A finding at one of many positions moves their mean by little, and the norm before it sees to that; the highest value
+    it moves by all, and its gradient goes to that place alone. Source: Oquab et al., "Is object localization for free?",
+    CVPR 2015 (global max-pooling, learnt from labels of whole images).
+    """
+
+    def forward(
+        self, grid: Float[Tensor, "batch features *spatial"], valid: Float[Tensor, "batch 1 *spatial"]
+    ) -> Float[Tensor, "batch both"]:
+        """Means, then highest values, of each row; 0 where nothing is valid."""
+        held = valid.flatten(2) > 0.5
+        each = grid.flatten(2)
+        mean = each.sum(2) / held.sum(2).clamp_min(1)
+        highest = each.masked_fill(~held, torch.finfo(each.dtype).min).amax(2) * held.any(2)
+        return torch.cat([mean, highest], dim=1)
+
+
+POOLS = {"mean": lambda _: MeanPool(), "peak": lambda _: PeakPool(), "attention": AttentionPool}
+
+
 class ImageEncoder(nn.Module):
     """Patches → pooled vector, deepest grid, and maps of every resolution, finest first.
 
-    The pooled vector is the projected mean of the deepest grid over its valid positions: those that cover any voxel.
+    The pooled vector is the projected pool of the deepest grid over its valid positions: those that cover any voxel.
     """
 
     def __init__(self, options: ImageOptions) -> None:
@@ -90,8 +112,8 @@ class ImageEncoder(nn.Module):
         else:
             self.trunk = NETWORKS[options.encoder](self.pyramid, options.block_count)
         features = self.pyramid.channels[-1]
-        self.pool: AttentionPool | MeanPool = AttentionPool(features) if options.pool == "attention" else MeanPool()
-        self.project = nn.Linear(features, options.pooled_width)
+        self.pool: nn.Module = POOLS[options.pool](features)
+        self.project = nn.Linear(features * (2 if options.pool == "peak" else 1), options.pooled_width)
         self.gives = Gives(
             width=options.pooled_width,
             features=features,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.modalities.image.reading.dicom_header import Header, Plane, read_header
 from medloom.modalities.image.reading.dicom_pixels import digest_of, narrow, planes_of
 from medloom.modalities.image.reading.geometry import Geometry
@@ -88,9 +88,9 @@ def headers(paths: Iterable[Path]) -> list[Header]:
 
 
 def only(found: Sequence[Stack], dims: int) -> Stack:
-    """The one stack to read: the only one, or the only one that is neither localiser nor derived. Raises Refused."""
+    """The one stack to read: the only one, or the only one that a scanner or a camera saw for itself. Raises Refused."""
     if len(found) > 1:
-        first = [one for one in found if one.kind not in ("localizer", "derived", "capture")]
+        first = [one for one in found if one.kind not in ("localizer", "derived", "dose", "capture")]
         series = len({one.header.series for one in found})
         if len(first) != 1:
             shown = "; ".join(sorted({one.apart for one in found if one.apart})[:4])

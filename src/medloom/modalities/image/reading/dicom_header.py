@@ -101,14 +101,21 @@ def load(path: Path, pixels: bool) -> Any:
         raise Refused("are broken DICOM files; copy them again from their source") from error
     if not any(name in data for name in ("SOPClassUID", "Rows", "Modality", "DirectoryRecordSequence")):
         raise Refused("are no images of a known kind (no DICOM elements were found)")
-    if "TransferSyntaxUID" not in data.file_meta if hasattr(data, "file_meta") else True:
-        implicit, little = data.original_encoding
-        uid = pydicom.uid
-        if not hasattr(data, "file_meta"):
-            data.file_meta = pydicom.dataset.FileMetaDataset()
-        known = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
-        data.file_meta.TransferSyntaxUID = known if little else uid.ExplicitVRBigEndian
+    _name_syntax(data)
     return data
+
+
+def _name_syntax(data: Any) -> None:
+    """Writes the transfer syntax, as the elements were found to be written, where the file does not name it."""
+    pydicom = find.need("pydicom")
+    if not hasattr(data, "file_meta"):
+        data.file_meta = pydicom.dataset.FileMetaDataset()
+    if "TransferSyntaxUID" in data.file_meta:
+        return
+    implicit, little = data.original_encoding
+    uid = pydicom.uid
+    known = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+    data.file_meta.TransferSyntaxUID = known if little else uid.ExplicitVRBigEndian
 
 
 def _check_start(path: Path) -> None:

@@ -125,8 +125,10 @@ def _stored_bits(pixels: np.ndarray, stored: int) -> np.ndarray:
 
 
 def _rescaled(image: np.ndarray, data: Any, frame: int) -> np.ndarray:
-    """Modality units: the file's slope and intercept, those of the frame, or its table."""
+    """Modality units: the file's slope and intercept, those of the frame, its table, or the scaling of a grid of dose."""
     tools = find.need("pydicom.pixels")
+    if data.get("Modality") == "RTDOSE":
+        return image.astype(np.float64) * _dose_scaling(data)
     if data.get("ModalityLUTSequence"):
         return tools.apply_modality_lut(image, data)
     where = [data]
@@ -146,6 +148,17 @@ def _rescaled(image: np.ndarray, data: Any, frame: int) -> np.ndarray:
     if image.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer() and max(abs(slope), abs(intercept)) < 2**31:  # fmt: skip
         return image.astype(np.int64) * int(slope) + int(intercept)
     return image.astype(np.float64) * slope + intercept
+
+
+def _dose_scaling(data: Any) -> float:
+    """Dose of one step of the stored values. Raises Refused."""
+    try:
+        scaling = float(data.get("DoseGridScaling") or 0)
+    except (TypeError, ValueError):
+        scaling = 0.0
+    if not np.isfinite(scaling) or scaling <= 0:
+        raise Refused("are grids of dose without a DoseGridScaling, which tells what a stored value is")
+    return scaling
 
 
 def narrow(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:

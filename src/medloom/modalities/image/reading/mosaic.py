@@ -51,6 +51,8 @@ def _private(data: Any) -> tuple[int, np.ndarray]:
             warnings.simplefilter("ignore")
             header = reader.get_csa_header(data, "image")
             count, normal = reader.get_n_mosaic(header), reader.get_slice_normal(header)
+    except MemoryError:
+        raise  # says nothing of the file: the decoder tells it in words of its own
     except Exception as error:
         raise Refused("are Siemens mosaics with a broken private header") from error
     if not count or normal is None:

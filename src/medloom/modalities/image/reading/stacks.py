@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
-from medloom.counting import counted
+from medloom.errors import counted
 from medloom.modalities.image.reading.dicom_header import SLICED, TELLING, Header, Plane
 from medloom.modalities.image.reading.geometry import TILT_DEGREES, Geometry, of_planes, plane_word
 from medloom.modalities.image.reading.scan import Refused
@@ -38,7 +38,9 @@ MADE = {
     "T2_STAR MAP",
 }
 """Words of an image type that name what was computed, though some scanners call it original."""
-Kind = Literal["original", "derived", "localizer", "film", "picture", "capture"]
+DOSE = "RTDOSE"
+"""Grids of a planned dose: volumes that no scanner saw."""
+Kind = Literal["original", "derived", "localizer", "dose", "film", "picture", "capture"]
 FLAT: tuple[Kind, ...] = ("film", "picture", "capture")
 """Kinds that have no place in space."""
 Pair = tuple[Header, Plane]
@@ -77,7 +79,7 @@ def stacks(headers: Sequence[Header], digest: Callable[[Plane], str]) -> list[St
         for group, apart in _alike(pairs):
             made += _placed(group, apart, digest) if _has_place(group) else _unplaced(group)
         if copies:
-            made = [replace(one, problems=(*one.problems, f"of the series, {counted(copies, 'image was', 'images were')} there twice")) for one in made]  # fmt: skip
+            made = [replace(one, problems=(*one.problems, f"{counted(copies, 'image')} of the series {'was' if copies == 1 else 'were'} there twice")) for one in made]  # fmt: skip
         found += sorted(made, key=lambda one: (natural(one.apart), one.planes[0].uid, one.planes[0].frame))
     return found
 
@@ -203,7 +205,7 @@ def _placed(group: Sequence[Pair], apart: str, digest: Callable[[Plane], str]) -
     most = max(len(kept) for (kept, _), _ in parts)
     for (kept, copies), told in parts:
         words = ", ".join(word for word in (apart, told) if word)
-        notes = [f"{counted(copies, 'slice was', 'slices were')} there twice"] if copies else []
+        notes = [f"{counted(copies, 'slice')} {'was' if copies == 1 else 'were'} there twice"] if copies else []
         if len(kept) < most:
             notes.append(
                 f"{counted(len(kept), 'slice')} where another volume of its series has {most}; it may have been broken off"
@@ -336,11 +338,13 @@ def _not_a_volume(group: Sequence[Pair], geometry: Geometry) -> str | None:
         return "have slices that do not lie on one line"
     if geometry.missing is None:
         return "have slices at uneven distances"
-    return f"miss {geometry.missing} {'slice' if geometry.missing == 1 else 'slices'} between the first and the last"
+    return f"miss {counted(geometry.missing, 'slice')} between the first and the last"
 
 
 def _kind(header: Header, planes: Sequence[Plane]) -> Kind:
     words = set(planes[0].image_type)
+    if header.modality == DOSE:
+        return "dose"
     if words & {"LOCALIZER", "SCOUT", "TOPOGRAM"} or LOCALIZERS.search(header.description):
         return "localizer"
     return "derived" if words & {"DERIVED", *MADE} else "original"

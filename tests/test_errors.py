@@ -1,6 +1,6 @@
 import pytest
 
-from medloom.counting import clause, counted
+from medloom.errors import clause, counted
 
 
 @pytest.mark.parametrize(
