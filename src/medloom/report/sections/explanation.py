@@ -86,7 +86,7 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
         Paragraph(_trust(ranking, deletion, one.label, _many(found))) for ranking, deletion in one.deletions.items()
     ]
     if PERMUTATION in one.deletions and one.deletions[PERMUTATION].gain.value is not None:
-        pieces.append(_deletion_plot(name, one, _many(found)))
+        pieces.append(_deletion_plot(name, one, found))
     for effect in one.effects:
         pieces.append(_effect(name, effect, found))
     return pieces
@@ -134,14 +134,15 @@ def _trust(ranking: str, found: Deletion, label: str, many: str) -> str:
     )
 
 
-def _deletion_plot(name: str, one: Explained, many: str) -> Plot:
+def _deletion_plot(name: str, one: Explained, found: Explanation) -> Plot:
+    many = _many(found)
     deletion = one.deletions[PERMUTATION]
     taken = tuple(float(count) for count in deletion.taken)
     labels = {"most": "most important first", "random": "at random", "least": "least important first"}
     curves = tuple(Curve(label, taken, deletion.curves[way]) for way, label in labels.items())
     last = len(taken) // 2
     text = (
-        f"With {deletion.taken[last]} {many} taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
+        f"With {counted(deletion.taken[last], _one(found), many)} taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
         f"most important went first, {number(deletion.curves['random'][last])} at random."
     )
     return Plot(f"{name}{many} taken out", f"{_capital(many)} taken out", one.label, curves, text)
