@@ -79,7 +79,7 @@ def test_a_class_that_no_training_row_has(tmp_path):
         {"severity": {"task": "classify", "column": "severity"}},
         split={"by": "column", "column": "fold"},
     )
-    _refused(study, "1 rows have a class that no training row has \\('fatal'\\)")
+    _refused(study, "1 row has a class that no training row has \\('fatal'\\)")
 
 
 def test_two_classes_of_which_none_is_plainly_asked_for(tmp_path):
@@ -114,14 +114,14 @@ def test_infinities(tmp_path):
     frame = _cohort(60).with_columns(
         age=pl.when(pl.int_range(pl.len()) == 3).then(float("inf")).otherwise(pl.col("age"))
     )
-    _refused(_table(frame, tmp_path), "'age': 1 values are infinite or beyond 1e\\+30 \\(rows 's0003'\\)")
+    _refused(_table(frame, tmp_path), "'age': 1 value is infinite or beyond 1e\\+30 \\(rows 's0003'\\)")
 
 
 def test_numbers_with_thousands_separators(tmp_path):
     frame = _cohort(60).with_columns(
         age=pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("1,234")).otherwise(pl.col("age").cast(pl.String))
     )
-    _refused(_table(frame, tmp_path), "'age': 1 values are numbers with thousands separators \\(rows 's0003'\\)")
+    _refused(_table(frame, tmp_path), "'age': 1 value is written with thousands separators \\(rows 's0003'\\)")
 
 
 def test_text_among_numbers_is_not_guessed(tmp_path):
@@ -216,7 +216,7 @@ def test_an_unknown_fold_name(tmp_path):
 def test_a_patient_given_to_two_folds(tmp_path):
     frame = _cohort(60).with_columns(fold=pl.Series(["train", "test"] * 30), patient=pl.lit("p"))
     _refused(
-        _table(frame, tmp_path, split={"by": "column", "column": "fold"}), "1 patients are in test and in another part"
+        _table(frame, tmp_path, split={"by": "column", "column": "fold"}), "1 patient is in test and in another part"
     )
 
 
@@ -246,12 +246,12 @@ def _followed(folder, **columns) -> Study:
 @pytest.mark.parametrize(
     ("columns", "says"),
     [
-        ({"days": pl.int_range(60) - 1}, "targets.death: column 'days': 1 values are negative \\(rows 's0000'\\)"),
+        ({"days": pl.int_range(60) - 1}, "targets.death: column 'days': 1 value is negative \\(rows 's0000'\\)"),
         ({"dead": pl.int_range(60) % 3}, "20 rows hold codes that mean neither the event nor censored \\('2'\\)"),
         ({"dead": pl.lit(0)}, "training rows are censored"),
         ({"days": pl.int_range(60) % 10}, "horizons: 15 lies beyond the longest follow-up of the training rows"),
         ({"days": pl.lit(None, pl.Int64)}, "60 values stand without 'dead', or are missing where it is known"),
-        ({"days": pl.lit("a week")}, "60 values are no numbers"),
+        ({"days": pl.lit("a week")}, "60 values are not numeric"),
     ],
 )
 def test_follow_up_that_cannot_be(tmp_path, columns, says):
@@ -272,7 +272,7 @@ def test_a_follow_up_of_the_test_rows_that_ends_before_the_horizon_is_told_and_n
 @pytest.mark.parametrize(
     ("column", "more", "says"),
     [
-        ("ward", {}, "targets.y: column 'ward': 60 values are no numbers \\(rows 's0000', 's0001', .* and 55 more\\)"),
+        ("ward", {}, "targets.y: column 'ward': 60 values are not numeric \\(rows 's0000', 's0001', .* and 55 more\\)"),
         ("lactate", {"loss": "poisson"}, "are negative or not whole, and poisson is for counts"),
         ("same", {}, "column 'same': only one value in the training rows"),
         ("empty", {}, "column 'empty': no known value in the training rows"),

@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused_by_name(run, frame):
         bundle.predict(
             frame.with_columns(pl.when(pl.int_range(pl.len()) < 2).then(pl.lit("x")).otherwise("ward").alias("ward"))
         )
-    with pytest.raises(DataError, match="'age': 1 values are no numbers \\(rows 's0003'\\)"):
+    with pytest.raises(DataError, match="'age': 1 value is not numeric \\(rows 's0003'\\)"):
         old = pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("old")).otherwise(pl.col("age").cast(pl.String))
         bundle.predict(frame.with_columns(old.alias("age")))
     with pytest.raises(DataError, match="found a list; expected a polars, pandas or Arrow table"):
@@ -150,7 +150,7 @@ def test_range_is_refused_or_named(tmp_path):
     raw["inputs"]["labs"]["columns"]["age"]["range"] = [0, 120]
     bundle = fit(medloom.study.make(raw).within(tmp_path), tmp_path / "run").bundle
     row = pl.read_csv(tmp_path / "cohort.csv").head(1).with_columns(pl.lit(400).alias("age"))
-    with pytest.raises(DataError, match="'age': 1 values are outside 0 to 120"):
+    with pytest.raises(DataError, match="'age': 1 value is outside 0 to 120"):
         bundle.predict(row)
     assert bundle.predict(row, problems="column")["problems"][0] == "labs.age: outside its range"
 

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "src" / "medloom"
 STOREYS = (
-    ("errors", "cards"),
+    ("errors",),
+    ("cards",),
     ("find", "expression", "machine", "window"),
     ("mistakes", "strict"),
     ("event_set_part",),

@@ -26,7 +26,7 @@ from medloom.cohort import event_cohort, history, joins, panel
 from medloom.cohort.files import as_frame, read_blocks, read_table
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.cohort_part import CohortPart
-from medloom.errors import BundleError, DataError, StudyError, some
+from medloom.errors import BundleError, DataError, StudyError, counted, some
 from medloom.evaluation.drift import Known
 from medloom.feed import Feed, pack, text_columns
 from medloom.modality import Modality
@@ -400,5 +400,8 @@ def _refusal(found: list[Problem], cohort: Cohort) -> str:
     by_text: dict[str, list[int]] = {}
     for problem in found:
         by_text.setdefault(problem.text, []).append(problem.row)
-    lines = [f"{text}: {len(rows)} rows ({some(cohort.row.gather(rows).to_list())})" for text, rows in by_text.items()]
+    lines = [
+        f"{text}: {counted(len(rows), 'row')} ({some(cohort.row.gather(rows).to_list())})"
+        for text, rows in by_text.items()
+    ]
     return "\n".join([*lines[:20], "mend these rows, or predict anyway with problems in a column (--problems column)"])

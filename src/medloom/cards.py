@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from medloom.errors import counted
+
 LINE = "border-bottom:1px solid color-mix(in srgb, currentColor 25%, transparent)"
 CELL = f"text-align:left;padding:0.15em 1em 0.15em 0;{LINE}"
 
@@ -87,7 +89,7 @@ def bundle_card(held: Mapping[str, Any], name: str) -> str:
     trained = parts.get("train", {})
     facts = {
         "trained": f"{held.get('trained', 'unknown day')}, medloom {held.get('medloom', '')}",
-        "training rows": f"{trained.get('rows', 0):,} of {trained.get('patients', 0):,} patients",
+        "training rows": f"{trained.get('rows', 0):,} of {counted(trained.get('patients', 0), 'patient')}",
         "parameters": f"{held.get('parameters', 0):,}",
     }
     for target, of in held.get("figures", {}).items():

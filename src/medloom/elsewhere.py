@@ -12,7 +12,7 @@ import numpy as np
 from medloom import find
 from medloom.bundle import Beside, Bundle, OnProblem
 from medloom.cohort.table import Cohort, read_cohort
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.evaluation.baseline import Blocks, calibrated, measured
 from medloom.evaluation.intervals import Comparison
 from medloom.evaluation.result import is_baseline
@@ -55,7 +55,7 @@ def opened(
     marks = {name: find.task(part.task).read(part, cohort) for name, part in study.targets.items()}
     if not any(one.present.any() for one in marks.values()):
         raise DataError(
-            f"none of the {len(cohort)} rows has a known answer of {some(list(marks))}; expected rows with answers to judge "
+            f"none of the {counted(len(cohort), 'row')} has a known answer of {some(list(marks))}; expected rows with answers to judge "
             "the bundle by: give a table that holds them, or `medloom predict` for rows without"
         )
     feed, found = held.feed(cohort, problems)

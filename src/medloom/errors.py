@@ -25,9 +25,20 @@ class BundleError(MedloomError):
     """A bundle is damaged, of another format, or does not fit what is asked of it."""
 
 
-def counted(number: int, one: str) -> str:
-    """`1 file`, `2 files`: a number with its noun."""
-    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
+_ALONE = {"are": "is", "have": "has", "do": "does", "were": "was", "miss": "misses"}
+_ALIKE = ("can", "cannot", "could", "may", "might", "must", "should", "will", "would")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 file`, `2 files`: a number with its noun; `many` where an s does not make it: `counted(n, "row has", "rows have")`."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def clause(number: int, one: str, said: str) -> str:
+    """`2 values are negative`, `1 value is negative`: what is said begins with the verb of many."""
+    verb, space, rest = said.partition(" ")
+    alone = verb if verb in _ALIKE else _ALONE.get(verb, f"{verb}s")
+    return f"{counted(number, one)} {alone if number == 1 else verb}{space}{rest}"
 
 
 def those(number: int, one: str, reason: str) -> str:

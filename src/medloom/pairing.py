@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Int
 
+from medloom.errors import counted
 from medloom.modality import View
 
 
@@ -37,7 +38,9 @@ def _counts(rows: Int[np.ndarray, " rows"], view: View) -> Int[np.ndarray, " row
     ends = np.flatnonzero(np.diff(view.rows)) + 1
     counts = np.diff(np.concatenate([[0], ends, [len(view.rows)]])) if len(view.rows) else np.zeros(0, np.int64)
     if len(counts) != len(rows):
-        raise ValueError(f"{len(counts)} rows have views; expected {len(rows)}, each once and with one view at least")
+        raise ValueError(
+            f"{counted(len(counts), 'row has', 'rows have')} views; expected {len(rows)}, each once and with one view at least"
+        )
     return counts
 
 

@@ -76,6 +76,11 @@ class PanelPart(Strict):
         return "forecast dates" if self.cluster == 1 else f"periods of {self.cluster} forecast dates"
 
     @property
+    def unit(self) -> tuple[str, str]:
+        """One of those, and several, in short."""
+        return ("forecast date", "forecast dates") if self.cluster == 1 else ("period", "periods")
+
+    @property
     def answers(self) -> tuple[str, ...]:
         """Names of the columns with the values to forecast."""
         return tuple(f"ahead_{h}" for h in range(1, self.horizons + 1))

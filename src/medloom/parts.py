@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.errors import counted
 from medloom.maps_part import MapsPart as MapsPart
 from medloom.strict import Name as Name
 from medloom.strict import Strict as Strict
@@ -145,7 +146,7 @@ class SplitPart(Strict):
         if self.folds > 1 and self.by == "time":
             return f"the latest {self.test:.0%} judge in {self.folds} periods, each taught by what came before it"
         if self.folds > 1:
-            return f"cross-validation in {self.folds} folds by {self.by}"
+            return f"cross-validation in {counted(self.folds, 'fold')} by {self.by}"
         return f"{self.test:.0%} judge, by {self.by}" if self.judges else "nobody judges"
 
     @property

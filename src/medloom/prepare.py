@@ -244,8 +244,8 @@ def time_proof(part: InputPart, source: Source, cohort: Cohort) -> str:
     known = ~np.isnan(source.newest)
     late = known & ~(source.newest < cohort.at)
     if late.any():
-        raise DataError(f"{int(late.sum())} rows would read values at or after their index time")
-    return f"proved: the newest value of each of {int(known.sum())} rows is older than its index time"
+        raise DataError(f"{counted(int(late.sum()), 'row')} would read values at or after their index time")
+    return f"proved: the newest value of each of {counted(int(known.sum()), 'row')} is older than its index time"
 
 
 def fingerprint(cohort: Cohort) -> str:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 
 from medloom.bundle import Bundle, load
-from medloom.errors import BundleError, DataError
+from medloom.errors import BundleError, DataError, counted
 from medloom.modalities.image.laying import on_grid
 from medloom.modalities.image.reading import decoding, resample
 from medloom.modalities.image.reading.scan import Refused, Scan, Wish
@@ -162,7 +162,7 @@ def _learnt(bundle: Bundle, moving: Path, fixed: Sequence[Path]) -> Iterator[Fou
     """What a bundle's network says of the same files, read by the bundle's own path."""
     targets = [name for name, task in bundle.tasks.items() if isinstance(task, Register)]
     if len(targets) != 1:
-        raise BundleError(f'the bundle has {len(targets)} targets with task = "register"; expected one')
+        raise BundleError(f'the bundle has {counted(len(targets), "target")} with task = "register"; expected one')
     options = bundle.tasks[targets[0]].options  # type: ignore[attr-defined]
     columns = [str(bundle.study.inputs[name].column) for name in (options.moving, options.fixed)]  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from medloom.audit.finding import Audit, Finding
 from medloom.bundle import Bundle, digest, load
 from medloom.cohort.split import Fold
 from medloom.cohort.table import Cohort
-from medloom.errors import BundleError, StudyError
+from medloom.errors import BundleError, StudyError, counted
 from medloom.modality import Modality
 from medloom.model.start import Given
 from medloom.study import Study
@@ -134,15 +134,13 @@ def findings(start: Start, study: Study, cohort: Cohort, splits: tuple[Fold, ...
     test = np.unique(np.concatenate([fold.test for fold in splits]))
     crossing = test[np.isin(cohort.patient[test], cohort.patient[here])]
     if len(crossing):
-        text = (
-            f"{len(crossing):,} rows judge here whose patients taught the bundle of {name} that the networks began with"
-        )
+        text = f"{counted(len(crossing), 'row judges', 'rows judge')} here whose patients taught the bundle of {name} that the networks began with"
         todo = "split so that they train here too, or train the bundle anew without them"
         yield Finding("taught-the-start", "severe", text, todo, "rows", float(len(crossing)), rows=len(crossing))
         return
     away = len(taught) - len(here)
     rest = (
-        f"; {away:,} of its {len(taught):,} rows are not in this table, and nothing tells whose they are"
+        f"; {away:,} of its {counted(len(taught), 'row is', 'rows are')} not in this table, and nothing tells whose they are"
         if away
         else ""
     )

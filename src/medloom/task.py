@@ -245,6 +245,11 @@ class Task(ABC):
         return {"known": int(np.asarray(marks.present)[rows].sum())}
 
     @classmethod
+    def told(cls, options: TargetPart, names: Sequence[str]) -> tuple[str, ...]:
+        """What the answers that `tally` counts are called for people."""
+        return tuple(names)
+
+    @classmethod
     def outcomes(cls, options: TargetPart, marks: Marks) -> Float[np.ndarray, "rows outcomes"] | None:
         """The answers as numbers, NaN where unknown, for inputs that learn from them; None where no number says it."""
         return None

@@ -151,7 +151,7 @@ def test_the_flow_says_who_is_left_out_and_why(tmp_path: Path) -> None:
         ("outcome ill", 1, 1, 0),
     ]
     assert found.frame["row"].to_list() == ["a@5"]
-    assert found.flow[-1].why.startswith("1 rows with an answer; 0 not observed")
+    assert found.flow[-1].why.startswith("1 row with an answer; 0 not observed")
 
 
 def test_who_never_returns_stays_in_without_an_answer(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_without_before_all_rows_are_summarised():
         (
             LABS.with_columns(hour=pl.lit("2020-01-01T10:00:00Z")),
             {"kind": "many", "aggregate": {"x": "count()"}, "before": "hour"},
-            "times with a zone",
+            "given with a zone",
         ),
         (
             LABS.with_columns(hour=pl.when(pl.col("hour") > 5).then("hour")),

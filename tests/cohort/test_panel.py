@@ -156,10 +156,10 @@ def test_the_cohort_has_its_ids_times_and_answers_times():
 @pytest.mark.parametrize(
     ("change", "panel", "told"),
     [
-        (lambda t: pl.concat([t, t.head(1)]), {}, r"1 lines repeat a series and time \(lines '62'\)"),
-        (lambda t: t.with_columns(cases=-pl.col("cases")), {"transform": "sqrt"}, "59 values of 'cases' are negative"),
+        (lambda t: pl.concat([t, t.head(1)]), {}, r"1 line repeats a series and time \(lines '62'\)"),
+        (lambda t: t.with_columns(cases=-pl.col("cases")), {"transform": "sqrt"}, "column 'cases': 59 values are negative"),
         (lambda t: t.with_columns(week=pl.when(pl.col("cases") == 3).then(pl.col("week") + pl.duration(days=2)).otherwise("week")), {}, "not a whole number of steps"),
-        (lambda t: t.filter((pl.col("place") == "A") | (pl.col("cases") < 102)), {}, "1 series are shorter than lags = 3"),
+        (lambda t: t.filter((pl.col("place") == "A") | (pl.col("cases") < 102)), {}, "1 series is shorter than lags = 3"),
         (lambda t: t.with_columns(cases=pl.lit("many")), {}, "60 values that are no finite numbers"),
         (lambda t: t.drop("week"), {}, "no column 'week'"),
         (lambda t: t.with_columns(week=pl.lit(None, pl.Date)), {}, "have no series or no time"),

@@ -69,7 +69,7 @@ def test_a_patient_of_many_rows_does_not_swell_a_part():
 def test_a_crossing_patient_and_a_doubled_row_are_caught():
     cohort = cohort_of([0, 0, 1, 2])
     none = np.zeros(0, np.int64)
-    with pytest.raises(DataError, match="1 patients are in test and in another part"):
+    with pytest.raises(DataError, match="1 patient is in test and in another part"):
         Fold(np.array([0]), none, none, np.array([1])).check(cohort)
     with pytest.raises(DataError, match="a row is in two parts"):
         Fold(np.array([0, 0]), none, none, np.array([2])).check(cohort)

@@ -97,7 +97,7 @@ def test_patient_codes_are_equal_where_patients_are(patients: list[str]) -> None
             FRAME.with_columns(admitted=pl.Series(["2024-01-01", None, "", "2024-01-01"])),
             "cohort.at: 2 rows have no index time .*'12', '13'",
         ),
-        (FRAME.with_columns(admitted=pl.Series([1.0, float("nan"), 2, 3])), "cohort.at: 1 rows have no index time"),
+        (FRAME.with_columns(admitted=pl.Series([1.0, float("nan"), 2, 3])), "cohort.at: 1 row has no index time"),
         (FRAME.with_columns(admitted=pl.lit("2024-01-01T00:00Z")), "zone"),
         (
             FRAME.drop("patient").rename({"age": "patent"}),
@@ -221,7 +221,7 @@ def test_a_person_of_several_patients_stays_together_and_events_are_still_of_the
     assert cohort.take(np.array([2, 0])).record.to_list() == ["3", "1"]
     plain = make_cohort(CohortPart(row="stay", patient="who"), frame, Path(), {})
     assert plain.record.to_list() == plain.patient_id.to_list()
-    with pytest.raises(DataError, match="cohort.person: 1 rows have no person in 'who'"):
+    with pytest.raises(DataError, match="cohort.person: 1 row has no person in 'who'"):
         make_cohort(part, frame.with_columns(who=pl.Series(["b", None, "b"])), Path(), {})
     with pytest.raises(DataError, match="cohort.person: no column 'whom'"):
         make_cohort(CohortPart(row="stay", patient="stay", person="whom"), frame, Path(), {})

@@ -85,13 +85,13 @@ def test_nothing_known() -> None:
 
 @pytest.mark.parametrize("text", ["2024-05-01T12:00:00Z", "2024-05-01T12:00:00+02:00", "2024-05-01 12:00:00-0500"])
 def test_text_with_a_zone_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match=r"1 values are times with a zone: convert all to one zone.*\(rows 'row-1'\)"):
+    with pytest.raises(DataError, match=r"1 value is given with a zone: convert all to one zone.*\(rows 'row-1'\)"):
         times(pl.Series(["2024-05-01", text]))
 
 
 @pytest.mark.parametrize("text", ["01/05/2024", "2024-13-01", "2024-02-30", "yesterday", "2024-05-01T25:00", "2024"])
 def test_what_is_no_time_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(DataError, match="cohort.at 'admitted': 1 values are not a time") as caught:
+    with pytest.raises(DataError, match="cohort.at 'admitted': 1 value is not a time") as caught:
         times(pl.Series(["2024-05-01", text, None]))
     assert text not in str(caught.value)
 

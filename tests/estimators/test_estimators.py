@@ -247,7 +247,7 @@ def test_columns_say_what_a_study_file_says() -> None:
     model = MedloomClassifier(epochs=1, patient="patient", columns=said).fit(x, y)
     part = model.bundle_.study.inputs["table"]
     assert part.columns["asa"].kind == "ordinal" and part.columns["age"].unit == "year"
-    with pytest.raises(DataError, match=r"1 rows do not fit \('3'\).*age"):
+    with pytest.raises(DataError, match=r"1 row does not fit \('3'\).*age"):
         model.predict(x.assign(age=[60.0, 50.0, 300.0, *[40.0] * 197]))
 
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_grouped_says_what_to_do() -> None:
         groupings(["age"], who)
     with pytest.raises(DataError, match="evaluate.subgroups: no column 'agee' in the table; did you mean 'age'"):
         groupings(["agee"], who)
-    with pytest.raises(DataError, match="'name' holds 30 values that are no numbers"):
+    with pytest.raises(DataError, match="'name' holds 30 values that are not numeric"):
         groupings([SubgroupPart(column="name", quantiles=2)], who)
 
 

@@ -1,12 +1,18 @@
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from medloom.explain import bounds
 from medloom.explain.examine import GRADIENTS, PERMUTATION, explain
+from medloom.explain.probe import Piece, Probe
+from medloom.explain.windows import windows_of
+from medloom.model.assembly import assemble
+from medloom.model.outputs import outputs
 from medloom.model.team import Team
 from medloom.prepare import prepare, read
 from tests.cases.images import image_bag_2d, image_segment_2d
+from tests.cases.signals import signal_and_table, signals_and_image
 from tests.explain.studies import rows, trained
 
 
@@ -74,3 +80,40 @@ def test_why_images_are_not_exchanged(tmp_path, made, says):
     asked = prepare(*read(made(tmp_path)))
     found = explain(Team(()), asked.feed, asked.fold.test, asked.cohort.patient[asked.fold.test], 0.95, 0)
     assert len(found.left_out) == 1 and f"input scan is {says}" in found.left_out[0]
+
+
+def asked_beside_windows(made, tmp_path):
+    asked = prepare(*read(made(tmp_path)))
+    network = assemble(asked.feed.modalities, asked.feed.tasks, asked.study.model, 3)
+    return asked, Team((network, assemble(asked.feed.modalities, asked.feed.tasks, asked.study.model, 4)))
+
+
+@pytest.mark.parametrize("made", [signal_and_table, signals_and_image])
+def test_windows_that_were_looked_at_once_answer_as_in_prediction(tmp_path, made):
+    asked, team = asked_beside_windows(made, tmp_path)
+    feed, rows = asked.feed, np.sort(np.random.default_rng(0).permutation(len(asked.cohort))[:20])
+    probe = Probe(team, feed, rows, windows_of(team, feed, rows))
+    (name, task), truth = next(iter(feed.tasks.items())), feed.targets(rows)
+    said = [one[name] for _, one, _ in outputs(team, feed, rows)]
+    output = {key: torch.cat([one[key] for one in said]) for key in said[0]}
+    direct = task.measure(task.decode(output), truth[name])["probability"]
+    whole = probe.measured()[name]["probability"]
+    np.testing.assert_allclose(whole, direct, atol=1e-5)
+    # Whoever gets everything of another row gets its answer; with one input alone, another one than before.
+    donor = np.roll(np.arange(20), 1)
+    every = probe.measured(probe.pieces(), donor)[name]["probability"]
+    windowed = [piece for piece in probe.pieces() if feed.modalities[piece.input].windows]
+    assert windowed and all(not piece.part for piece in windowed)
+    one = probe.measured(windowed[:1], donor)[name]["probability"]
+    np.testing.assert_allclose(every, whole[donor], atol=1e-5)
+    assert np.abs(one - whole).max() > 1e-4
+
+
+def test_columns_beside_a_record_are_asked_about_and_what_is_left_out_is_said(tmp_path):
+    asked, team = asked_beside_windows(signal_and_table, tmp_path)
+    rows = np.arange(len(asked.cohort))
+    found = explain(team, asked.feed, rows, asked.cohort.patient, 0.95, 0)
+    pieces = {line.pieces[0] for line in found.targets["fast"].importances}
+    assert Piece("ecg") in pieces and len([piece for piece in pieces if piece.input == "labs"]) >= 2
+    assert set(found.words) == {"column", "input"} and found.rows == len(rows)
+    assert any("input ecg was exchanged whole, as it is seen in windows" in said for said in found.left_out)

@@ -28,12 +28,12 @@ def test_the_command_says_what_it_did_and_exits_with_2_where_it_does_not(tmp_pat
     )
     (tmp_path / "codes.csv").write_text("code,high\nhr,350\n")
     done = medloom(tmp_path, "ingest", "a.csv", "--to", "s", "codes=codes.csv")
-    assert done.returncode == 2 and "1 lines cannot be read: 1 not a time" in done.stderr
+    assert done.returncode == 2 and "1 line cannot be read: 1 not a time" in done.stderr
     assert "Traceback" not in done.stderr and "bob" not in done.stderr + done.stdout
     done = medloom(tmp_path, "ingest", "a.csv", "--to", "s", "--broken", "skip", "codes=codes.csv")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "1 events of 1 patients, 1 codes, 2020-01-02 to 2020-01-02",
+        "1 event of 1 patient, 1 code, 2020-01-02 to 2020-01-02",
         "broken lines left out, listed in s/broken.csv:",
         "  1 not a time",
         "impossible values left out:",
@@ -61,6 +61,27 @@ def test_a_folder_of_tables_is_recognised_by_its_mapping_alone(tmp_path: Path, k
     # No line in any table: recognised, and then nothing is left.
     with pytest.raises(DataError, match="no event is left"):
         ingest(write(tmp_path / "in", kind, {}), tmp_path / "s")
+
+
+def test_a_download_that_kept_the_folders_of_its_address_is_recognised_and_two_releases_are_not_mixed(
+    tmp_path: Path,
+) -> None:
+    files = tmp_path / "in" / "physionet.org" / "files" / "mimiciv"
+    held = {"hosp/patients": [{"subject_id": "1", "gender": "F", "anchor_age": "50", "anchor_year": "2150"}]}
+    write(files / "2.2", "mimic-iv", held)
+    ingest(tmp_path / "in", tmp_path / "s")
+    assert ("1", "gender=F") in {(who, code) for who, _, code, _ in rows(tmp_path / "s")}
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "there").symlink_to(files)
+    with pytest.raises(DataError, match="folders down to 6 below, not in links"):
+        ingest(tmp_path / "linked", tmp_path / "t")
+    write(files / "3.1", "mimic-iv", held)
+    with pytest.raises(DataError, match=r"'patients' lies there more than once: '.*2\.2/hosp/patients\.csv.*3\.1"):
+        ingest(tmp_path / "in", tmp_path / "u")
+    gathered = write(tmp_path / "claims", "claims", {})
+    (gathered / "members.tsv").write_text((gathered / "members.csv").read_text().replace(",", "\t"))
+    with pytest.raises(DataError, match="'members' lies there more than once"):
+        ingest(gathered, tmp_path / "v")
 
 
 def test_what_may_be_two_things_is_asked_for(tmp_path: Path) -> None:

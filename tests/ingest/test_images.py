@@ -129,7 +129,7 @@ def test_names_that_are_no_text_and_things_that_are_no_files(tmp_path: Path) -> 
     os.mkfifo(source / "pipe")
     os.symlink("/", source / "everything")
     made = ingest(source, tmp_path / "store")
-    assert made.lines[:2] == ("7 files, 1 series, 1 patient", "1 of 1 volumes and pictures stored")
+    assert made.lines[:2] == ("7 files, 1 series, 1 patient", "1 of 1 volume or picture stored")
     assert "words,are text" in (tmp_path / "store/set_apart.csv").read_text(encoding="utf-8")
 
 

@@ -189,7 +189,7 @@ def test_times_of_zones_become_utc_and_a_mixture_is_refused(tmp_path: Path) -> N
         day(2020, 7, 1),
     ]
     mixed = written(tmp_path / "b.csv", [zoned, ("a", "2020-07-01 12:00:00", "x", "2")])
-    with pytest.raises(DataError, match="1 times have a zone and 1 have none"):
+    with pytest.raises(DataError, match="1 time has a zone and 1 have none"):
         ingest(mixed, tmp_path / "b", None, {"broken": "skip"})
     assert [t for _, t, _, _ in made(mixed, tmp_path / "b", zone="Europe/Berlin")] == [noon, noon]
 
@@ -226,9 +226,9 @@ def test_units_of_a_code_become_one_and_strange_ones_are_refused_or_kept_apart(t
         + "a,1,temperature,98.6,F\na,2,temperature,37,°C\nb,3,temperature,38,Cel\n"
         + "a,4,glucose,90,mg/dL\na,5,glucose,5,mmol/L\na,6,glucose,91,mg/dl\na,7,glucose,,\na,8,glucose,7,\n"
     )
-    with pytest.raises(DataError, match=r"glucose \[mmol/L\]: 1 values, no conversion to mg/dL") as told:
+    with pytest.raises(DataError, match=r"glucose \[mmol/L\]: 1 value, no conversion to mg/dL") as told:
         ingest(tmp_path / "a.csv", tmp_path / "s")
-    assert "glucose [no unit]: 1 values" in str(told.value)
+    assert "glucose [no unit]: 1 value" in str(told.value)
     found = made(tmp_path / "a.csv", tmp_path / "s", units="apart")
     assert [(c, v) for _, _, c, v in found] == [
         ("temperature", 37.0), ("temperature", 37.0), ("glucose", 90.0), ("glucose [mmol/L]", 5.0), ("glucose", 91.0),

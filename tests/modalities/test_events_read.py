@@ -61,7 +61,7 @@ def test_values_of_one_code_in_several_units_are_refused() -> None:
     long = {**LONG, "unit": ["1/min", "mmol/L", "1/min", None, "Hz"]}
     assert len(pointed(long).unit) == 3  # what has no value has no quantity
     long["unit"] = ["1/min", "mmol/L", " 1/min ", "Hz", ""]
-    with pytest.raises(DataError, match=r"values of 1 codes stand in several units in 'unit' \(codes 'hr'\).*ingest"):
+    with pytest.raises(DataError, match=r"values of 1 code stand in several units in 'unit' \(codes 'hr'\).*ingest"):
         pointed(long)
     assert seen(pointed(long, unit=""), 2) == [(3.0, "hr", 80.0)]
     del long["unit"]
@@ -211,9 +211,9 @@ BROKEN = {
     "text value": (
         {"value": ["1", "secret", "2", "", "3"]},
         {},
-        r"1 values in 'value' are not numbers.*'row 2'; codes 'na'",
+        r"column 'value': 1 value is not numeric.*'row 2'; codes 'na'",
     ),
-    "decimal commas": ({"value": ["1,5", "2", "3", "4", "5"]}, {}, r"1 values.*with a comma; write 1234\.5.*'row 1'"),
+    "decimal commas": ({"value": ["1,5", "2", "3", "4", "5"]}, {}, r"1 value.*with a comma; write 1234\.5.*'row 1'"),
     "infinite": ({"value": [1.0, float("inf"), 2.0, None, 1e39]}, {}, r"2 values.*infinite"),
     "value of lists": ({"value": [[1.0]] * 5}, {}, r"holds List.*expected numbers"),
     "missing column": ({}, {"time": "tme"}, r"time: no column 'tme'; did you mean 'time'\?"),

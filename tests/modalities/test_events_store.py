@@ -179,5 +179,5 @@ def test_a_refusal_names_the_store_that_was_given(tmp_path: Path) -> None:
     source = feed.pack(Events, options, rows)
     fit = Events.fit(options, [Events.summarise(options, source, np.arange(12))])
     given = feed.pack(Events, options, replace(rows, stores={"own": tmp_path / "theirs"}))
-    with pytest.raises(DataError, match=r"theirs: values of 1 codes stand in other units than those learnt \('hr'"):
+    with pytest.raises(DataError, match=r"theirs: values of 1 code stand in other units than those learnt \('hr'"):
         fit.bind(given)

@@ -64,7 +64,7 @@ def test_the_command_writes_paths_that_hold_from_where_the_table_is(records):
     out.parent.mkdir()
     words = ["windows", str(records / "records.csv"), "--column", "ecg", "--seconds", "2", "--out", str(out)]
     told = CliRunner().invoke(app, words)
-    assert told.exit_code == 0 and "5 windows of 1 records" in told.output and "(AFIB: 3" in told.output
+    assert told.exit_code == 0 and "5 windows of 1 record" in told.output and "(AFIB: 3" in told.output
     assert (out.parent / (pl.read_csv(out)["ecg"][0] + ".hea")).exists()
 
 

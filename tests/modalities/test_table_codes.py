@@ -108,7 +108,7 @@ def test_baselines_see_frequent_groups_counts_and_the_main_chapter():
 def test_what_is_no_code_is_refused_and_mended():
     options = options_of({"dx": SEVERAL})
     bad = cohort_of({"d1": ["250.43", "I50.1", "250"], "d2": ["428", "428;401", None]})
-    with pytest.raises(DataError, match="'d1': 1 values are no ICD-9 codes \\(rows '2'\\); expected such as 250.43"):
+    with pytest.raises(DataError, match="'d1': 1 value is not in ICD-9 \\(rows '2'\\); expected such as 250.43"):
         columns.read(options, bad)
     mended, problems = columns.mend(options, bad)
     assert [(p.row, p.text) for p in problems] == [

@@ -39,7 +39,7 @@ def test_ordinals() -> None:
     order = ["mild", "moderate", "severe"]
     np.testing.assert_equal(numbers(["severe", "mild", None], kind="ordinal", order=order), [2.0, 0.0, np.nan])
     np.testing.assert_equal(numbers([3, 1, 2], kind="ordinal", order=[1, 2, 3]), [2.0, 0.0, 1.0])
-    refused("'x': 1 values are no level of its order \\(rows '2'\\)", ["mild", "dire"], kind="ordinal", order=order)
+    refused("'x': 1 value is not a level of its order \\(rows '2'\\)", ["mild", "dire"], kind="ordinal", order=order)
 
 
 def test_dates_are_days_before_the_index_time() -> None:
@@ -56,7 +56,7 @@ def test_dates_are_days_before_the_index_time() -> None:
 def test_dates_without_an_index_time_are_refused() -> None:
     refused("read as days before the index time, and there is none; give cohort.at", ["2024-01-01"], kind="datetime")
     refused("holds numbers and cohort.at holds dates", [4, 5, 6, 7], AT, kind="datetime")
-    refused("1 values are no dates \\(rows '2'\\)", ["2024-01-01", "soon", None, None], AT, kind="datetime")
+    refused("1 value is not a date \\(rows '2'\\)", ["2024-01-01", "soon", None, None], AT, kind="datetime")
 
 
 def test_durations() -> None:
@@ -72,7 +72,7 @@ def test_durations() -> None:
 
 @pytest.mark.parametrize("word", ["P2M", "P", "PT", "1:75", "3 fortnights", "soon", "-3 d", "P1DT", "d"])
 def test_what_is_no_duration_is_refused(word: str) -> None:
-    refused("1 values are no durations \\(rows '2'\\); expected such as 3 d", ["1 d", word], kind="duration")
+    refused("1 value is not a duration \\(rows '2'\\); expected such as 3 d", ["1 d", word], kind="duration")
 
 
 def test_plain_numbers_are_no_duration_without_a_unit() -> None:

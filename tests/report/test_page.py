@@ -278,9 +278,9 @@ def test_writing_leaves_the_old_page_or_the_new_one(
 
 def test_the_flow_tells_how_many_windows_were_not_observed(content: Content) -> None:
     steps = (
-        Step("index times", "each discharge", 9, 5),
+        Step("index times", "each discharge", 9, 5, tells=True),
         Step("before death", "the index time is at or after death", 9, 5),
-        Step("outcome back", "7 rows with an answer; 2 not observed to the end", 9, 5),
+        Step("outcome back", "7 rows with an answer; 2 not observed to the end", 9, 5, tells=True),
     )
     page = render(dataclasses.replace(content, flow=steps))
     assert "2 not observed to the end" in page and "each discharge" in page

@@ -186,7 +186,7 @@ def test_landmarks_are_missed_by_what_their_files_say(tmp_path):
         ("point,x,y,z\na,1,9,4\n", None, "the fixed image has no file of landmarks"),
         ("point,x,y,z\na,1,9,far\n", "point,x,y,z\na,1,9,4\n", "landmarks on the moving image line 2: a place is no number"),
         ("point,row,column\na,1,2\n", "point,row,column\na,1,2\n", "have the columns row, column where the image has x, y, z"),
-        ("point,x,y,z\na,1,9,4\n", "point,x,y,z\na,1,900,4\n", r"have 1 of 1 points beyond the image \(rows 'r1', 'r2', 'r3'\)"),
+        ("point,x,y,z\na,1,9,4\n", "point,x,y,z\na,1,900,4\n", r"have 1 of 1 point beyond the image \(rows 'r1', 'r2', 'r3'\)"),
         ("point,x,y,z\n", "point,x,y,z\n", "has no points"),
         ("name,x,y,z\na,1,2,3\n", "point,x,y,z\n", "has the columns 'name', 'x', 'y', 'z'; expected point, x, y, z or point, row, column"),
     ],

@@ -42,10 +42,10 @@ def fitted(values: list[float], **more: object) -> Regress:
 @pytest.mark.parametrize(
     ("values", "more", "says"),
     [
-        (["1", "high"], {}, "'y': 1 values are no numbers \\(rows '2'\\)"),
-        ([1.0, float("inf")], {}, "1 values are infinite or beyond 1e\\+30 \\(rows '2'\\)"),
-        ([1.0, -1e31], {}, "1 values are infinite or beyond 1e\\+30 \\(rows '2'\\)"),
-        ([1, -2, 3], {"loss": "poisson"}, "1 values are negative or not whole.*\\(rows '2'\\)"),
+        (["1", "high"], {}, "'y': 1 value is not numeric \\(rows '2'\\)"),
+        ([1.0, float("inf")], {}, "1 value is infinite or beyond 1e\\+30 \\(rows '2'\\)"),
+        ([1.0, -1e31], {}, "1 value is infinite or beyond 1e\\+30 \\(rows '2'\\)"),
+        ([1, -2, 3], {"loss": "poisson"}, "1 value is negative or not whole.*\\(rows '2'\\)"),
         ([1.0, 2.5], {"loss": "poisson"}, "negative or not whole"),
     ],
 )

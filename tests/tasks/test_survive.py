@@ -44,16 +44,16 @@ def fit(days: object, dead: object, **more: object) -> Survive:
 @pytest.mark.parametrize(
     ("days", "dead", "says"),
     [
-        ([1, -2, 3], [1, 0, 1], "'days': 1 values are negative \\(rows '2'\\)"),
-        ([1, 2, 3], [1, 0, 2], "'dead': 1 rows hold codes that mean neither the event nor censored \\('2'\\)"),
-        ([1, None, 3], [1, 0, 1], "'days': 1 values stand without 'dead'.*\\(rows '2'\\); expected both or neither"),
+        ([1, -2, 3], [1, 0, 1], "'days': 1 value is negative \\(rows '2'\\)"),
+        ([1, 2, 3], [1, 0, 2], "'dead': 1 row holds codes that mean neither the event nor censored \\('2'\\)"),
+        ([1, None, 3], [1, 0, 1], "'days': 1 value stands without 'dead'.*\\(rows '2'\\); expected both or neither"),
         ([1, 2, 3], [1, None, 1], "\\(rows '2'\\)"),
-        (["1", "long"], [1, 0], "'days': 1 values are no numbers"),
-        ([1.0, float("inf")], [1, 0], "1 values are infinite"),
+        (["1", "long"], [1, 0], "'days': 1 value is not numeric"),
+        ([1.0, float("inf")], [1, 0], "1 value is infinite"),
         ([1, 2, 3], [0, 0, 0], "all 3 training rows are censored"),
         ([0, 0, 3], [1, 1, 0], "every event is at time 0"),
         ([0, 0, 0], [1, 0, 1], "every event is at time 0"),
-        ([3.0, 3.0, -0.5], [0, 0, 0], "'days': 1 values are negative \\(rows '3'\\)"),
+        ([3.0, 3.0, -0.5], [0, 0, 0], "'days': 1 value is negative \\(rows '3'\\)"),
         ([None, None], [None, None], "no known value in the training rows"),
     ],
 )

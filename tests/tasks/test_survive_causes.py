@@ -77,9 +77,9 @@ def test_codes_of_competing_events_are_read_as_they_are_named() -> None:
 @pytest.mark.parametrize(
     ("days", "dead", "says"),
     [
-        ([1, 2, 3], [1, 0, 7], "'dead': 1 rows hold codes that mean neither.*\\('7'\\); name them in event_values, competing_values"),
+        ([1, 2, 3], [1, 0, 7], "'dead': 1 row holds codes that mean neither.*\\('7'\\); name them in event_values, competing_values"),
         ([1, 2, 3], [0, 2, 2], "all 3 training rows are censored, or ended with a competing event"),
-        ([1, -2, 3], [1, 2, 0], "1 values are negative"),
+        ([1, -2, 3], [1, 2, 0], "1 value is negative"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learnt_is_refused(days: list[object], dead: list[object], says: str) -> None:

@@ -10,6 +10,7 @@ from medloom.audit import copies, encoded, joint, oversampling, proxies, scaled,
 from medloom.audit.finding import Audit, Finding
 from medloom.audit.gather import gather
 from medloom.audit.sample import sampled
+from medloom.errors import counted
 from medloom.prepare import Prepared
 
 GRAVITY = ("severe", "suspicious", "note")
@@ -52,7 +53,9 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
     }
     left_out = list(_left_out(prepared, evidence.outcomes))
     if len(evidence.cohort) < every:
-        left_out.append(f"{every - len(evidence.cohort):,} of {every:,} rows: all rows of some patients were searched")
+        left_out.append(
+            f"{every - len(evidence.cohort):,} of {counted(every, 'row')}: all rows of some patients were searched"
+        )
     if evidence.passed:
         left_out.append(
             f"{evidence.passed:,} of {evidence.passed + len(evidence.columns) + len(evidence.others):,} columns: of so "

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from medloom.audit.evidence import FEW_CODES, Column, Evidence, Outcome
 from medloom.audit.finding import Finding
 from medloom.audit.measure import FEWEST, auroc, beyond_chance, enough, surprise
+from medloom.errors import counted
 
 MOST_COLUMNS = 300
 MOST_CODED = 60
@@ -181,7 +182,7 @@ def _far_values(
                     yield Finding(
                         "code-of-cases",
                         "severe",
-                        f"a value of {column.name} far from all others stands on {many} rows, nearly all with one answer "
+                        f"a value of {column.name} far from all others stands on {counted(many, 'row')}, nearly all with one answer "
                         f"to {outcome.asked}",
                         "declare it as missing if it means that, and find out why it goes with the answer",
                         "share of the answer's rows",
@@ -207,7 +208,7 @@ def _gaps(evidence: Evidence, outcome: Outcome, rows: Int[np.ndarray, " rows"]) 
         yield Finding(
             "missingness",
             "severe" if found > 0.9 else "suspicious",
-            f"how many of {len(gappy)} columns a row misses tells {outcome.asked}: AUROC {found:.3f}",
+            f"how many of {counted(len(gappy), 'column')} a row misses tells {outcome.asked}: AUROC {found:.3f}",
             "find out why they are missing: where the answer is the reason, begin with what every patient has measured",
             "AUROC",
             found,

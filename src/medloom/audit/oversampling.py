@@ -12,6 +12,7 @@ from medloom.audit.evidence import Evidence
 from medloom.audit.finding import Finding
 from medloom.audit.twins import different, hashes
 from medloom.draw import generator
+from medloom.errors import counted
 
 NEIGHBOURS = 24
 JUDGED = 400
@@ -44,7 +45,7 @@ def findings(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             "oversampling",
             "severe",
-            f"{max(shares):.0%} of the {len(made)} rows {'of' if made is cases else 'without'} {outcome.asked} are {how}, "
+            f"{max(shares):.0%} of the {counted(len(made), 'row')} {'of' if made is cases else 'without'} {outcome.asked} are {how}, "
             f"and {min(shares):.0%} of the others",
             "split first and balance the training rows alone, or use class_weights; take the made-up rows out",
             "share of rows",

@@ -24,6 +24,7 @@ from medloom.audit.measure import (
     score,
     surprise,
 )
+from medloom.errors import counted
 
 NAMES_OF_IDS = frozenset(
     "id ids patient subject mrn person participant pid ptid empi identifier uuid guid accession record case key number nr no row index".split()
@@ -58,7 +59,7 @@ def missingness(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "missingness",
                 sure,
-                f"whether {name} is missing tells {outcome.asked}: AUROC {found:.3f}, {int(missing.sum())} rows miss it",
+                f"whether {name} is missing tells {outcome.asked}: AUROC {found:.3f}, {counted(int(missing.sum()), 'row misses', 'rows miss')} it",
                 "find out why it is missing: where the answer is the reason, take the column out",
                 "AUROC",
                 found,
@@ -247,7 +248,7 @@ def _site(
     if not strong and not (pure and held >= 0.05 * len(rows)):
         return
     sure: Severity = "severe" if found >= NEARLY[outcome.kind] else "suspicious"
-    classes = f"; {pure} sites with {held} rows have one answer only" if pure else ""
+    classes = f"; {counted(pure, 'site')} with {counted(held, 'row')} together have one answer only" if pure else ""
     yield Finding(
         "site",
         sure,

@@ -23,6 +23,7 @@ from medloom.audit.measure import (
     surprise,
     together,
 )
+from medloom.errors import counted
 
 TOO_GOOD = {"binary": 0.965, "number": 0.90, "survival": 0.92}
 """Scores that are too good where the others leave several times as much unexplained."""
@@ -134,7 +135,7 @@ def copies(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Iterator[Fi
         yield Finding(
             "copy-of-target",
             sure,
-            f"{one.column.name} and {one.outcome.asked} say the same on {len(one.rows)} rows",
+            f"{one.column.name} and {one.outcome.asked} say the same on {counted(len(one.rows), 'row')}",
             COPY,
             "agreement",
             agreement,
@@ -207,7 +208,7 @@ def codes_of_cases(evidence: Evidence, told: Sequence[Told], rest: _Rest) -> Ite
             yield Finding(
                 "code-of-cases",
                 "severe" if asked.mean() < 0.4 and rows >= 20 else "suspicious",
-                f"a value of {one.column.name} stands on {rows} rows, and nearly all of them are {what}",
+                f"a value of {one.column.name} stands on {counted(rows, 'row')}, and nearly all of them are {what}",
                 "find out whether the value is given because of the answer, and take the column out if so",
                 "share of the answer's rows",
                 share,

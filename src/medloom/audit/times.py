@@ -11,6 +11,7 @@ from medloom.audit.evidence import Column, Evidence, words_of
 from medloom.audit.finding import Finding, Severity
 from medloom.audit.measure import correlation
 from medloom.audit.strength import AFTERWARDS
+from medloom.errors import counted
 
 
 def after_index(evidence: Evidence) -> Iterator[Finding]:
@@ -85,7 +86,7 @@ def outcome_before_index(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "outcome-before-index",
                 "severe",
-                f"{column.name} is older than the index time on {int(early.sum())} of {int(have.sum())} rows",
+                f"{column.name} is older than the index time on {int(early.sum())} of {counted(int(have.sum()), 'row')}",
                 "leave these rows out (cohort.exclude), or take an earlier index time: their outcome had happened",
                 "share of rows",
                 float(early.mean()),

@@ -13,6 +13,7 @@ from scipy.stats import poisson
 from medloom.audit.evidence import Column, Evidence, words_of
 from medloom.audit.finding import Finding
 from medloom.draw import generator
+from medloom.errors import counted
 
 PERSON = frozenset(
     "birth dob birthdate birthday born sex gender zip zipcode postcode postal name surname firstname lastname initials "
@@ -68,7 +69,7 @@ def finding_of(kind: str, how: str, pairs: Pairs, evidence: Evidence) -> Finding
     return Finding(
         kind,
         "severe" if crossing or len(pairs.one) > 3 else "suspicious",
-        f"{len(rows)} rows of different patients are {how}; {crossing} pairs stand in two parts of the split",
+        f"{counted(len(rows), 'row')} of different patients are {how}; {counted(crossing, 'pair stands', 'pairs stand')} in two parts of the split",
         "keep one of each, or give them one patient id, so that none both teaches and judges",
         "pairs",
         float(len(pairs.one)),
@@ -294,8 +295,8 @@ def _persons(evidence: Evidence, known: Pairs) -> Iterator[Finding]:
         yield Finding(
             "same-patient",
             "severe" if len(pairs.one) > 2 * expected + 5 else "suspicious",
-            f"{len(pairs.one)} pairs of patients agree in {shown}, where coincidence gives {expected:.2g}; "
-            f"{pairs.crossing(evidence.part)} pairs stand in two parts of the split",
+            f"{counted(len(pairs.one), 'pair of patients agrees', 'pairs of patients agree')} in {shown}, where coincidence gives {expected:.2g}; "
+            f"{counted(pairs.crossing(evidence.part), 'pair stands', 'pairs stand')} in two parts of the split",
             "give the rows of one person one patient id before the split",
             "pairs",
             float(len(pairs.one)),

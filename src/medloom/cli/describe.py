@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.errors import BundleError, StudyError
+from medloom.errors import BundleError, StudyError, counted
 from medloom.machine import cores, crowded, load_average
 from medloom.study import Study
+
+if TYPE_CHECKING:
+    from medloom.modality import Marks
+    from medloom.parts import TargetPart
 
 
 def checked_data(study: Study) -> Study:
     """The study with every column named, after printing rows, answers and split. Raises with every mistake."""
-    from medloom import find
     from medloom.prepare import fitted_tasks, folds, read
 
     resolved, cohort, marks = read(study)
@@ -25,23 +29,31 @@ def checked_data(study: Study) -> Study:
     fold = splits[0]
     proof = fold.check(cohort, resolved.split.by)
     for name, count in cohort.codes.items():
-        print(f"# set {name}: {count} {'code' if count == 1 else 'codes'} of the store")
+        print(f"# set {name}: {counted(count, 'code')} of the store")
     for step in cohort.flow if cohort.stores else ():
-        out = f", {step.left_out} left out" if step.left_out else ""
-        print(f"# {step.name}: {step.rows} rows of {step.patients} patients{out}{f' ({step.why})' if step.why else ''}")
+        out = f", {step.left_out:,} left out" if step.left_out else ""
+        print(
+            f"# {step.name}: {counted(step.rows, 'row')} of {counted(step.patients, 'patient')}{out}{f' ({step.reason})' if step.reason else ''}"
+        )
     panel = resolved.cohort.panel
-    who = "patients" if panel is None else panel.together
-    print(f"# {len(cohort)} rows of {len(np.unique(cohort.patient))} {who}")
+    each, who = ("patient", "patients") if panel is None else panel.unit
+    print(f"# {counted(len(cohort), 'row')} of {counted(len(np.unique(cohort.patient)), each, who)}")
     if len(splits) > 1:
-        print(f"# the first of {len(splits)} folds:")
+        print(f"# the first of {counted(len(splits), 'fold')}:")
     for name, part in proof["parts"].items():
         rows = fold.parts()[name]
-        tallies = [
-            f"{target} {' '.join(f'{k}: {v}' for k, v in find.task(resolved.targets[target].task).tally(resolved.targets[target], m, rows).items())}"
-            for target, m in marks.items()
-        ]
-        print(f"#   {name:<9} {part['rows']:>8} rows {part['patients']:>8} {who}   {'; '.join(tallies)}")
+        tallies = [f"{target} {_tally(resolved.targets[target], one, rows)}" for target, one in marks.items()]
+        print(f"#   {name:<9} {part['rows']:>8,} rows {part['patients']:>8,} {who}   {'; '.join(tallies)}")
     return resolved
+
+
+def _tally(options: TargetPart, marks: Marks, rows: np.ndarray) -> str:
+    """Known answers of these rows, by what they are called for people."""
+    from medloom import find
+
+    task = find.task(options.task)
+    tally = task.tally(options, marks, rows)
+    return ", ".join(f"{what} {n:,}" for what, n in zip(task.told(options, list(tally)), tally.values(), strict=True))
 
 
 def audited(study: Study, as_json: bool, ids: bool) -> bool:
@@ -79,21 +91,21 @@ def planned(study: Study) -> None:
     for name, gives in network.gives.items():
         encoder = parameters(network.encoders[f"input_{name}"])
         print(
-            f"input       {name}: {resolved.inputs[name].modality}, encoded to {gives.width} numbers, {encoder:,} parameters"
+            f"input       {name}: {resolved.inputs[name].modality}, encoded to {counted(gives.width, 'number')}, {counted(encoder, 'parameter')}"
         )
         for line in why[name]:
             print(f"              {line}")
-    print(f"members     {several} networks{''.join(f', {name}' for name in resolved.model.simple)}")
+    print(f"members     {counted(several, 'network')}{''.join(f', {name}' for name in resolved.model.simple)}")
     print(f"parameters  {count:,}")
     print(
-        f"steps       {plan.steps:,} of {plan.batch} rows ({plan.steps * plan.batch / len(fold.train):.0f} epochs), at most"
+        f"steps       {plan.steps:,} of {counted(plan.batch, 'row')} ({plan.steps * plan.batch / len(fold.train):.0f} epochs), at most"
     )
     rate = f"{plan.learning_rate:g}{' (auto)' if resolved.train.learning_rate == 'auto' else ''}"
     print(f"learning    {resolved.train.optimizer}, {resolved.train.schedule}, learning rate {rate}")
-    print(f"computing   {place}, {at_once} rows at a time")
+    print(f"computing   {place}, {counted(at_once, 'row')} at a time")
     print(
         f"memory      {packed / 2**20:,.0f} MB packed data, {count * 16 / 2**20:,.1f} MB weights, gradients and optimiser, "
-        f"{kept / 2**20:,.1f} MB kept for the way back of {at_once} rows"
+        f"{kept / 2**20:,.1f} MB kept for the way back of {counted(at_once, 'row')}"
     )
     print(
         f"time        {_duration(several * plan.steps * seconds)} of training at most, {seconds * 1e3:.2f} ms a step on {plan.threads} of {cores()} cores"
@@ -139,7 +151,7 @@ def shown(folder: Path) -> None:
     bundle = load(folder / "bundle" if (folder / "bundle").is_dir() else folder)
     card = bundle.card
     print(
-        f"{bundle.study.name}: {bundle.team.parameters:,} parameters, trained {card['trained']} with medloom {card['medloom']}"
+        f"{bundle.study.name}: {counted(bundle.team.parameters, 'parameter')}, trained {card['trained']} with medloom {card['medloom']}"
     )
     for name, part in bundle.study.inputs.items():
         print(f"input  {name}: {part.modality}")

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medloom.errors import counted
 from medloom.recalibrating import Recalibrated
+from medloom.report.who import Who
 from medloom.run import Run, fit
-from medloom.study import Study
+from medloom.study import Study, read
 from medloom.training.loop import Event, Interrupted
 
 
@@ -105,9 +107,13 @@ def _losses(event: Event) -> str:
 
 def print_figures(run: Run) -> None:
     """The headline of each target with its interval, the baselines beside it, and where the report is."""
+    kept = run.folder / "study.toml"
+    who = Who.of(read(kept)) if kept.exists() else Who()
     for name, target in run.metrics["targets"].items():
         headline = target["headline"]
-        print(f"\n{name}: {headline.replace('_', ' ')} on {target['rows']} rows of {target['patients']} patients")
+        print(
+            f"\n{name}: {headline.replace('_', ' ')} on {counted(target['rows'], 'row')} of {counted(target['patients'], who.one, who.many)}"
+        )
         entrants: dict[str, Any] = {"medloom": target["model"], **target["baselines"]}
         for entrant, figures in entrants.items():
             print(f"  {entrant.replace('_', ' '):<20} {_interval(figures[headline])}")
@@ -134,7 +140,9 @@ def print_recalibrated(done: Recalibrated) -> None:
         if comparison is None:
             print(f"\n{name}: set to the local rows; figures before and after {done.notes[name]}")
             continue
-        print(f"\n{name}: before and after, cross-fitted on {comparison.rows} rows of {comparison.patients} patients")
+        print(
+            f"\n{name}: before and after, cross-fitted on {counted(comparison.rows, 'row')} of {counted(comparison.patients, 'patient')}"
+        )
         metrics = task.metrics()
         shown = [n for n, m in metrics.items() if n == next(iter(metrics)) or m.group in ("calibration", "error")]
         for figure in shown:

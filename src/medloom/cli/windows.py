@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from medloom.errors import counted
+
 
 def write_windows(
     table: Path,
@@ -21,6 +23,6 @@ def write_windows(
     from medloom.modalities.signal.annotations import windows_table
 
     frame = windows_table(table, column, annotations, seconds, stride, labels, otherwise, out)
-    typer.echo(f"{out}: {len(frame)} windows of {frame[column].n_unique()} records")
+    typer.echo(f"{out}: {counted(len(frame), 'window')} of {counted(frame[column].n_unique(), 'record')}")
     for label, count in frame["label"].value_counts(sort=True).iter_rows():
         typer.echo(f"  {'(no annotation)' if label is None else label}: {count}")

@@ -27,7 +27,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom.cohort.codes import EXAMPLES, LEVELS, NAMES, fits, levels
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 from medloom.parts import Strict
 
@@ -101,7 +101,9 @@ def read_groups(path: Path) -> dict[str, list[str]]:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8: {error}") from error
     broken = [number for number, row in enumerate(rows, 2) if not all(row)]
     if broken:
-        raise DataError(f"{path}: {len(broken)} lines lack a code or a group (lines {some(broken)}); fill them in")
+        raise DataError(
+            f"{path}: {counted(len(broken), 'line lacks', 'lines lack')} a code or a group (lines {some(broken)}); fill them in"
+        )
     wrong = [f"line {number}: {why}" for number, (code, _) in enumerate(rows, 2) if (why := mistake(code))]
     if wrong:
         raise DataError(f"{path}: " + "; ".join(wrong[:5]))

@@ -10,7 +10,7 @@ import polars as pl
 from medloom import expression
 from medloom.cohort.stored import Table
 from medloom.cohort_part import CohortPart
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.expression import Both, Column, Compare, Condition, Either, In, IsNull, Not, Value
 from medloom.find import near
 
@@ -28,6 +28,13 @@ class Step:
     patients: int
     left_out: int = 0
     unknown: int = 0
+    tells: bool = False
+    """Whether `why` is worth saying even where nobody was left out."""
+
+    @property
+    def reason(self) -> str:
+        """What is to be said of the step: why rows were left out, or what it did; nothing where it did nothing."""
+        return self.why if self.left_out or self.tells else ""
 
     def plain(self) -> dict[str, str | int]:
         """For JSON."""
@@ -68,7 +75,9 @@ def flow(part: CohortPart, frame: Table) -> tuple[pl.Series, tuple[Step, ...]]:
         raise DataError("\n".join(mistakes))
     if not held.any():
         emptied = next(step for step in steps if not step.rows)
-        raise DataError(f"cohort: no row is left after {emptied.name!r}, which took the last {emptied.left_out} rows")
+        raise DataError(
+            f"cohort: no row is left after {emptied.name!r}, which took the last {counted(emptied.left_out, 'row')}"
+        )
     return held, tuple(steps)
 
 

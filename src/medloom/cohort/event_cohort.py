@@ -23,7 +23,7 @@ from medloom.cohort.outcomes import Answered, Rows, answers, column
 from medloom.cohort.set_events import occurrences
 from medloom.cohort.windows import Occurrences, Seen, Spans
 from medloom.cohort_part import CohortPart
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.event_parts import (
     ANY,
     END_OF_DATA,
@@ -147,7 +147,7 @@ def _observed(
 ) -> tuple[IndexTimes, list[Step]]:
     """The rows at whose index time the patient is still there and observed, with the steps on the way."""
     index = part.index
-    steps = [_step(f"index times at {index.at!r}", _rule(part), found, 0)]
+    steps = [_step(f"index times at {index.at!r}", _rule(part), found, 0, tells=True)]
     taken: list[tuple[str, str, np.ndarray]] = []
     if index.until is not None:
         why = f"the index time is at or after the next {index.until!r}"
@@ -187,7 +187,7 @@ def _chosen(part: EventCohortPart, rows: Rows, sets: Mapping[str, Occurrences], 
             meets, unknown = _meets(one, rows, sets)
             keeps = meets & ~unknown if kind == "include" else ~meets | unknown
             left, held = held & ~keeps, held & keeps
-            why = f"{'not ' if kind == 'include' else ''}({_said(one)})"
+            why = f"not ({_said(one)})" if kind == "include" else _said(one)
             open_ = int((left & unknown).sum())
             steps.append(Step(one.name, why, int(held.sum()), _patients(rows.unit[held]), int(left.sum()), open_))
     return Rows(rows.kind, rows.unit[held], rows.index[held], rows.end[held]), steps
@@ -226,16 +226,16 @@ def _frame(part: CohortPart, store: EventStore, rows: Rows) -> pl.DataFrame:
 def _told(each: Answered, one: OutcomePart, frame: pl.DataFrame, part: CohortPart) -> Step:
     """A step that leaves nobody out: how many rows have an answer, and why others have none."""
     open_ = "censored" if one.take == "time" else "left without an answer"
-    words = [f"{each.known:,} rows with an answer", f"{each.unobserved:,} not observed to the end of {one.window}: {open_}"]  # fmt: skip
+    words = [f"{counted(each.known, 'row')} with an answer", f"{each.unobserved:,} not observed to the end of {one.window}: {open_}"]  # fmt: skip
     if each.past:
         came = "after a competing event" if one.competing else "without such an event"
         words.append(f"{each.past:,} {came}")
     names = " and ".join(series.name for series in each.columns)
-    return Step(f"outcome {names}", "; ".join(words), len(frame), frame[str(part.patient)].n_unique())
+    return Step(f"outcome {names}", "; ".join(words), len(frame), frame[str(part.patient)].n_unique(), tells=True)
 
 
-def _step(name: str, why: str, rows: IndexTimes, left_out: int) -> Step:
-    return Step(name, why, len(rows.unit), _patients(rows.unit), left_out)
+def _step(name: str, why: str, rows: IndexTimes, left_out: int, tells: bool = False) -> Step:
+    return Step(name, why, len(rows.unit), _patients(rows.unit), left_out, tells=tells)
 
 
 def _patients(unit: Sequence[int] | np.ndarray) -> int:

@@ -14,7 +14,7 @@ from medloom.cohort.files import as_frame, header, read_table
 from medloom.cohort.kinds import BLANKS, FILES, NAMING, ColumnGuess, judge, words_of
 from medloom.cohort.split import PARTS
 from medloom.cohort.table import canonical
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.find import near
 
 PATIENT = frozenset(
@@ -221,9 +221,11 @@ def _about_answers(target: str, classes: pl.Series, answers: pl.Series) -> list[
     if len(classes) < 2:
         return [f"target {target!r}: fewer than two classes; there is nothing to learn"]
     if len(classes) > MOST_CLASSES:
-        return [f"target {target!r}: {len(classes)} classes; expected few"]
+        return [f"target {target!r}: {counted(len(classes), 'class', 'classes')}; expected few"]
     least = int(str(answers.drop_nulls().value_counts()["count"].min()))
-    return [f"target {target!r}: the rarest class has {least} rows; too few to judge by"] if least < 10 else []
+    return (
+        [f"target {target!r}: the rarest class has {counted(least, 'row')}; too few to judge by"] if least < 10 else []
+    )
 
 
 def _about_patients(patient: str | None, frame: pl.DataFrame) -> list[str]:

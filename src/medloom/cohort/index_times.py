@@ -12,7 +12,7 @@ from jaxtyping import Int
 from medloom.cohort.event_store import TICKS, TIMELESS, EventStore, ticks
 from medloom.cohort.times import read_times
 from medloom.cohort.windows import NEVER, Occurrences
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.event_parts import END_OF_DATA, LAST_EVENT, EventCohortPart, IndexPart
 from medloom.find import near
 from medloom.window import duration
@@ -114,7 +114,7 @@ def _repeated(
     times = -((index - stop) // every)
     if times.sum() > MOST_ROWS:
         raise DataError(
-            f"cohort.events.index: every {every / TICKS:g} makes {int(times.sum()):,} rows; make it longer, or give until"
+            f"cohort.events.index: every {every / TICKS:g} makes {counted(int(times.sum()), 'row')}; make it longer, or give until"
         )
     of = np.repeat(np.arange(len(unit)), times)
     number = np.arange(len(of)) - np.repeat(np.cumsum(times) - times, times)

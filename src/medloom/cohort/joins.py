@@ -13,7 +13,7 @@ from medloom import expression
 from medloom.cohort.files import as_frame, canonical, read_table
 from medloom.cohort.times import read_times
 from medloom.cohort_part import CohortPart, JoinPart
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.expression import Summary
 from medloom.find import near
 
@@ -96,7 +96,7 @@ def _one(frame: pl.DataFrame, table: pl.DataFrame, one: JoinPart) -> pl.DataFram
     if repeated:
         several = repeated - (len(keys) - keys.n_unique())
         raise DataError(
-            f"{several} keys of {' + '.join(one.keys)} stand on {repeated} rows of {one.table}, which would multiply "
+            f"{counted(several, 'key')} of {' + '.join(one.keys)} {'stands' if several == 1 else 'stand'} on {counted(repeated, 'row')} of {one.table}, which would multiply "
             'rows; expected each key once, or kind = "many" with aggregate'
         )
     right = keys.hstack(table.filter(held).select(_added(table, one)))
@@ -152,8 +152,9 @@ def _timed(
     if kind != other:
         raise DataError(f"{one.before!r} of {one.table} holds {other}s, and the index time {kind}s; expected one kind")
     if np.isnan(times).any():
+        lacking = int(np.isnan(times).sum())
         raise DataError(
-            f"{int(np.isnan(times).sum())} rows of {one.table} have no time in {one.before!r}, so that nothing says "
+            f"{counted(lacking, 'row')} of {one.table} {'has' if lacking == 1 else 'have'} no time in {one.before!r}, so that nothing says "
             "whether they are before the index time"
         )
     return left.with_columns(pl.Series(AT, index)), right.with_columns(pl.Series(TIME, times))

@@ -13,7 +13,7 @@ from medloom.cohort.code_columns import Codes, codes_of
 from medloom.cohort.codes import NAMES
 from medloom.cohort.table import canonical
 from medloom.cohort.times import read_times
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 
 Kind = Literal[
     "numeric",
@@ -155,13 +155,13 @@ def _text(name: str, text: pl.Series) -> ColumnGuess:
     if not coded and _share(numbers | grouped | comma) >= 0.9 and (grouped | comma).any():
         what = "thousands separators" if grouped.sum() >= (comma & ~grouped).sum() else "decimal commas"
         count = int((grouped | comma).sum())
-        warning = f"column {name!r}: {count} numbers have {what}; write them plainly (1234.5), then take the column in"
+        warning = f"column {name!r}: {counted(count, 'number has', 'numbers have')} {what}; write them plainly (1234.5), then take the column in"
         return ColumnGuess(name, "numeric", f"Numbers, {count} of them with {what}.", False, markers, (warning,))
     if not coded and _share(numbers) >= 0.8 and _share(rest.filter(~numbers).str.contains(_LETTERED_CODE)) < 0.5:
         count = int((~numbers).sum())
-        warning = f"column {name!r}: {count} of {len(rest)} values are not numbers (a sign, a unit?); mend them, then take the column in"
+        warning = f"column {name!r}: {count} of {counted(len(rest), 'value')} are not numbers (a sign, a unit?); mend them, then take the column in"
         return ColumnGuess(
-            name, "numeric", f"Numbers, but for {count} of {len(rest)} values.", False, markers, (warning,)
+            name, "numeric", f"Numbers, but for {count} of {counted(len(rest), 'value')}.", False, markers, (warning,)
         )
     return _words(name, text)
 
@@ -190,7 +190,7 @@ def _numbers(name: str, text: pl.Series, number: pl.Series, markers: tuple[str, 
     sentinels = _sentinels(number)
     missing = (*markers, *(int(v) if v == int(v) else v for v in sentinels))
     warnings = tuple(
-        f"column {name!r}: {int((number == v).sum())} values are {v:g}, far from all others: taken to mean missing; check"
+        f"column {name!r}: {counted(int((number == v).sum()), 'value is', 'values are')} {v:g}, far from all others: taken to mean missing; check"
         for v in sentinels
     )
     if markers:
@@ -240,7 +240,7 @@ def _identifier(name: str, known: pl.Series, what: str) -> ColumnGuess | None:
     if count >= FEWEST_TO_JUDGE and distinct == count:
         reason = f"Every {what} differs{', and the name speaks of an identifier' if named else ''}."
     elif named and distinct >= FEWEST_TO_JUDGE and distinct >= 0.2 * count:
-        reason = f"The name speaks of an identifier, and {distinct} of {count} values differ."
+        reason = f"The name speaks of an identifier, and {distinct} of {counted(count, 'value')} differ."
     else:
         return None
     warning = f"column {name!r} looks like an identifier: a network would learn rows by heart; left out"
@@ -263,7 +263,7 @@ def _words(name: str, text: pl.Series) -> ColumnGuess:
     warnings: tuple[str, ...] = ()
     if distinct > 50 and distinct > 0.2 * count:
         warnings = (
-            f"column {name!r}: {distinct} categories in {count} rows; those of fewer than 10 patients pool as rare",
+            f"column {name!r}: {counted(distinct, 'category', 'categories')} in {counted(count, 'row')}; those of fewer than 10 patients pool as rare",
         )
     if blanks:
         warnings = (*warnings, f"column {name!r}: {', '.join(map(repr, blanks))} taken to mean missing; check")

@@ -16,7 +16,7 @@ from medloom.cohort.files import canonical
 from medloom.cohort.panel_values import Known, Lines, means_by, read_lines, rows_mean, scaled
 from medloom.cohort.times import read_times
 from medloom.cohort_part import CohortPart
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.panel_part import PanelPart
 
 YEAR_DAYS = 365.2425
@@ -51,7 +51,7 @@ def with_panel(part: CohortPart, frame: pl.DataFrame) -> pl.DataFrame:
     if panel.transform != "none" and (values < 0).any():
         wrong = (np.flatnonzero(values < 0) + 2).tolist()
         raise DataError(
-            f"cohort.panel: {len(wrong)} values of {panel.value!r} are negative (lines {some(wrong)}); transform = "
+            f"cohort.panel: column {panel.value!r}: {counted(len(wrong), 'value is', 'values are')} negative (lines {some(wrong)}); transform = "
             f'"{panel.transform}" is for values of 0 and above: mend them, or give transform = "none"'
         )
     lasting = _lasting(panel, lines)
@@ -86,7 +86,7 @@ def _asked(panel: PanelPart, lines: Lines, values: Float[np.ndarray, " lines"]) 
     short = [lines.names[i] for i in np.flatnonzero((last < 0) | (last - first + 1 < panel.lags))]
     if short:
         raise DataError(
-            f"cohort.panel: {len(short)} series are shorter than lags = {panel.lags}; leave them out, or ask for fewer lags"
+            f"cohort.panel: {counted(len(short), 'series is', 'series are')} shorter than lags = {panel.lags}; leave them out, or ask for fewer lags"
         )
     first, stop = first + panel.lags, last + 1
     begin, end = (_bound(lines, panel, name) for name in ("start", "end"))
@@ -120,7 +120,9 @@ def _lasting(panel: PanelPart, lines: Lines) -> dict[str, pl.Series]:
         each = table.group_by("series").agg(pl.col("value").first(), pl.col("value").n_unique().alias("count"))
         several = [lines.names[i] for i in each.filter(pl.col("count") > 1)["series"].sort()]
         if several:
-            raise DataError(f"cohort.panel: {name!r} changes within {len(several)} series; give it as a covariate")
+            raise DataError(
+                f"cohort.panel: {name!r} changes within {counted(len(several), 'series', 'series')}; give it as a covariate"
+            )
         whole = pl.DataFrame({"series": np.arange(len(lines.names))}).join(each, on="series", how="left")
         found[name] = whole.sort("series")["value"].alias(name)
         if number and not (found[name] > 0).fill_null(False).all():
@@ -215,7 +217,7 @@ def _covariates(panel: PanelPart, lines: Lines, asked: ForecastDates) -> tuple[C
         if lacks.any():
             ids = [_id(lines, asked, row) for row in np.flatnonzero(lacks)[:5]]
             raise DataError(
-                f"cohort.panel.known_ahead: {name!r} is not known at all {panel.horizons} horizons of {int(lacks.sum())} rows "
+                f"cohort.panel.known_ahead: {name!r} is not known at all {panel.horizons} horizons of {counted(int(lacks.sum()), 'row')} "
                 f"({some(ids)}); add its future values to the table, on lines with an empty {panel.value!r}, or set end"
             )
         made |= {f"{name}_ahead_{h + 1}": seen[:, h] for h in ahead}

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from medloom.cohort.files import canonical
 from medloom.cohort.times import Kind, read_times
-from medloom.errors import DataError, some
+from medloom.errors import DataError, clause, counted, some
 from medloom.find import near
 from medloom.panel_part import PanelPart
 
@@ -47,7 +47,7 @@ class Lines:
         if wrong.any():
             lines = (wrong.arg_true() + 2).to_list()
             raise DataError(
-                f"cohort.panel: column {name!r} has {len(lines)} values that are no finite numbers (lines {some(lines)}); "
+                f"cohort.panel: column {name!r} has {counted(len(lines), 'value')} that are no finite numbers (lines {some(lines)}); "
                 "leave them empty where they are not known"
             )
         return found.fill_null(float("nan")).fill_nan(float("nan")).to_numpy()
@@ -100,7 +100,7 @@ def _timely(lines: Lines) -> Lines:
 def _refuse(wrong: Bool[np.ndarray, " lines"], what: str, remedy: str) -> None:
     if wrong.any():
         lines = (np.flatnonzero(wrong) + 2).tolist()
-        raise DataError(f"cohort.panel: {len(lines)} lines {what} (lines {some(lines)}); {remedy}")
+        raise DataError(f"cohort.panel: {clause(len(lines), 'line', what)} (lines {some(lines)}); {remedy}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from jaxtyping import Int
 from medloom.cohort.files import canonical
 from medloom.cohort.table import Cohort
 from medloom.draw import generator
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 from medloom.parts import SplitPart
 
@@ -60,7 +60,7 @@ class Fold:
             if len(crossing):
                 held = cohort.row.gather(np.flatnonzero(np.isin(cohort.patient, crossing))).to_list()
                 raise DataError(
-                    f"split: {len(crossing)} patients are in {name} and in another part (rows {some(held)}); "
+                    f"split: {counted(len(crossing), 'patient is', 'patients are')} in {name} and in another part (rows {some(held)}); "
                     "give every row of a patient the same part"
                 )
             owner[patients] = index
@@ -121,7 +121,7 @@ def split(part: SplitPart, cohort: Cohort, strata: Sequence[Int[np.ndarray, " ro
         for name in ("train", "test") if part.judges else ("train",):
             if not len(getattr(fold, name)):
                 raise DataError(
-                    f"split: no rows are left for {name}; found {len(np.unique(cohort.patient))} patients, which is too few"
+                    f"split: no rows are left for {name}; found {counted(len(np.unique(cohort.patient)), 'patient')}, which is too few"
                 )
     return tuple(folds)
 
@@ -143,7 +143,7 @@ def rehearsals(part: SplitPart, cohort: Cohort, fold: Fold) -> tuple[Fold, ...]:
     for one in _by_time(inner, cohort.take(rows)):
         if not len(one.train) or not len(one.test):
             raise DataError(
-                f"split.rehearsals: rehearsal {one.number} of {part.rehearsals} has {len(one.train)} rows that teach and "
+                f"split.rehearsals: rehearsal {one.number} of {part.rehearsals} has {counted(len(one.train), 'row')} that teach and "
                 f"{len(one.test)} to answer; give fewer rehearsals, or a smaller split.rehearsed"
             )
         found.append(Fold(rows[one.train], rows[one.valid], rows[one.calibrate], rows[one.test], number=one.number))
@@ -198,12 +198,12 @@ def _by_site(part: SplitPart, cohort: Cohort, strata: Sequence[np.ndarray], seed
     if cohort.site.null_count():
         missing = cohort.row.gather(cohort.site.is_null().arg_true()).to_list()
         raise DataError(
-            f"cohort.site: {len(missing)} rows have no site (rows {some(missing)}); a split by site needs it"
+            f"cohort.site: {counted(len(missing), 'row has', 'rows have')} no site (rows {some(missing)}); a split by site needs it"
         )
     sites = cohort.site.unique().sort().to_list()
     needed = max(2, part.folds)
     if len(sites) < needed:
-        raise DataError(f"split: found {len(sites)} sites ({some(sites)}); expected at least {needed}")
+        raise DataError(f"split: found {counted(len(sites), 'site')} ({some(sites)}); expected at least {needed}")
     unknown = [name for name in part.test_sites if name not in sites]
     if unknown:
         raise DataError(f"split.test_sites: no row is of {some(unknown)}; {near(unknown[0], sites)}")
@@ -239,7 +239,9 @@ def _by_fold(part: SplitPart, cohort: Cohort, strata: Sequence[np.ndarray], seed
     folds = []
     patients = len(np.unique(cohort.patient))
     if patients < part.folds:
-        raise DataError(f"split: {patients} patients cannot be in {part.folds} folds; give fewer folds")
+        raise DataError(
+            f"split: {counted(patients, 'patient cannot', 'patients cannot')} be in {counted(part.folds, 'fold')}; give fewer folds"
+        )
     for repeat in range(1, part.repeats + 1):
         order = np.concatenate(_strata_in_order(cohort.patient, cohort.patient_id, strata, (seed, "folds", repeat)))
         dealt = np.zeros(int(cohort.patient.max()) + 1, np.int64)

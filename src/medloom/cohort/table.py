@@ -18,7 +18,7 @@ from medloom.cohort.formats import read_query
 from medloom.cohort.stored import Table, blocks, in_memory, open_table
 from medloom.cohort.times import Kind, read_times
 from medloom.cohort_part import CohortPart
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 
 LARGEST = 1e30
@@ -169,7 +169,9 @@ def make_cohort(
     at, kind = read_times(frame[part.at], f"cohort.at {part.at!r}", row) if part.at else (None, None)
     if at is not None and np.isnan(at).any():
         missing = row.gather(np.flatnonzero(np.isnan(at))).to_list()
-        raise DataError(f"cohort.at: {len(missing)} rows have no index time in {part.at!r} (rows {some(missing)})")
+        raise DataError(
+            f"cohort.at: {counted(len(missing), 'row has', 'rows have')} no index time in {part.at!r} (rows {some(missing)})"
+        )
     return Cohort(
         frame=frame,
         row=row,
@@ -191,7 +193,9 @@ def _whose(column: str, key: str, frame: Table, row: pl.Series) -> pl.Series:
     found = canonical(frame[column])
     if found.null_count():
         missing = row.gather(found.is_null().arg_true()).to_list()
-        raise DataError(f"cohort.{key}: {len(missing)} rows have no {key} in {column!r} (rows {some(missing)})")
+        raise DataError(
+            f"cohort.{key}: {counted(len(missing), 'row has', 'rows have')} no {key} in {column!r} (rows {some(missing)})"
+        )
     return found
 
 
@@ -222,7 +226,9 @@ def _row_ids(part: CohortPart, frame: Table, numbers: pl.Series) -> pl.Series:
     row = canonical(frame[part.row])
     if row.null_count():
         lines = (numbers.filter(row.is_null()) + 1).to_list()
-        raise DataError(f"cohort.row: {len(lines)} rows have no id in {part.row!r} (lines {some(lines)})")
+        raise DataError(
+            f"cohort.row: {counted(len(lines), 'row has', 'rows have')} no id in {part.row!r} (lines {some(lines)})"
+        )
     repeated = row.filter(row.is_duplicated()).unique(maintain_order=True).to_list()
     if repeated:
         raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float
 
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 
 Kind = Literal["date", "number"]
 _FORMATS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d")
@@ -31,9 +31,9 @@ def read_times(values: pl.Series, what: str, rows: pl.Series) -> tuple[Float[np.
     bad = np.flatnonzero(broken)
     if len(bad):
         zoned = values.gather(bad).str.strip_chars().str.contains(r"(Z|[+-]\d\d:?\d\d)$").any()
-        why = "times with a zone: convert all to one zone and leave it out" if zoned else "not a time"
+        why = "given with a zone: convert all to one zone and leave it out" if zoned else "not a time"
         raise DataError(
-            f"{what}: {len(bad)} values are {why} (rows {some(rows.gather(bad).to_list())}); "
+            f"{what}: {counted(len(bad), 'value is', 'values are')} {why} (rows {some(rows.gather(bad).to_list())}); "
             "expected YYYY-MM-DD, YYYY-MM-DD HH:MM[:SS], or numbers"
         )
     return times, kind

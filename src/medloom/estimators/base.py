@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from medloom.errors import MedloomError, some
+from medloom.errors import MedloomError, counted, some
 from medloom.estimators.frames import InputError, Rows, free, is_frame, names_of, rows_of
 
 if TYPE_CHECKING:
@@ -111,7 +111,9 @@ class TableEstimator(BaseEstimator, ABC):
             added, cohort = {**added, name: patient}, {"patient": name}
         for column in added.values():
             if len(column) != len(frame):
-                raise InputError(f"found {len(frame)} rows of X and {len(column)} of y or groups; expected as many")
+                raise InputError(
+                    f"found {counted(len(frame), 'row')} of X and {len(column)} of y or groups; expected as many"
+                )
         study = self._study(Rows(frame, rows.categories & set(frame.columns)), cohort, target)
         return study, frame.with_columns(column.alias(name) for name, column in added.items())
 
@@ -211,7 +213,7 @@ class TableEstimator(BaseEstimator, ABC):
         if told:
             held = list(dict.fromkeys(place for place, _ in told))
             raise InputError(
-                f"{len(held)} rows do not fit ({some(held)}): {told[0][1]}; mend them, or leave them empty"
+                f"{counted(len(held), 'row does', 'rows do')} not fit ({some(held)}): {told[0][1]}; mend them, or leave them empty"
             )
         return found.rename({name: name.removeprefix(TARGET).removeprefix("_") for name in found.columns})
 

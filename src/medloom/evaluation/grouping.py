@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from medloom.cohort.table import Cohort, canonical
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.parts import SubgroupPart
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _banded(part: SubgroupPart, cohort: Cohort) -> Grouping:
     number = values.cast(pl.Float64, strict=False)
     words = int((number.is_null() & values.is_not_null()).sum())
     if words or number.null_count() == len(number):
-        found = f"{words} values that are no numbers" if words else "no number"
+        found = f"{counted(words, 'value that is', 'values that are')} not numeric" if words else "no number"
         raise DataError(
             f"evaluate.subgroups: column {part.column!r} holds {found}; cuts and quantiles need numbers. Give "
             f"the column's name alone to group by value"

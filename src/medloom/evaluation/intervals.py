@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from scipy.special import ndtr, ndtri
 
 from medloom.draw import generator
+from medloom.errors import counted
 from medloom.statistics._rows import read_only
 from medloom.task import Bounds, Measured, Metric
 
@@ -290,7 +291,7 @@ def _few(patients: int) -> list[str]:
 
 
 def _patients(count: int) -> str:
-    return f"{count} patient" + ("" if count == 1 else "s")
+    return counted(count, "patient")
 
 
 def of_blocks(

@@ -69,7 +69,9 @@ class Subgroups:
     def said(self) -> str:
         """What a reader must know of the contrasts before reading one."""
         most = max(self.contrasts.values(), default=0)
-        left_out = f" {self.suppressed} groups cannot be estimated." if self.suppressed else ""
+        left_out = (
+            f" {counted(self.suppressed, 'group cannot', 'groups cannot')} be estimated." if self.suppressed else ""
+        )
         return (
             f"{counted(most, 'contrast')} of each figure; by chance alone about {most * (1 - self.level):.1f} of them would have an "
             f"interval clear of zero. Adjusted p values hold that chance down for all of them together (Holm).{left_out}"

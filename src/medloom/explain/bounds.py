@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
 
-from medloom.batch import Field
+from medloom.batch import Field, Gives
 from medloom.draw import generator
 from medloom.explain.deletion import RANDOM, steps
 from medloom.explain.probe import Piece, Probe
+from medloom.explain.windows import windows_of
 from medloom.feed import Feed
 from medloom.model.outputs import said
 from medloom.model.team import Team
 from medloom.packed import Source
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 MOST_ROWS, LEAST_ROWS = 2_000, 100
 MOST_PIECES = 25
@@ -27,6 +31,8 @@ OPERATIONS = 2e11
 """Multiplications of the networks, at most: some ten seconds of one core."""
 CELL_OPERATIONS = 500
 """What it costs to gather one number of a row, about, in multiplications."""
+WINDOW_OPERATIONS = 100
+"""And one number of a window, about, which is gathered beside many others."""
 EVENT_OPERATIONS = 5_000
 """What it costs to put one event of a row into the place of another, about."""
 SIMPLE_OPERATIONS = 3e5
@@ -40,22 +46,54 @@ GRADIENT_STEPS = 75
 def of_a_row(team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
     """What it costs to ask about one row, about, in multiplications: of rows of several lengths, about the longest."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
 
     lengths = feed.lengths(rows)
     each = np.zeros(len(rows)) if lengths is None else lengths.each
-    probe = Probe(team, feed, rows[np.argsort(-each, kind="stable")[:8]])
-    _, batch, plain = next(probe.blocks())
-    # Kernels that do a whole layer at once are not counted by themselves.
-    layers = {torch.ops.aten.mkldnn_rnn_layer: _of_memory}
-    counter = FlopCounterMode(display=False, custom_mapping=layers)
-    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        said(team, feed, batch, plain)
+    some = rows[np.argsort(-each, kind="stable")[:8]]
+    probe = Probe(team, feed, some, windows_of(team, feed, some) if feed.windowed is not None else None)
+    cells = float(len(probe.features()))
+    counter = _counter()
+    if probe.windows is None:
+        _, batch, plain = next(probe.blocks())
+        cells += sum(_cells(field) for field in batch.inputs.values()) / len(batch)
+        with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            said(team, feed, batch, plain)
+    else:
+        cells += probe.windows.count.mean() * sum(gives.width for gives in _gives(team))
+        with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            place, _ = next(probe.answers())
+        some = some[place]
     simple = SIMPLE_OPERATIONS * sum(map(len, team.simple.values()))
-    cells = len(probe.features()) + sum(_cells(field) for field in batch.inputs.values()) / len(batch)
-    events = sum(_seen(source, rows) for source in feed.sources.values())
+    events = sum(_seen(s, rows) for n, s in feed.sources.items() if not feed.modalities[n].windows)
     gathered = CELL_OPERATIONS * cells + EVENT_OPERATIONS * events
-    return counter.get_total_flops() / 2 / len(batch) + simple + gathered
+    return counter.get_total_flops() / 2 / len(some) + simple + gathered
+
+
+def of_windows(team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]) -> float:
+    """What it costs to look at the windows of one row once, about, in multiplications; 0 where there are none."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    if feed.windowed is None:
+        return 0.0
+    some = rows[np.linspace(0, len(rows) - 1, min(4, len(rows))).astype(np.int64)]
+    cells = 0
+    for _, batches in feed.covering(some):
+        cells += sum(_cells(field) for _, batch in batches for field in batch.inputs.values())
+    counter = _counter()
+    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        windows_of(team, feed, some)
+    return (counter.get_total_flops() / 2 + WINDOW_OPERATIONS * cells) / len(some)
+
+
+def _counter() -> FlopCounterMode:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # Kernels that do a whole layer at once are not counted by themselves.
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _of_memory})
+
+
+def _gives(team: Team) -> list[Gives]:
+    return [gives for network in team.networks for gives in network.gives.values()]
 
 
 def _cells(field: Field) -> int:

@@ -44,7 +44,7 @@ def effects(
     """The effects of those pieces of each target that are one number or a few words, on the first rows of the probe."""
     asked = replace(probe, rows=probe.rows[:MOST_ROWS])
     features = probe.features()
-    plain = probe.feed.plain(probe.rows)
+    plain = probe.plain()
     found: dict[str, list[Effect]] = {target: [] for target in pieces}
     for piece in dict.fromkeys(piece for own in pieces.values() for piece in own):
         columns = [place for place, (name, one) in enumerate(features) if Piece(name, one.part) == piece]

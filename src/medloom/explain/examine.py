@@ -17,7 +17,8 @@ from medloom.explain.deletion import FEWEST, Deletion, deletions, halves
 from medloom.explain.effects import Effect, effects
 from medloom.explain.gradients import ROUGH, can_explain, contributions
 from medloom.explain.importance import Importance, correlated, exchanges, importances
-from medloom.explain.probe import Piece, Probe, of_rows
+from medloom.explain.probe import Piece, Probe, asked_of, of_rows
+from medloom.explain.windows import windows_of
 from medloom.feed import Feed
 from medloom.model.team import Team
 
@@ -75,38 +76,52 @@ def explain(
 ) -> Explanation | None:
     """What the answers for these rows rest on; None where no target has answers of a few numbers a row.
 
-    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is. Where an input is seen in
-    views (windows, or whole images), or asking is too costly, nothing is found and `left_out` says why.
+    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is. Inputs that are seen in views
+    (windows, or whole images) are exchanged whole. Where one is all there is, or asking is too costly, nothing is found and
+    `left_out` says why.
     """
-    targets = [name for name, task in feed.tasks.items() if not task.dense and len(answered(feed, name, rows))]
-    if not targets:
+    if not any(not task.dense and len(answered(feed, name, rows)) for name, task in feed.tasks.items()):
         return None
-    left_out: list[str] = []
-    if feed.windowed is not None:
-        return _nothing(f"input {feed.windowed} is {_why_kept(feed, feed.windowed)}")
-    a_row = bounds.of_a_row(team, feed, rows[: bounds.MOST_ROWS])
+    targets = [name for name in asked_of(feed) if len(answered(feed, name, rows))]
     some = len(Probe(team, feed, rows[: bounds.MOST_ROWS]).pieces())
-    rows, patient = bounds.sampled(rows, patient, bounds.affordable(a_row, some), seed, left_out)
+    if feed.windowed is not None and (some < 2 or not targets):
+        return _nothing(_why_kept(feed, feed.windowed))
+    left_out: list[str] = []
+    a_row = bounds.of_a_row(team, feed, rows[: bounds.MOST_ROWS])
+    once = bounds.of_windows(team, feed, rows)
+    most = min(bounds.affordable(a_row, some), int(bounds.OPERATIONS / once) if once else bounds.MOST_ROWS)
+    rows, patient = bounds.sampled(rows, patient, most, seed, left_out)
     if len(rows) < min(bounds.LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
         return _nothing("asking this model again and again takes too long; `medloom explain` explains single rows")
-    asking = _Asking(Probe(team, feed, rows), patient, tuple(targets), level, seed)
+    left_out += _kept_whole(feed)
+    windows = None if feed.windowed is None else windows_of(team, feed, rows)
+    asking = _Asking(Probe(team, feed, rows, windows), patient, tuple(targets), level, seed)
     raw = asking.contributed(bounds.for_gradients(a_row))
     pieces = bounds.foremost(asking.probe.pieces(), _weight(raw.values()), feed, left_out)
     gradients = {name: one.of(pieces) for name, one in raw.items()}
     owner = [Piece(name, one.part) for name, one in asking.probe.features()]
-    groups = correlated(pieces, owner, feed.plain(rows))
+    groups = correlated(pieces, owner, asking.probe.plain())
     results, repeats = asking.explained(pieces, groups, gradients)
-    words = tuple(dict.fromkeys(feed.modalities[piece.input].part_word for piece in pieces))
+    words = tuple(dict.fromkeys(feed.modalities[p.input].part_word if p.part else "input" for p in pieces))
     several = len(feed.modalities) > 1
     called = {piece: said for piece in pieces if (said := feed.modalities[piece.input].called(piece.part))}
     return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out), words, called)
 
 
 def _why_kept(feed: Feed, name: str) -> str:
-    """Why an input of views stays with its patients."""
-    if feed.modalities[name].options.seen_whole:  # type: ignore[attr-defined]
-        return "seen whole, and too large to be exchanged between patients again and again"
-    return "seen in windows, which cannot be exchanged between patients"
+    """Why an input of views stays with its patients where there is none beside it."""
+    seen = "seen whole" if feed.modalities[name].options.seen_whole else "seen in windows"  # type: ignore[attr-defined]
+    return f"input {name} is {seen}, and there are no columns beside it that could be exchanged between patients"
+
+
+def _kept_whole(feed: Feed) -> list[str]:
+    """What is not told of inputs of views, whose parts are not exchanged."""
+    found = []
+    for name, modality in feed.modalities.items():
+        if modality.windows:
+            why = "it is seen whole" if modality.options.seen_whole else "it is seen in windows"  # type: ignore[attr-defined]
+            found.append(f"input {name} was exchanged whole, as {why}: what within it counts is not told by this")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

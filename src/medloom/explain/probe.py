@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from medloom.batch import Batch, Field
+from medloom.batch import Batch, Field, Output
 from medloom.evaluation.baseline import answered
+from medloom.explain.windows import Windows
 from medloom.feed import Feed
 from medloom.model.outputs import said
-from medloom.model.team import Team
+from medloom.model.team import NETWORK, Team
 from medloom.packed import Source
 from medloom.task import Measured
 from medloom.told import Feature
@@ -48,22 +49,24 @@ class Piece:
 class Probe:
     """A team with its calibrated tasks (in `feed`), and the rows that it is asked about.
 
-    Rows have one view each. What comes back is measured against the rows' own answers, for rows where those are known.
+    Rows have one view each, or `windows` that were looked at before. What comes back is measured against the rows' own
+    answers, for rows where those are known.
     """
 
     team: Team
     feed: Feed
     rows: Int[np.ndarray, " rows"]
+    windows: Windows | None = None
 
     def targets(self) -> tuple[str, ...]:
         """Targets with an answer of a few numbers a row."""
-        return tuple(name for name, task in self.feed.tasks.items() if not task.dense)
+        return asked_of(self.feed)
 
     def pieces(self) -> tuple[Piece, ...]:
-        """Every part of every input that the rows hold, inputs without parts as a whole."""
+        """Every part of every input that the rows hold; inputs without parts, or seen in windows, as a whole."""
         found: list[Piece] = []
         for name, modality in self.feed.modalities.items():
-            parts = modality.parts(self.feed.sources[name], self.rows)
+            parts = () if modality.windows else modality.parts(self.feed.sources[name], self.rows)
             found += [Piece(name, part) for part in parts] or [Piece(name)]
         return tuple(found)
 
@@ -75,6 +78,17 @@ class Probe:
             own = modality.features() or (Feature(""),) * width
             found += [(name, one) for one in own]
         return tuple(found)
+
+    def plain(self) -> Float[np.ndarray, "rows features"]:
+        """Plain numbers of the rows side by side, as `features` names them; NaN of inputs that are seen in windows."""
+        found = []
+        for name, modality in self.feed.modalities.items():
+            source = self.feed.sources[name]
+            rows = self.rows[:1] if modality.windows else self.rows
+            own = modality.plain(source, rows).astype(np.float64)
+            source.packed.release()
+            found.append(np.full((len(self.rows), own.shape[1]), np.nan) if modality.windows else own)
+        return np.concatenate(found, axis=1)
 
     def known(self, target: str) -> Bool[np.ndarray, " rows"]:
         """Which of the rows have a known answer."""
@@ -88,8 +102,7 @@ class Probe:
         Entries are those of all rows, in their order: take `known` ones for figures.
         """
         blocks: dict[str, list[Measured]] = {name: [] for name in self.targets()}
-        for place, batch, plain in self.blocks(moved, donor):
-            answers = said(self.team, self.feed, batch, plain)
+        for place, answers in self.answers(moved, donor):
             truths = self.feed.targets(self.rows[place])
             for name in blocks:
                 task = self.feed.tasks[name]
@@ -100,6 +113,43 @@ class Probe:
             name: {key: np.concatenate([block[key] for block in each]) for key in each[0]}
             for name, each in blocks.items()
         }
+
+    def answers(
+        self, moved: Collection[Piece] = (), donor: Int[np.ndarray, " rows"] | None = None
+    ) -> Iterator[tuple[np.ndarray, dict[str, dict[str, Output]]]]:
+        """Blocks of (places among the rows, what each member says, by target), with those pieces of other rows."""
+        if self.windows is None:
+            for place, batch, plain in self.blocks(moved, donor):
+                yield place, said(self.team, self.feed, batch, plain)
+            return
+        block = self.windows.at_once(self.feed.at_once(self.rows, BLOCK))
+        for start in range(0, len(self.rows), block):
+            place = np.arange(start, min(start + block, len(self.rows)))
+            rows = self.rows[place]
+            yield place, self._beside_windows(moved, rows, rows if donor is None else self.rows[donor[place]])
+
+    def _beside_windows(
+        self, moved: Collection[Piece], rows: np.ndarray, others: np.ndarray
+    ) -> dict[str, dict[str, Output]]:
+        """What each member says of rows whose windows were looked at before."""
+        assert self.windows is not None
+        givers, near, plain = {}, {}, []
+        for name, modality in self.feed.modalities.items():
+            if modality.windows:
+                givers[name] = others if Piece(name) in moved else rows
+                plain += [self.windows.plain_of(name, givers[name])] if self.windows.plain else []
+            else:
+                near[name], own = self._of_input(name, moved, rows, others)
+                plain.append(own)
+        numbers = np.concatenate([np.zeros((len(rows), 0)), *plain], axis=1)
+        found: dict[str, dict[str, Output]] = {}
+        for name in self.targets():
+            simple = self.team.simple.get(name, {})
+            networks = (
+                {NETWORK: self.windows.said(self.team, self.feed, name, givers, near)} if self.team.networks else {}
+            )
+            found[name] = {**networks, **{member: one.answer(numbers) for member, one in simple.items()}}
+        return found
 
     def blocks(
         self, moved: Collection[Piece] = (), donor: Int[np.ndarray, " rows"] | None = None
@@ -142,6 +192,15 @@ class Probe:
         plain = self.feed.modalities[name].plain(source, rows).astype(np.float64)
         source.packed.release()
         return plain
+
+
+def asked_of(feed: Feed) -> tuple[str, ...]:
+    """Targets that a model can be asked about again and again: a few numbers a row, made of what is pooled of the inputs."""
+    return tuple(
+        name
+        for name, task in feed.tasks.items()
+        if not task.dense and (feed.windowed is None or task.needs == "pooled")
+    )
 
 
 def of_rows(measured: Measured, rows: Bool[np.ndarray, " rows"]) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from medloom.cohort.files import read_table
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.ingest.runs import NO_VALUE
 from medloom.ingest.units import conversion, symbol
 
@@ -126,7 +126,9 @@ def plan(pairs: pl.DataFrame, table: CodeTable) -> Plan:
             apart = f"{code} [{unit or 'no unit'}]"
             final.append(apart)
             units[apart] = unit
-            problems.append(f"{apart}: {events} values, no conversion to {wanted or 'a value without unit'} is known")
+            problems.append(
+                f"{apart}: {counted(events, 'value')}, no conversion to {wanted or 'a value without unit'} is known"
+            )
             continue
         final.append(code)
         units[code] = wanted

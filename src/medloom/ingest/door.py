@@ -79,8 +79,17 @@ def _guessed(path: Path) -> str:
         raise DataError(f"{path}: is a store of events already; name it in a study")
     near = "".join(f"; it looks like {one}" for one in nearly(path))
     raise DataError(
-        f"{path}: not recognised as any kind of source{near}; "
+        f"{path}: not recognised as any kind of source{near}{_looked(path)}; "
         f"say which with --as: {known}, or the name of a mapping{'' if near else _of_columns(path)}"
+    )
+
+
+def _looked(path: Path) -> str:
+    """Where tables of the shipped mappings were looked for in a folder."""
+    from medloom.ingest.tables import DEEPEST
+
+    return (
+        f"; tables were looked for in it and in folders down to {DEEPEST} below, not in links" if path.is_dir() else ""
     )
 
 

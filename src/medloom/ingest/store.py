@@ -20,7 +20,7 @@ import polars as pl
 from medloom import __version__
 from medloom.cohort.event_store import TICKS, finish_store, is_store, open_store
 from medloom.cohort.times import Kind
-from medloom.errors import DataError
+from medloom.errors import DataError, counted
 from medloom.ingest.clean import Rules
 from medloom.ingest.code_units import Plan, plan, read_code_table
 from medloom.ingest.merge import DAY_TICKS, Life, Merged, all_pairs, all_patients, merge
@@ -180,7 +180,7 @@ def _refuse_mixed_zones(reading: Reading, options: EventOptions) -> None:
     zoned, local = reading.counts["times with a zone"], reading.counts["times without a zone"]
     if zoned and local and options.zone is None:
         raise DataError(
-            f"{zoned} times have a zone and {local} have none, so that they cannot be put in order; "
+            f"{counted(zoned, 'time has', 'times have')} a zone and {local} have none, so that they cannot be put in order; "
             "say which zone the others are of, as zone=Europe/Berlin"
         )
 
@@ -201,11 +201,18 @@ def _broken_words(broken: Counter[str], reading: Reading | None, to: Path, optio
     if not broken or options.broken == "skip":
         return []
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in sorted(broken.items()))
-    what = "lines cannot be read" if reading is not None else "events cannot be"
+    what = counted(
+        broken.total(),
+        *(
+            ("line cannot be read", "lines cannot be read")
+            if reading is not None
+            else ("event cannot be", "events cannot be")
+        ),
+    )
     asked = broken[NO_TIME] and "timeless" in type(options).model_fields
     facts = "; lines that have none because they are facts of the patient, such as sex, are kept with timeless=true"
     return [
-        f"{broken.total():,} {what}: {reasons}. {to / LISTED} lists them all; mend them, or leave them out with "
+        f"{what}: {reasons}. {to / LISTED} lists them all; mend them, or leave them out with "
         f"broken=skip{facts if asked else ''}"
     ]
 
@@ -312,7 +319,7 @@ def _words(to: Path, provenance: dict[str, Any]) -> tuple[str, ...]:
     """The lines that a person reads after an ingest."""
     span = "" if provenance["first"] is None else f", {provenance['first']} to {provenance['last']}"
     lines = [
-        f"{provenance['events']:,} events of {provenance['patients']:,} patients, {provenance['codes']:,} codes{span}"
+        f"{counted(provenance['events'], 'event')} of {counted(provenance['patients'], 'patient')}, {counted(provenance['codes'], 'code')}{span}"
     ]
     if provenance["broken"]:
         lines.append(f"broken lines left out, listed in {to / LISTED}:")

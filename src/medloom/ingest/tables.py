@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Named
 from dataclasses import dataclass
@@ -12,13 +13,16 @@ import polars as pl
 
 from medloom import find
 from medloom.cohort.table import canonical
-from medloom.errors import DataError
+from medloom.errors import DataError, some
 from medloom.ingest.lines import LINE, columns_of, form_of, read_lines
 from medloom.ingest.mapping import HOLE, EventPart, Mapping, TablePart, holes
 from medloom.ingest.source import Block
 
 KEY = "\x01key"
 """The column by which things are looked up, named as no column of a table is."""
+DEEPEST = 6
+"""Folders within folders that are looked through for tables: a download keeps those of its address, as in
+physionet.org/files/mimiciv/2.2/hosp, and may itself lie in a folder."""
 _NO_EVENT = {"line": pl.Int64, **dict.fromkeys(("patient", "code", "time"), pl.String)}
 
 
@@ -35,17 +39,27 @@ class Opened:
 
 
 def tables_in(folder: Path) -> dict[str, list[Path]]:
-    """The tables that lie in a folder or in folders in it, by name in lower case: `labs.csv.gz`, or the parts in `labs/`."""
+    """The tables in a folder or in folders in it, by name in lower case: `labs.csv.gz`, or the parts in `labs/`.
+
+    Folders are looked through to a depth of `DEEPEST`; those that are links are not.
+    """
     found: dict[str, list[Path]] = {}
     parts: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*")):
-        if not file.is_file() or not form_of(file) or len(file.relative_to(folder).parts) > 3:
-            continue
+    for file in _files_in(folder):
         name = file.name.lower()
         found.setdefault(name[: name.index(form_of(file))], []).append(file)
         if file.parent != folder:
             parts.setdefault(file.parent.name.lower(), []).append(file)
     return {**parts, **found}
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """Tables in a folder and in folders in it, those of a folder together and by name."""
+    for above, inside, names in os.walk(folder):
+        here = Path(above)
+        deep = len(here.relative_to(folder).parts)
+        inside[:] = sorted(inside) if deep < DEEPEST else []
+        yield from (here / name for name in sorted(names) if form_of(here / name) and (here / name).is_file())
 
 
 def open_tables(folder: Path, mapping: Mapping) -> Opened:
@@ -58,6 +72,10 @@ def open_tables(folder: Path, mapping: Mapping) -> Opened:
         for name in mapping.recognise
         if name.lower() not in there
     ]
+    mine = {
+        name.lower(): name for name in [t.table for t in mapping.tables] + [o.table for o in mapping.lookups.values()]
+    }
+    faults += [fault for low, name in mine.items() if (fault := _twice(folder, name, there.get(low, ())))]
     lookups = {name: tuple(there.get(one.table.lower(), ())) for name, one in mapping.lookups.items()}
     files: list[Path] = []
     tables: list[tuple[TablePart, tuple[int, ...]]] = []
@@ -87,6 +105,15 @@ def open_tables(folder: Path, mapping: Mapping) -> Opened:
     read = {*files, *(file for held in lookups.values() for file in held)}
     unread = tuple(name for name, held in there.items() if name not in known and not read & set(held))
     return Opened(mapping, tuple(files), tuple(tables), lookups, absent, unread)
+
+
+def _twice(folder: Path, name: str, files: Sequence[Path]) -> str:
+    """What to say of a table that lies in a folder more than once, as of two releases: read, its events would stand twice."""
+    parts = all(file.parent.name.lower() == name.lower() for file in files)
+    if len({file.parent for file in files} if parts else files) < 2:
+        return ""
+    places = [str(file.relative_to(folder)) for file in files]
+    return f"table {name!r} lies there more than once: {some(places)}; name the folder of one of them"
 
 
 def _faults(file: Path, columns: set[str], mapping: Mapping) -> list[str]:

@@ -88,22 +88,29 @@ class Network(nn.Module):
             if task.needs == "tokens" and not self.gives[ground].features:
                 raise StudyError(f"targets.{name}: input {ground!r} has no positions to answer for")
 
-    def forward(self, inputs: Mapping[str, Field], only: str | None = None) -> dict[str, Output]:
+    def forward(
+        self, inputs: Mapping[str, Field], only: str | None = None, known: Mapping[str, Encoded] | None = None
+    ) -> dict[str, Output]:
         """One output for each target; where there are members, their predictions brought together by the task.
 
-        `only` names the one target whose output is asked for.
+        `only` names the one target whose output is asked for; inputs that were encoded before are given as `known`.
         """
         return {
             name: parts[0] if len(parts) == 1 else self.tasks[name].combine(parts)
-            for name, parts in self.apart(inputs, only).items()
+            for name, parts in self.apart(inputs, only, known).items()
         }
 
-    def apart(self, inputs: Mapping[str, Field], only: str | None = None) -> dict[str, tuple[Output, ...]]:
+    def encoded(self, name: str, field: Field) -> Encoded:
+        """One input after its encoder, row by row."""
+        one: Encoded = self.encoders[f"input_{name}"](field)
+        return one if field.index is None else one.take(field.index)
+
+    def apart(
+        self, inputs: Mapping[str, Field], only: str | None = None, known: Mapping[str, Encoded] | None = None
+    ) -> dict[str, tuple[Output, ...]]:
         """Outputs of each target: one for each member of an ensemble, else one."""
-        encoded = {}
-        for name, field in inputs.items():
-            one = self.encoders[f"input_{name}"](field)
-            encoded[name] = one if field.index is None else one.take(field.index)
+        held = known or {}
+        encoded = {name: held[name] if name in held else self.encoded(name, field) for name, field in inputs.items()}
         heads = {name: head for name, head in self.heads.items() if only in (None, name.removeprefix("target_"))}
         apart = {name for name, head in heads.items() if isinstance(head, nn.ModuleList)}
         members = range(self.members) if apart else ()

@@ -132,13 +132,19 @@ def _forward(networks: Sequence[Network], feed: Feed, batch: Batch) -> dict[str,
 
 def _of_one(network: Network, feed: Feed, batch: Batch) -> dict[str, Output]:
     """Computed where the network is; answers come back to the CPU, where they are lifted, calibrated and decoded."""
-    device = next(network.parameters()).device
-    size = _views_at_once(batch, device) if network.on_grids and feed.windowed is not None else len(batch)
     parts = []
-    for start in range(0, len(batch), size):
-        answers = network(batch.slice(start, start + size).to(device).inputs)
+    for piece in each_of(network, feed, batch):
+        answers = network(piece.inputs)
         parts.append({name: {key: t.cpu() for key, t in output.items()} for name, output in answers.items()})
     return _joined(parts)
+
+
+def each_of(network: Network, feed: Feed, batch: Batch) -> Iterator[Batch]:
+    """As much of a batch at a time as is computed together, where the network is."""
+    device = next(network.parameters()).device
+    size = _views_at_once(batch, device) if network.on_grids and feed.windowed is not None else len(batch)
+    for start in range(0, len(batch), size):
+        yield batch.slice(start, start + size).to(device)
 
 
 def _views_at_once(batch: Batch, device: torch.device) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from medloom.errors import counted
 from medloom.model.assembly import Network
 
 
@@ -70,7 +71,7 @@ def begin(network: Network, given: Given) -> Begun:
 def _sentence(source: str, fits: Mapping[str, Tensor], wanted: Sequence[str], left: Sequence[str]) -> str:
     taken = [name for name in wanted if name in fits]
     numbers = sum(fits[name].numel() for name in taken)
-    text = f"{source}: {len(taken)} of {len(wanted)} tensors of the encoders ({numbers:,} numbers)"
+    text = f"{source}: {len(taken)} of {counted(len(wanted), 'tensor')} of the encoders ({counted(numbers, 'number')})"
     beside = [room for room in ("fusion", "heads") if any(name.startswith(f"{room}.") for name in fits)]
     text += f", and what fits of {' and '.join(beside)}" if beside else ", fusion and heads are new"
     if left:

@@ -18,7 +18,7 @@ import polars as pl
 from jaxtyping import Int
 from pydantic import BaseModel
 
-from medloom.errors import DataError, StudyError
+from medloom.errors import DataError, StudyError, counted
 from medloom.evaluation.intervals import Estimate, closed, figures, interval, resampled
 from medloom.evaluation.rowwise import Rowwise, kept
 from medloom.report.section import Paragraph, Piece, Section, Table
@@ -125,7 +125,7 @@ def _studies(runs: Sequence[Judgement], names: Sequence[str]) -> Section:
             "studies", "method", "What differs in the studies", (Paragraph("Nothing: every key is the same."),)
         )
     head = ("Key", *names)
-    table = Table(f"{len(rows)} of {len(keys)} keys differ.", head, tuple(rows), prose=head[1:])
+    table = Table(f"{len(rows)} of {counted(len(keys), 'key')} differ.", head, tuple(rows), prose=head[1:])
     return Section("studies", "method", "What differs in the studies", (table,))
 
 
@@ -157,7 +157,8 @@ def _target(target: str, runs: Sequence[Judgement], names: Sequence[str]) -> Sec
         for n, label in labels.items()
     )
     judged = "; ".join(
-        f"{n}: {of['rows']:,} rows of {of['patients']:,} patients" for n, of in zip(names, found, strict=True)
+        f"{n}: {counted(of['rows'], 'row')} of {counted(of['patients'], 'patient')}"
+        for n, of in zip(names, found, strict=True)
     )
     pieces: list[Piece] = [Paragraph(f"Judged in {judged}."), *(Paragraph(text) for text in said)]
     caption = f"{target}: figures with intervals, and their differences" + (" from the first run." if several else ".")
@@ -189,7 +190,7 @@ def _apart(
     resamples = first.metrics["targets"][target]["resamples"]
     differences = paired(one, two, here, there, level, resamples, first.seed)
     whole = len(here) == len(one.row) == len(two.row)
-    rows = "all rows, which both judged" if whole else f"the {len(here):,} rows that both judged"
+    rows = "all rows, which both judged" if whole else f"the {counted(len(here), 'row')} that both judged"
     text = f"{names[1]} minus {names[0]} is paired, on {rows}, matched by their ids; the answers of all of them agree."
     if whole:
         return differences, text, None

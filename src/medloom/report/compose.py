@@ -15,6 +15,7 @@ from medloom import __version__, find
 from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
+from medloom.errors import counted
 from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.drift import Drifted
 from medloom.evaluation.intervals import MODEL, Comparison
@@ -27,7 +28,9 @@ from medloom.evaluation.subgroups import Subgroups
 from medloom.explain.evidence import Evidence
 from medloom.model.start import Begun
 from medloom.model.team import NETWORK, Team
+from medloom.panel_part import PanelPart
 from medloom.prepare import Prepared
+from medloom.report import asked
 from medloom.report.content import Answer, Content, Input, Part, Training
 from medloom.report.section import Section
 from medloom.report.sections import (
@@ -45,6 +48,7 @@ from medloom.report.sections import (
 from medloom.report.sections import audit as audit_section
 from medloom.report.sections.collected import collected
 from medloom.report.standards.authors import Texts
+from medloom.report.who import Who
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Measured, Plot, Task
 
@@ -153,7 +157,7 @@ class Story:
     def labels(self, target: str) -> dict[str, str]:
         """What the target's model, its members and the baselines are called, by name."""
         count = len(self.team.networks)
-        networks = NETWORK.capitalize() if count == 1 else f"{count} networks"
+        networks = NETWORK.capitalize() if count == 1 else counted(count, "network")
         labels = {NETWORK: networks, **{name: one.label for name, one in self.tasks[target].baselines(0).items()}}
         return {MODEL: " + ".join(labels[member] for member in self.team.members(target)), **labels}
 
@@ -161,6 +165,11 @@ class Story:
         """Known answers of these rows by what they are."""
         options = self.prepared.study.targets[target]
         return find.task(options.task).tally(options, self.prepared.marks[target], rows)
+
+    def told(self, target: str, rows: np.ndarray) -> Mapping[str, int]:
+        """The same, by what answers are called for people."""
+        options, tally = self.prepared.study.targets[target], self.tally(target, rows)
+        return dict(zip(find.task(options.task).told(options, list(tally)), tally.values(), strict=True))
 
 
 def _distinct(patient: np.ndarray) -> int:
@@ -183,7 +192,23 @@ SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
 
 def compose(story: Story) -> Content:
     """The content of the report, with the sections of all parts of the evaluation."""
-    return collected(story, _plain(story))
+    content = _in_words(_plain(story))
+    return _in_words(collected(story, content))
+
+
+def _in_words(content: Content) -> Content:
+    """The content with all that is said of patients said of those who stay together here."""
+    who = content.who
+    return replace(
+        content,
+        answers=who.throughout(content.answers),
+        severe=who.throughout(content.severe),
+        warnings=who.throughout(content.warnings),
+        split=who.said(content.split),
+        proved=who.throughout(content.proved),
+        declared=who.throughout(content.declared),
+        sections=who.throughout(content.sections),
+    )
 
 
 def _plain(story: Story) -> Content:
@@ -194,7 +219,7 @@ def _plain(story: Story) -> Content:
         title=study.name,
         people=_people(story, counts),
         answers=tuple(_answer(story, name) for name in story.comparisons),
-        counts={"rows": f"{counts['rows']:,}", "patients": f"{counts['patients']:,}"},
+        counts={"rows": f"{counts['rows']:,}", Who.of(study).many: f"{counts['patients']:,}"},
         severe=audit_section.severe(story.audit),
         warnings=tuple(_warnings(story)),
         flow=story.flow(),
@@ -229,6 +254,7 @@ def _plain(story: Story) -> Content:
         resamples=study.evaluate.resamples,
         sections=tuple(told for tell in SECTIONS if (told := tell(story)) is not None),
         audit=story.audit,
+        who=Who.of(study),
     )
 
 
@@ -293,27 +319,35 @@ def _judged(story: Story) -> str:
 
 def _people(story: Story, counts: Mapping[str, Any]) -> str:
     sites, panel = story.prepared.cohort.site, story.prepared.study.cohort.panel
-    who = "patients" if panel is None else panel.together
-    where = f" at {sites.n_unique()} sites" if sites is not None else ""
-    rows = f"{counts['rows']:,} rows of " if counts["rows"] != counts["patients"] else ""
+    who = Who.of(story.prepared.study)
+    where = "" if sites is None else f" at {counted(sites.n_unique(), 'site')}"
+    rows = f"{counted(counts['rows'], 'row')} of " if counts["rows"] != counts["patients"] else ""
     judged = counts["parts"]["test"]
-    all_of_them = f"{rows}{counts['patients']:,} {who}{where}"
-    meant = (
-        "" if panel is None else f" Where this report says patients, {who} are meant, with all series of each together."
-    )
+    all_of_them = f"{rows}{counted(counts['patients'], who.one, who.many)}{where}"
+    test = f"{counted(judged['patients'], who.one, who.many)} ({counted(judged['rows'], 'row')})"
+    meant = "" if panel is None else _meant(panel, who)
     if story.crossed:
         return (
-            f"{all_of_them}; each of the {judged['patients']:,} {who} ({judged['rows']:,} rows) that the figures are of "
+            f"{all_of_them}; each of the {test} that the figures are of "
             f"was judged by networks that had not seen {'this patient' if panel is None else 'it'}.{meant}"
         )
     if not story.prepared.study.split.judges and story.trained:
         return f"{all_of_them}; nobody was held out, so there are no figures.{meant}"
-    held_out = f"{judged['patients']:,} {who} ({judged['rows']:,} rows)"
     known = [len(rows) for rows in story.rows.values()]
+    were = "was" if judged["patients"] == 1 else "were"
     if len(known) == 1 and known[0] < judged["rows"]:
-        told = f"the figures are of those {known[0]:,} rows whose answer is known, of the {held_out} that were held out"
+        told = f"the figures are of those {counted(known[0], 'row')} whose answer is known, of the {test} that {were} held out"
         return f"{all_of_them}; {told}.{meant}"
-    return f"{all_of_them}; the figures are of the {held_out} that were held out.{meant}"
+    return f"{all_of_them}; the figures are of the {test} that {were} held out.{meant}"
+
+
+def _meant(panel: PanelPart, who: Who) -> str:
+    """What stays together in a forecast, where that needs saying."""
+    if who == Who():
+        return f" Where this report says patients, {panel.together} are meant, with all series of each together."
+    if panel.cluster == 1:
+        return " All series of a forecast date stay together."
+    return f" A period is {panel.cluster} forecast dates, one after the other, with all series of each."
 
 
 def _answer(story: Story, name: str) -> Answer:
@@ -321,7 +355,7 @@ def _answer(story: Story, name: str) -> Answer:
     labels = story.labels(name)
     answer = Answer.of(
         name,
-        task.question(),
+        asked.question(story.prepared.study, name) or task.question(),
         story.comparisons[name],
         task.metrics(),
         labels,
@@ -345,7 +379,7 @@ def _plots(story: Story, name: str) -> tuple[Plot, ...]:
 
 def _part(story: Story, name: str, part: Mapping[str, int]) -> Part:
     rows = story.parts()[name]
-    events = {f"{target}: {what}": n for target in story.tasks for what, n in story.tally(target, rows).items()}
+    events = {f"{target}: {what}": n for target in story.tasks for what, n in story.told(target, rows).items()}
     return Part(name, part["rows"], part["patients"], events)
 
 
@@ -364,12 +398,12 @@ def _split(story: Story) -> str:
     at_random = "at random by patient" + (", stratified by the answers" if part.stratify else "")
     if story.crossed:
         how = "whole sites at a time" if part.by == "site" else at_random
-        repeated = f", repeated {part.repeats} times" if part.repeats > 1 else ""
+        repeated = f", repeated {counted(part.repeats, 'time')}" if part.repeats > 1 else ""
         others = "the network that was kept" if part.refits else "the first fold"
-        return f"Cross-validation in {part.folds} folds{repeated}, {how}; all but the test rows are those of {others}"
+        return f"Cross-validation in {counted(part.folds, 'fold')}{repeated}, {how}; all but the test rows are those of {others}"
     if part.by == "site" and cohort.site is not None:
         sites = cohort.site.gather(story.prepared.fold.test).n_unique()
-        return f"Split by site: {sites} of {cohort.site.n_unique()} sites judge"
+        return f"Split by site: {sites} of {counted(cohort.site.n_unique(), 'site judges', 'sites judge')}"
     return f"Split {at_random}"
 
 
@@ -380,14 +414,14 @@ def _warnings(story: Story) -> list[str]:
     if story.crossed:
         kept = " The network in the bundle was trained on all rows and was not itself judged." * study.split.refits
         found.append(
-            f"The figures are those of {len(story.crossed)} networks, one for each fold; their intervals hold the chance "
-            f"of who the patients are, and not that of training.{kept}"
+            f"The figures are those of {counted(len(story.crossed), 'network')}, one for each fold; their intervals hold the chance "
+            f"of which patients came, and not that of training.{kept}"
         )
     for name, one in story.comparisons.items():
         if one.rows < FEW_ROWS:
             found.append(f"{name}: only {one.rows} rows judge; the intervals are wide and rough.")
         # Where an answer has no classes, its rows are all that there is to count, and have just been counted.
-        rare = {what: n for what, n in story.tally(name, test).items() if n < FEW_EVENTS and what != "known"}
+        rare = {what: n for what, n in story.told(name, test).items() if n < FEW_EVENTS and what != "known"}
         if rare:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)
@@ -413,7 +447,7 @@ def _warnings(story: Story) -> list[str]:
     found += maps.warnings(story)
     if story.problems:
         found.append(
-            f"{story.problems} values did not fit what the bundle was trained on and were read as missing or other."
+            f"{counted(story.problems, 'value')} did not fit what the bundle was trained on and were read as missing or other."
         )
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.report.content import Answer, Content
 from medloom.report.page import grouped
@@ -23,7 +24,7 @@ def _lines(content: Content) -> Iterator[str]:
     yield from ("Research use only, not a medical device." + (f" {content.made}" if content.made else ""), "")
     yield from _listed("## Until this is settled, believe no figure below", content.severe)
     for answer in content.answers:
-        yield from _answer(answer, content.level)
+        yield from _answer(answer, content)
     yield from _listed("## Warnings", content.warnings)
     yield from _patients(content)
     for answer in content.answers:
@@ -37,10 +38,11 @@ def _lines(content: Content) -> Iterator[str]:
     yield from _method(content)
 
 
-def _answer(answer: Answer, level: float) -> Iterator[str]:
-    said, name = verdict(answer, level), answer.headline.name
+def _answer(answer: Answer, content: Content) -> Iterator[str]:
+    level, who = content.level, content.who
+    said, name = who.throughout(verdict(answer, level)), answer.headline.name
     yield from (f"## {_plain(answer.question)}", "", f"**{_plain(said.sentence)}** {_plain(said.advice)}", "")
-    yield f"{answer.headline.label} on {answer.rows:,} test rows of {answer.patients:,} patients, {percent(level)} intervals."
+    yield f"{answer.headline.label} on {counted(answer.rows, 'test row')} of {counted(answer.patients, who.one, who.many)}, {percent(level)} intervals."
     yield ""
     rows = [(answer.network.label, value(answer.network.estimates[name]), "–")]
     for one in answer.baselines:
@@ -50,18 +52,19 @@ def _answer(answer: Answer, level: float) -> Iterator[str]:
 
 
 def _patients(content: Content) -> Iterator[str]:
-    yield from (f"## {CHAPTERS['patients']}", "")
+    people = content.who.many.capitalize()
+    yield from (f"## {content.who.heading}", "")
     if content.flow:
         rows = [
-            (s.name, f"{s.rows:,}", f"{s.patients:,}", f"{s.left_out:,}" if i else "–", s.why)
+            (s.name, f"{s.rows:,}", f"{s.patients:,}", f"{s.left_out:,}" if i else "–", s.reason)
             for i, s in enumerate(content.flow)
         ]
-        yield from table(("Step", "Rows", "Patients", "Left out", "Why"), rows)
+        yield from table(("Step", "Rows", people, "Left out", "Why"), rows)
     if content.parts:
         names = list(dict.fromkeys(name for part in content.parts for name in part.events))
         yield from (f"{_plain(content.split)}.", "") if content.split else ()
         yield from table(
-            ("Part", "Rows", "Patients", *names, "What it is for"),
+            ("Part", "Rows", people, *names, "What it is for"),
             [
                 (
                     PARTS.get(part.name, part.name),
@@ -106,7 +109,7 @@ def _method(content: Content) -> Iterator[str]:
     for section in content.sections:
         if section.chapter == "method":
             yield from section_lines(section)
-    yield from (how_to_read(percent(content.level), f"{content.resamples:,}"), "")
+    yield from (content.who.said(how_to_read(percent(content.level), f"{content.resamples:,}")), "")
     yield from ("## How to make it again", "")
     if content.reproduce:
         yield from ("```sh", *content.reproduce, "```", "")

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from medloom.cards import Grid, card, figure, plain_name
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.report.content import NETWORK, Answer, Entrant, Figure
 from medloom.report.verdict import percent, verdict
@@ -25,7 +26,7 @@ def run_card(metrics: Mapping[str, Any], folder: Path) -> str:
         "Run",
         folder.name or str(folder),
         sentences,
-        {"rows": f"{metrics['counts']['rows']:,} of {metrics['counts']['patients']:,} patients"},
+        {"rows": f"{metrics['counts']['rows']:,} of {counted(metrics['counts']['patients'], 'patient')}"},
         [_headline(name, of) for name, of in targets.items()],
         {**details, "Who is in which part": _parts(metrics)},
         {"Report": _address(folder / "report.html")},
@@ -39,7 +40,9 @@ def _headline(name: str, of: Mapping[str, Any]) -> Grid:
     for entrant, figures in of["baselines"].items():
         best = " (strongest)" if entrant == of["difference"]["baseline"] else ""
         rows.append((_called(of, entrant) + best, figure(figures[key]), figure(of["differences"][entrant][key])))
-    held = f"{of['rows']:,} rows of {of['patients']:,} patients, with {percent(of['level'])} intervals"
+    held = (
+        f"{counted(of['rows'], 'row')} of {counted(of['patients'], 'patient')}, with {percent(of['level'])} intervals"
+    )
     return Grid(("Model", _label(of), "Difference"), rows, f"{name}, judged on {held}")
 
 

@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from medloom.errors import counted
+
 SHRINKAGE = 0.9
 """Predictor effects may need to be shrunk by a tenth at most."""
 OPTIMISM = 0.05
@@ -148,7 +150,7 @@ def of_rate(parameters: int, events: float, mean_follow_up: float, time: float, 
 
 def _overfitting(parameters: int, explained: float, largest: float) -> tuple[Criterion, Criterion]:
     """Little shrinkage, and little optimism in R². Source: Riley 2019, part II, equations 11 and 22."""
-    _possible(parameters > 0, f"{parameters} parameters")
+    _possible(parameters > 0, counted(parameters, "parameter"))
     _possible(0 < explained < min(largest, SHRINKAGE), f"R² {explained:.3g}, of at most {largest:.3g}")
     second = explained / (explained + OPTIMISM * largest)
     rows = [math.ceil(parameters / ((s - 1) * math.log(1 - explained / s))) for s in (SHRINKAGE, second)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 from medloom.modality import Marks
 from medloom.tasks._class_options import ClassifyOptions, Kind
@@ -70,7 +70,7 @@ def read_label(options: ClassifyOptions, cohort: Cohort, name: str) -> np.ndarra
     strange = text.filter(~text.is_in(["0", "1", "true", "false"]) & text.is_not_null())
     if len(strange):
         raise DataError(
-            f"column {name!r}: {len(strange)} values are neither 0 nor 1; expected a label of 0 and 1, empty where unknown"
+            f"column {name!r}: {counted(len(strange), 'value is', 'values are')} neither 0 nor 1; expected a label of 0 and 1, empty where unknown"
         )
     number = text.replace_strict(
         ["0", "1", "false", "true"], [0.0, 1.0, 0.0, 1.0], default=None, return_dtype=pl.Float64

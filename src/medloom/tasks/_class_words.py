@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from medloom.errors import counted
 from medloom.tasks._conformal import said
 
 if TYPE_CHECKING:
     from medloom.tasks.classify import Classify
 
 
+_PLAIN = {"0": "no", "1": "yes", "false": "no", "true": "yes", "n": "no", "y": "yes"}
+
+
+def words_of(names: Sequence[str]) -> tuple[str, ...]:
+    """What two classes are called for people: no and yes where they are written as 0 and 1, false and true, n and y."""
+    words = tuple(_PLAIN.get(name.lower(), name) for name in names)
+    return words if set(words) == {"no", "yes"} and len(names) == 2 else tuple(names)
+
+
 def question(task: Classify) -> str:
     """What is asked, as a sentence."""
     if task.kind == "binary":
-        plain = task.classes[1].lower() in ("1", "true", "yes", "y")
+        plain = task.called[1].lower() == "yes"
         return f"{task.options.column}: {'yes or no' if plain else f'{task.classes[1]} or {task.classes[0]}'}?"
     if task.options.order:
         return f"{task.options.column}: how far from {task.classes[0]} to {task.classes[-1]}?"
@@ -25,11 +36,11 @@ def question(task: Classify) -> str:
 
 def describe(task: Classify) -> dict[str, str]:
     """Fitted facts: rows of each class, the threshold, and what calibration and local rows set."""
-    counts = ", ".join(f"{name} {n}" for name, n in zip(task.classes, task.counts, strict=True))
+    counts = ", ".join(f"{name} {n:,}" for name, n in zip(task.called, task.counts, strict=True))
     facts = {"training rows": counts}
     if task.kind == "binary":
         facts = {
-            "asked for": task.classes[1],
+            "asked for": task.called[1],
             **facts,
             "threshold": f"{task.threshold[0]:.3f} ({task.options.threshold})",
         }
@@ -49,7 +60,7 @@ def _facts(task: Classify) -> dict[str, str]:
     if task.calibrated and task.intercept:
         facts["intercept"] = ", ".join(f"{value:+.3f}" for value in task.intercept)
     if task.calibrated and way == "isotonic":
-        facts = {"calibration": f"isotonic, {sum(len(curve.score) for curve in task.steps)} points"}
+        facts = {"calibration": f"isotonic, {counted(sum(len(curve.score) for curve in task.steps), 'point')}"}
     if task.options.conformal is not None:
         each = [said(one, task.options.conformal, task.group_column()) for one in task.limits]
         by = [f"{name}: {text}" for name, text in zip(task.classes, each, strict=False)] if len(each) > 1 else each

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medloom.errors import counted
+
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
 
@@ -84,7 +86,7 @@ def said(limits: Limits, coverage: float, by: str | None) -> str:
     text = f"{asked}, from {limits.rows} calibration rows"
     if by is None:
         return text
-    text += f", {len(limits.groups)} groups of {by} each by itself"
+    text += f", {counted(len(limits.groups), 'group')} of {by} each by itself"
     if limits.small:
         text += f"; {limits.small} with under {fewest(coverage)} rows as all rows together, without a guarantee of their own"
     return text

@@ -9,7 +9,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from medloom.cohort.table import LARGEST, Cohort, canonical
-from medloom.errors import DataError, some
+from medloom.errors import DataError, clause, some
 
 
 def known(cohort: Cohort, name: str, missing: Sequence[str | float]) -> pl.Series:
@@ -29,7 +29,7 @@ def numbers(cohort: Cohort, name: str, missing: Sequence[str | float]) -> Float[
     text = known(cohort, name, missing)
     number = text.cast(pl.Float64, strict=False)
     strange = (number.is_null() & text.is_not_null()).to_numpy()
-    refuse(cohort, name, strange, "are no numbers", 'name what means unknown: missing = ["?"]')
+    refuse(cohort, name, strange, "are not numeric", 'name what means unknown: missing = ["?"]')
     result = number.fill_null(float("nan")).to_numpy().copy()
     refuse(
         cohort,
@@ -45,4 +45,4 @@ def refuse(cohort: Cohort, name: str, rows: Bool[np.ndarray, " rows"], found: st
     """Raises a DataError that names these rows, if there are any."""
     if rows.any():
         ids = cohort.row.gather(np.flatnonzero(rows)).to_list()
-        raise DataError(f"column {name!r}: {len(ids)} values {found} (rows {some(ids)}); {remedy}")
+        raise DataError(f"column {name!r}: {clause(len(ids), 'value', found)} (rows {some(ids)}); {remedy}")

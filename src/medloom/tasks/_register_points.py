@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,7 @@ def read_pairs(cohort: Cohort, columns: Sequence[str]) -> np.ndarray:
             continue
         pairs[row, 0], pairs[row, 1] = places
     lines = [
-        f"columns {', '.join(columns)}: of {len(rows)} rows {reason} (rows {some(cohort.row.gather(rows).to_list())})"
+        f"columns {', '.join(columns)}: of {counted(len(rows), 'row')} {reason} (rows {some(cohort.row.gather(rows).to_list())})"
         for reason, rows in wrong.items()
     ]
     if len({places.shape[1] for places in pairs[:, 0] if places is not None}) > 1:

@@ -9,7 +9,7 @@ from pydantic import Field as Key
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.parts import TargetPart
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def events(options: SurviveOptions, cohort: Cohort) -> np.ndarray:
     if len(other):
         codes = other.unique().sort().to_list()
         raise DataError(
-            f"column {options.event!r}: {len(other)} rows hold codes that mean neither the event nor censored "
+            f"column {options.event!r}: {counted(len(other), 'row holds', 'rows hold')} codes that mean neither the event nor censored "
             f"({some(codes)}); name them in event_values, competing_values or censored_values, or leave time and "
             "event empty there"
         )

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from medloom.errors import DataError, StudyError, some
+from medloom.errors import DataError, StudyError, counted, some
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._class_options import ClassifyOptions, Kind
 from medloom.tasks._class_prediction import ClassPrediction
 from medloom.tasks._class_reading import count_classes, count_labels, natural, read_classes, read_label
+from medloom.tasks._class_words import words_of
 from medloom.tasks._conformal import Limits, group_of
 from medloom.tasks._curves import Line, Steps
 
@@ -104,6 +105,11 @@ class Classify(Task):
         return dict(sorted(zip(marks.names, map(int, times), strict=True), key=lambda item: natural(item[0])))
 
     @classmethod
+    def told(cls, options: ClassifyOptions, names: Sequence[str]) -> tuple[str, ...]:  # type: ignore[override]
+        """No and yes for 0 and 1."""
+        return tuple(names) if options.columns else words_of(names)
+
+    @classmethod
     def summarise(cls, options: ClassifyOptions, marks: Marks, rows: np.ndarray) -> ClassSummary:  # type: ignore[override]
         values = marks.values[rows]
         if options.columns:
@@ -137,7 +143,7 @@ class Classify(Task):
         codes = place[values]
         if (codes == -2).any():
             raise DataError(
-                f"column {self.options.column!r}: {int((codes == -2).sum())} rows have a class that no training row has "
+                f"column {self.options.column!r}: {counted(int((codes == -2).sum()), 'row has', 'rows have')} a class that no training row has "
                 f"({some(unknown)}); pool it with another class, or leave it empty to mask it"
             )
         present = torch.from_numpy(codes >= 0)
@@ -404,6 +410,11 @@ class Classify(Task):
         return Scores(logits, self._answers, "log-odds")
 
     @property
+    def called(self) -> tuple[str, ...]:
+        """What the classes are called for people: no and yes for 0 and 1."""
+        return words_of(self.classes) if self.kind == "binary" else self.classes
+
+    @property
     def _answers(self) -> tuple[str, ...]:
         return self.classes[1:] if self.kind == "binary" else self.classes
 
@@ -419,7 +430,8 @@ class Classify(Task):
         if self.kind == "multilabel":
             error = error.mean(axis=1)
         value = probability[:, None] if self.kind == "binary" else probability
-        return Replies(value, self._answers, "probability", error, "squared error of the probability")
+        names = self.called[1:] if self.kind == "binary" else self.classes
+        return Replies(value, names, "probability", error, "squared error of the probability")
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         from medloom.tasks import _class_figures
@@ -441,7 +453,9 @@ class Classify(Task):
         asked = self.classes if self.kind == "multilabel" else self.classes[1:]
         shares = {name: (tally[name] / known[name], tally[name]) for name in asked}
         return {
-            name: (of_share(parameters, share, explained), n) for name, (share, n) in shares.items() if 0 < share < 1
+            (self.called[1] if self.kind == "binary" else name): (of_share(parameters, share, explained), n)
+            for name, (share, n) in shares.items()
+            if 0 < share < 1
         }
 
     def question(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from medloom.errors import DataError, StudyError
+from medloom.errors import DataError, StudyError, counted
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._forecast_options import ForecastOptions as ForecastOptions
@@ -330,7 +330,7 @@ class Forecast(Task):
         intervals = "as learnt: not adjusted"
         if self.factor:
             each = ", ".join(f"{one:.2f}" for one in self.factor)
-            of = f"{self.dates} forecast dates" if self.dates else f"{self.calibrated_on} rows"
+            of = f"{self.dates} forecast dates" if self.dates else counted(self.calibrated_on, "row")
             intervals = (
                 f"distances from the median times {each} at the horizons in turn, as {of} that taught nothing asked for"
             )

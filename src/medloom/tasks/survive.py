@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from medloom.errors import DataError, StudyError
+from medloom.errors import DataError, StudyError, counted
 from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Replies, Scores, Task
 from medloom.tasks._survive_options import SurviveOptions, chosen_horizons, events, horizon_name
@@ -255,7 +255,7 @@ class Survive(Task):
         times = ended.sum(axis=(0, 2))
         if times[0] < FEWEST_LOCAL:
             raise DataError(
-                f"{self.options.event}: found {int(times[0])} events among the local rows; expected at least "
+                f"{self.options.event}: found {counted(int(times[0]), 'event')} among the local rows; expected at least "
                 f"{FEWEST_LOCAL}. Gather more rows, or use the bundle as it is"
             )
         shift = np.zeros(logits.shape[1:])

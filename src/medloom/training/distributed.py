@@ -23,7 +23,7 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from medloom.errors import MedloomError, StudyError
+from medloom.errors import MedloomError, StudyError, counted
 from medloom.parts import TrainPart
 
 STEP_TIMEOUT = timedelta(minutes=30)
@@ -151,7 +151,7 @@ def refuse_batchwise(rowwise: Mapping[str, bool], ranks: Ranks, batch: int, micr
     """
     if batch < ranks.count:
         raise StudyError(
-            f"found batches of {batch} rows for {ranks.count} processes; "
+            f"found batches of {counted(batch, 'row')} for {ranks.count} processes; "
             f"give train.batch = {ranks.count} or more, or start fewer processes"
         )
     whole = [name for name, single in rowwise.items() if not single]

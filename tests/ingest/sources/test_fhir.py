@@ -141,7 +141,7 @@ def test_every_resource_becomes_its_events(tmp_path: Path, form: str) -> None:
 )  # fmt: skip
 def test_what_cannot_be_read_is_listed_with_its_line(tmp_path: Path, resource: Any, why: str) -> None:
     path = lined(tmp_path / "a.ndjson.gz", [PATIENT, resource])
-    with pytest.raises(DataError, match="1 lines cannot be read"):
+    with pytest.raises(DataError, match="1 line cannot be read"):
         ingest(path, tmp_path / "s")
     assert pl.read_csv(tmp_path / "s" / "broken.csv").rows() == [("a.ndjson.gz", 2, why)]
     assert len(made(path, tmp_path / "s", broken="skip")) == 3

@@ -71,13 +71,13 @@ def test_numbers_are_medians_with_quartiles_by_part_and_outcome(told):
         "Validation",
         "Calibration",
         "Test",
-        "death: false",
-        "death: true",
+        "death: no",
+        "death: yes",
     )
     for name, part in (
         ("All", frame),
-        ("death: true", frame.filter("died")),
-        ("death: false", frame.filter(~pl.col("died"))),
+        ("death: yes", frame.filter("died")),
+        ("death: no", frame.filter(~pl.col("died"))),
     ):
         low, middle, high = (part["age"].quantile(q, "linear") for q in (0.25, 0.5, 0.75))
         assert line(table, "age, year")[name] == f"{_short(middle)} [{_short(low)},\xa0{_short(high)}]"

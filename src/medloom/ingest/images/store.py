@@ -242,7 +242,7 @@ def _told(lines: list[dict[str, Any]], journal: Journal) -> Iterator[str]:
     stored = sum(line["stored"] for line in lines)
     patients = len({line["patient"] for line in lines if line["patient"]})
     yield f"{counted(journal.files, 'file')}, {len(journal.series)} series, {counted(patients, 'patient')}"
-    yield f"{stored} of {len(lines)} volumes and pictures stored"
+    yield f"{stored} of {counted(len(lines), 'volume or picture', 'volumes and pictures')} stored"
     for reason, count in sorted(journal.reasons.items(), key=lambda one: -one[1])[:10]:
         yield f"  {counted(count, 'file')} set apart: {'of those that' if count == 1 else 'they'} {reason}"
     told: Counter[str] = Counter()

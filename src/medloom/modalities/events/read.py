@@ -15,7 +15,7 @@ from medloom.cohort.files import header, read_blocks
 from medloom.cohort.table import Cohort, canonical
 from medloom.cohort.ticks import ticks
 from medloom.cohort.times import Kind, read_times
-from medloom.errors import DataError, some
+from medloom.errors import DataError, clause, counted, some
 from medloom.find import near
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def with_events(options: EventsOptions, cohort: Cohort) -> pl.Series:
     broken = pl.concat(missing)
     if len(broken):
         raise DataError(
-            f"{options.table}: {len(broken)} events have no patient in {options.patient!r} "
+            f"{options.table}: {counted(len(broken), 'event has', 'events have')} no patient in {options.patient!r} "
             f"({_lines(options, cohort, broken)}); fill in the patient or remove these events"
         )
     _units(options, cohort)
@@ -94,7 +94,7 @@ def _units(options: EventsOptions, cohort: Cohort) -> dict[str, str]:
     mixed = found.group_by("code").len().filter(pl.col("len") > 1)["code"].drop_nulls().sort().to_list()
     if mixed:
         raise DataError(
-            f"{options.table}: values of {len(mixed)} codes stand in several units in {options.unit!r} (codes {some(mixed)}); "
+            f"{options.table}: values of {counted(len(mixed), 'code')} stand in several units in {options.unit!r} (codes {some(mixed)}); "
             'bring each to one with `medloom ingest`, or unit = "" to read the numbers as they stand'
         )
     return dict(found.drop_nulls().sort("code").iter_rows())
@@ -205,13 +205,13 @@ def _times(options: EventsOptions, events: pl.DataFrame) -> tuple[Int[np.ndarray
     broken = events["line"].filter(~(known | (empty if options.timeless else False))).to_list()
     if broken:
         raise DataError(
-            f"{what}: {len(broken)} events have no time ({some(broken)}); remove them or give each a time; "
+            f"{what}: {counted(len(broken), 'event has', 'events have')} no time ({some(broken)}); remove them or give each a time; "
             "timeless = true keeps those whose time is empty, as known before all others"
         )
     far = events["line"].filter(known & (np.abs(time) > LATEST)).to_list()
     if far:
         raise DataError(
-            f"{what}: {len(far)} times are beyond {LATEST:.0e} ({some(far)}); expected a smaller unit of time"
+            f"{what}: {counted(len(far), 'time is', 'times are')} beyond {LATEST:.0e} ({some(far)}); expected a smaller unit of time"
         )
     if kind == "date":
         day = _day_alone(values)
@@ -231,7 +231,7 @@ def _codes(options: EventsOptions, events: pl.DataFrame) -> tuple[tuple[str, ...
     broken = events["line"].filter(code.is_null()).to_list()
     if broken:
         raise DataError(
-            f"{options.table}: {len(broken)} events have no code in {options.code!r} ({some(broken)}); remove them or give each a code"
+            f"{options.table}: {counted(len(broken), 'event has', 'events have')} no code in {options.code!r} ({some(broken)}); remove them or give each a code"
         )
     names = code.unique().sort()
     table = pl.DataFrame({"code": names, "position": np.arange(len(names), dtype=np.int32)})
@@ -249,10 +249,10 @@ def _values(options: EventsOptions, events: pl.DataFrame) -> Float[np.ndarray, "
         number = text.cast(pl.Float64, strict=False)
         commas = text.str.contains(r"^[+-]?\d*,\d+$")
         _refuse(
-            options, events, commas.fill_null(False), "are numbers with a comma; write 1234.5, not 1,234.5 or 1234,5"
+            options, events, commas.fill_null(False), "are written with a comma; write 1234.5, not 1,234.5 or 1234,5"
         )
         _refuse(
-            options, events, number.is_null() & ~blank, "are not numbers; put text into the code, such as 'sex=female'"
+            options, events, number.is_null() & ~blank, "are not numeric; put text into the code, such as 'sex=female'"
         )
     elif values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null):
         number = values.cast(pl.Float64)
@@ -272,6 +272,6 @@ def _refuse(options: EventsOptions, events: pl.DataFrame, broken: pl.Series, why
         bad = events.filter(broken)
         codes = canonical(bad["code"]).unique(maintain_order=True).to_list()
         raise DataError(
-            f"{options.table}: {len(bad)} values in {options.value!r} {why} "
+            f"{options.table}: column {options.value!r}: {clause(len(bad), 'value', why)} "
             f"({some(bad['line'].to_list())}; codes {some(codes)})"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 
 
 def of_names(names: Sequence[str], codes: Sequence[str], units: Mapping[str, str]) -> dict[str, str]:
@@ -28,7 +28,7 @@ def refuse_others(where: str, units: Mapping[str, str], learnt: Mapping[str, str
     wrong = sorted(code for code, unit in units.items() if _plain(unit) != _plain(learnt.get(code, unit)))
     if wrong:
         raise DataError(
-            f"{where}: values of {len(wrong)} codes stand in other units than those learnt ({some(wrong)}; the first in "
+            f"{where}: values of {counted(len(wrong), 'code')} stand in other units than those learnt ({some(wrong)}; the first in "
             f"{units[wrong[0]]!r}, learnt in {learnt[wrong[0]]!r}); convert them, as with `medloom ingest … codes=FILE.csv`"
         )
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from medloom.draw import Draw
-from medloom.errors import DataError, rows_named, those
+from medloom.errors import DataError, counted, rows_named, those
 from medloom.modalities.image import packing, stored
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.reading.scan import Scan
@@ -196,7 +196,9 @@ class BagLifting(Lifting):
 
         spatial = [values for values in output.values() if values.ndim == 3 + self._dims]
         if len(spatial) != 1:
-            raise TypeError(f"found {len(spatial)} tensors of {3 + self._dims} axes in an output; expected one to lift")
+            raise TypeError(
+                f"found {counted(len(spatial), 'tensor')} of {3 + self._dims} axes in an output; expected one to lift"
+            )
         unit, place = units(self._source, view.rows)
         inner = Source(self._source.packed, unit, self._source.patient[view.rows][place])
         lifting = ImageLifting(inner, self._dims, self._settle, False)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from medloom.batch import Output
+from medloom.errors import counted
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.reading import resample
 from medloom.modalities.image.views import inside, mirror
@@ -51,7 +52,9 @@ class ImageLifting(Lifting):
         """The one dense tensor of the output, `[views, channels, *patch]`."""
         spatial = [values for values in output.values() if values.ndim == 2 + self._dims]
         if len(spatial) != 1:
-            raise TypeError(f"found {len(spatial)} tensors of {2 + self._dims} axes in an output; expected one to lift")
+            raise TypeError(
+                f"found {counted(len(spatial), 'tensor')} of {2 + self._dims} axes in an output; expected one to lift"
+            )
         values = spatial[0].detach().float().cpu().numpy()
         for place, row in enumerate(view.rows.tolist()):
             if self._open is None or row != self._row:

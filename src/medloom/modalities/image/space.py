@@ -45,7 +45,7 @@ def pin(source: Source, marks: Marks) -> Pinned:
             found = np.linalg.solve(step[row], (points - to_units[:dims, -1]).T).T
             place[row, : len(points)] = found
             beyond = int((np.abs(found).max(axis=1) > 1).sum())
-            reason = f"have {beyond} of {len(points)} points beyond the image" if beyond else None
+            reason = f"have {beyond} of {counted(len(points), 'point')} beyond the image" if beyond else None
         if reason is not None:
             wrong.setdefault(reason, []).append(row_names(source)[row])
     if wrong:

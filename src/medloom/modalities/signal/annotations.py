@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom import find
-from medloom.errors import DataError, some
+from medloom.errors import DataError, some, those
 from medloom.modalities.signal.recording import Refused
 
 if TYPE_CHECKING:
@@ -81,7 +81,10 @@ def windows_table(
         named = found.with_columns(pl.lit(where).alias(column), window=pl.lit(f"{number + 1}-") + found["window"])
         parts.append(row.drop(column).join(named, how="cross").select([*frame.columns, *found.columns]))
     if refused:
-        lines = [f"column {column!r}: {len(rows)} records {why} (lines {some(rows)})" for why, rows in refused.items()]
+        lines = [
+            f"column {column!r}: {those(len(rows), 'record', why)} (lines {some(rows)})"
+            for why, rows in refused.items()
+        ]
         raise DataError("\n".join(lines))
     if not sum(map(len, parts)):
         raise DataError(f"{table}: no record holds a window of {seconds:g} s")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.modalities.signal.options import IN_FILE
 from medloom.packed import Packed, Source
 
@@ -65,14 +65,14 @@ def _segments(
     )
     if len(bad):
         raise DataError(
-            f"segment: {len(bad)} rows do not say where their part begins and ends (rows "
+            f"segment: {counted(len(bad), 'row does', 'rows do')} not say where their part begins and ends (rows "
             f"{some(cohort.row.gather(bad).to_list())}); expected seconds from the record's beginning, first the smaller ones"
         )
     start, stop = (np.rint(values * rate).astype(np.int64) for values in seconds)
     beyond = np.flatnonzero(stop > length + 1)
     if len(beyond):
         raise DataError(
-            f"segment: the part of {len(beyond)} rows ends after their record (rows "
+            f"segment: the part of {counted(len(beyond), 'row')} ends after their record (rows "
             f"{some(cohort.row.gather(beyond).to_list())}); expected seconds, within the record"
         )
     return start, np.minimum(stop, length)
@@ -97,7 +97,7 @@ def _begins(
     unknown = np.flatnonzero((unit > 0) & np.isnan(begins) & (np.asarray(packed.arrays["length"])[unit] > 0))
     if len(unknown):
         raise DataError(
-            f"starts: the records of {len(unknown)} rows have no time {where} (rows "
+            f"starts: the records of {counted(len(unknown), 'row')} have no time {where} (rows "
             f"{some(cohort.row.gather(unknown).to_list())}); expected {way}"
         )
     return np.where(unit > 0, begins, np.nan)

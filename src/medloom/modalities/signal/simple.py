@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom import fitted
+from medloom.errors import counted
 from medloom.modalities.signal.leads import unlike_einthoven
 from medloom.modalities.signal.quality import QUALITY, STATISTICS, quality, statistics
 from medloom.told import Feature
@@ -73,7 +74,7 @@ def row_means(
     first = np.flatnonzero(np.diff(of, prepend=of[0] - 1)) if len(of) else np.zeros(0, np.int64)
     count = np.diff(np.append(first, len(of)))
     if len(first) != len(rows):
-        raise ValueError(f"found windows of {len(first)} rows; expected {len(rows)}, each once")
+        raise ValueError(f"found windows of {counted(len(first), 'row')}; expected {len(rows)}, each once")
     means = np.add.reduceat(numbers, first, axis=0) / count[:, None] if len(first) else numbers
     return np.where(there[:, None], means, np.nan)
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from medloom.cohort.codes import EXAMPLES, NAMES
 from medloom.cohort.stored import blocks, in_memory
 from medloom.cohort.table import Cohort, canonical
-from medloom.errors import DataError, some
+from medloom.errors import DataError, counted, some
 from medloom.find import near
 from medloom.modalities.table.cells import Cells, cells
 from medloom.modalities.table.column import Column
@@ -129,7 +129,9 @@ def read(options: TableOptions, cohort: Cohort) -> TableColumn:
             if broken.short == "outside its range" and options.columns[name].out_of_range == "missing":
                 continue
             rows = cohort.row.gather(np.flatnonzero(broken.rows)).to_list()
-            raise DataError(f"column {name!r}: {len(rows)} values are {broken.found} (rows {some(rows)}); {broken.way}")
+            raise DataError(
+                f"column {name!r}: {counted(len(rows), 'value is', 'values are')} {broken.found} (rows {some(rows)}); {broken.way}"
+            )
         number[:, position[name]] = parsed.number
         if name in dates:
             late[:, dates.index(name)] = parsed.late
@@ -147,7 +149,7 @@ def _codes_of(name: str, options: TableOptions, cohort: Cohort) -> Cells:
                 "" if options.columns[name].separator else '; give separator = ";" where a cell holds several codes'
             )
             raise DataError(
-                f"column {source!r}: {len(rows)} values are no {NAMES[system]} codes (rows {some(rows)}); expected such as "
+                f"column {source!r}: {counted(len(rows), 'value is', 'values are')} not in {NAMES[system]} (rows {some(rows)}); expected such as "
                 f"{EXAMPLES[system]}; what means missing belongs in missing = [...]{separator}"
             )
     return found

@@ -88,19 +88,19 @@ def parse(name: str, options: TableOptions, cohort: Cohort) -> Parsed:
 def _numeric(name: str, column: Column, cohort: Cohort, markers: tuple[Any, ...]) -> Parsed:
     values = cohort.frame[name]
     broken = np.zeros(len(values), bool)
-    found, way = "no numbers", f"if they mean missing, give {name} = {{ missing = [...] }}"
+    found, way = "not numeric", f"if they mean missing, give {name} = {{ missing = [...] }}"
     if values.dtype == pl.String:
         text = unmarked(values, markers)
         number = text.cast(pl.Float64, strict=False)
         broken = (number.is_null() & text.is_not_null()).to_numpy()
         if text.filter(pl.Series(broken)).str.contains(_GROUPED).any():
-            found, way = "numbers with thousands separators", "write 1234.5, not 1,234.5"
+            found, way = "written with thousands separators", "write 1234.5, not 1,234.5"
     elif values.dtype == pl.Boolean or values.dtype.is_numeric() or values.dtype == pl.Null:
         number = values.cast(pl.Float64)
     else:
         number = pl.Series([None] * len(values), dtype=pl.Float64)
         broken = values.is_not_null().to_numpy()
-        found, way = f"no numbers but {values.dtype}", "exclude the column or convert it to numbers"
+        found, way = f"not numeric but {values.dtype}", "exclude the column or convert it to numbers"
     result = number.fill_null(float("nan")).to_numpy().copy()
     for marker in markers:
         if isinstance(marker, (int, float)):
@@ -126,7 +126,7 @@ def _ordinal(name: str, column: Column, cohort: Cohort, markers: tuple[Any, ...]
     number = text.replace_strict(pl.Series(column.levels), places, default=None, return_dtype=pl.Float64)
     broken = (number.is_null() & text.is_not_null()).to_numpy()
     unseen = Broken(
-        "not a level of its order", "no level of its order", "add the level to order, or to missing", broken
+        "not a level of its order", "not a level of its order", "add the level to order, or to missing", broken
     )
     return Parsed(number.fill_null(float("nan")).to_numpy(), (unseen,))
 
@@ -148,7 +148,7 @@ def _datetime(name: str, column: Column, cohort: Cohort, markers: tuple[Any, ...
     late = known & ~(times < cohort.at)
     days = np.where(known & ~late, (times - cohort.at) / DAY, np.nan)
     way = "expected YYYY-MM-DD or YYYY-MM-DD HH:MM[:SS], all without a zone"
-    return Parsed(days, (Broken("not a date", "no dates", way, bad),), late)
+    return Parsed(days, (Broken("not a date", "not a date", way, bad),), late)
 
 
 def _duration(name: str, column: Column, cohort: Cohort, markers: tuple[Any, ...]) -> Parsed:
@@ -171,7 +171,7 @@ def _duration(name: str, column: Column, cohort: Cohort, markers: tuple[Any, ...
         unknown = unknown & ~plain
         numbers = Broken("no unit", "plain numbers", f'give {name} = {{ unit = "h" }} or another unit', plain)
     way = "expected such as 3 d, 12:30 (hours and minutes), P3DT4H"
-    return Parsed(result, (Broken("not a duration", "no durations", way, unknown), numbers))
+    return Parsed(result, (Broken("not a duration", "not a duration", way, unknown), numbers))
 
 
 def _seconds(text: pl.Series) -> pl.Series:

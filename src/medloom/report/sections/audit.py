@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from medloom.audit.finding import KINDS, Audit
+from medloom.errors import counted
 from medloom.report.section import Listing, Paragraph, Piece, Section, Table
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def section(story: Story) -> Section | None:
 
 def of(audit: Audit) -> Section:
     """The section of an audit."""
-    looked = ", ".join(_counted(count, what) for what, count in audit.looked_at.items())
+    looked = ", ".join(counted(count, what.removesuffix("s"), what) for what, count in audit.looked_at.items())
     found = "nothing was found" if not audit.findings else f"{len(audit.findings)} found"
     pieces: list[Piece] = [
         Paragraph(
@@ -41,7 +42,3 @@ def of(audit: Audit) -> Section:
 def severe(audit: Audit | None) -> tuple[str, ...]:
     """Severe findings as warnings."""
     return tuple(f"Leakage audit: {one.found} {one.todo}" for one in (audit.severe if audit else ()))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what.removesuffix('s') if count == 1 else what}"

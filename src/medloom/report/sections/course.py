@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom.draw import generator
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL
 from medloom.report.section import Paragraph, Piece, Section, Table
 from medloom.task import Curve, Plot
@@ -47,7 +48,9 @@ def section(story: Story) -> Section | None:
     if not pieces:
         return None
     which = "judge" if len(parts["test"]) else "teach"
-    said = Paragraph(f"Of the {len(rows):,} rows that {which}, before the index time of each, as the model sees them.")
+    said = Paragraph(
+        f"Of the {counted(len(rows), 'row')} that {which}, before the index time of each, as the model sees them."
+    )
     return Section("course", "patients", "What is known of each row", (said, *pieces), folded=True)
 
 
@@ -129,15 +132,16 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         own = _together(own, at[places[own]], float(at[row]))
         if len(own) < FEWEST_TIMES or (replies := task.replies(measured)) is None:
             continue
-        days = DAY if story.prepared.cohort.at_kind == "date" else 1
+        dated = story.prepared.cohort.at_kind == "date"
+        days = DAY if dated else 1
         time = (at[places[own]] - at[places[own[0]]]) / days
         shown = range(min(MOST_CURVES, len(replies.names)))
         answers = [f"{name}: {replies.names[one]}" for one in shown]
         curves = tuple(Curve(answers[one], time.tolist(), replies.value[own, one].tolist()) for one in shown)
         first = replies.value[own, 0]
         text = (
-            f"{answers[0]}, {replies.what} at {len(own)} times: {first[0]:.3g} at first, {first[-1]:.3g} at last, "
-            f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}."
+            f"{answers[0]}, {replies.what} at {counted(len(own), 'time')}: {first[0]:.3g} at first, {first[-1]:.3g} at last, "
+            f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}{' days' * dated}."
         )
         label = f"time since the first of these rows ({_unit(story)})"
         # From nothing up, so that a small rise does not look like a large one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.report.section import Paragraph, Piece, Section, Table
 
@@ -27,7 +28,8 @@ def section(story: Story) -> Section | None:
         figures = list(shown[0].estimates) if shown else []
         metrics = story.tasks[name].metrics()
         rows: list[tuple[str | Estimate, ...]] = [
-            (f"{group.name} ({group.rows} rows)", *(group.estimates[figure] for figure in figures)) for group in shown
+            (f"{group.name} ({counted(group.rows or 0, 'row')})", *(group.estimates[figure] for figure in figures))
+            for group in shown
         ]
         if rows:
             head = (found.groups[0].column, *(metrics[figure].label for figure in figures))

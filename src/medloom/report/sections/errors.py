@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.report.section import Piece, Section, Table
 from medloom.statistics.shares import share
@@ -32,10 +33,10 @@ def section(story: Story) -> Section | None:
         probability = measured["probability"].reshape(len(measured["truth"]), -1)
         known = ~np.isnan(measured["truth"]) & np.isfinite(probability).all(axis=1)
         truth, decision = measured["truth"][known].astype(np.int64), measured["decision"][known].astype(np.int64)
-        pieces += [confusion(name, task.classes, truth, decision)] if len(task.classes) <= MOST_CLASSES else []
+        pieces += [confusion(name, task.called, truth, decision)] if len(task.classes) <= MOST_CLASSES else []
         if task.kind == "binary":
             patient, level = story.patient[name][known], story.prepared.study.evaluate.level
-            found = furthest_off(name, task.classes[1], truth, probability[known, 0], patient, level)
+            found = furthest_off(name, task.called[1], truth, probability[known, 0], patient, level)
             pieces += [found] if found is not None else []
     return Section("errors", "trust", "Wrong decisions and probabilities", tuple(pieces)) if pieces else None
 
@@ -83,7 +84,7 @@ def furthest_off(
         for mean, observed, held, count in found[:WORST]
     )
     return Table(
-        f"{name}: rows in groups of equal size by the probability of “{positive}”; the {len(rows)} of {len(found)} groups "
+        f"{name}: rows in groups of equal size by the probability of “{positive}”; the {len(rows)} of {counted(len(found), 'group')} "
         "where probability and truth are furthest apart. Chance alone puts some groups off.",
         ("Probability given", "Rows", "Mean probability", "Share observed"),
         rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.deletion import Deletion
 from medloom.explain.effects import Effect
@@ -44,8 +45,8 @@ def section(story: Story) -> Section | None:
             simple = " Contributions by gradients are those of the networks alone; everything else is of all members."
         pieces.append(
             Paragraph(
-                f"From {found.rows:,} judged rows of {found.patients:,} patients, each {_one(found)} exchanged "
-                f"{found.repeats} times between patients, all rows of a patient together.{whose}{simple}"
+                f"From {found.rows:,} judged rows of {counted(found.patients, 'patient')}, each {_one(found)} exchanged "
+                f"{counted(found.repeats, 'time')} between patients, all rows of a patient together.{whose}{simple}"
             )
         )
         many = _many(found)
@@ -85,7 +86,7 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
         Paragraph(_trust(ranking, deletion, one.label, _many(found))) for ranking, deletion in one.deletions.items()
     ]
     if PERMUTATION in one.deletions and one.deletions[PERMUTATION].gain.value is not None:
-        pieces.append(_deletion_plot(name, one, _many(found)))
+        pieces.append(_deletion_plot(name, one, found))
     for effect in one.effects:
         pieces.append(_effect(name, effect, found))
     return pieces
@@ -108,7 +109,7 @@ def _importances(name: str, one: Explained, found: Explanation) -> Table:
 
 def _values(found: Explanation) -> str:
     """What is exchanged, in words."""
-    said = {"column": "values of a column", "code": "events of a code"}
+    said = {"column": "values of a column", "code": "events of a code", "input": "whole inputs"}
     return " or ".join(said.get(word, f"values of a {word}") for word in found.words)
 
 
@@ -133,14 +134,15 @@ def _trust(ranking: str, found: Deletion, label: str, many: str) -> str:
     )
 
 
-def _deletion_plot(name: str, one: Explained, many: str) -> Plot:
+def _deletion_plot(name: str, one: Explained, found: Explanation) -> Plot:
+    many = _many(found)
     deletion = one.deletions[PERMUTATION]
     taken = tuple(float(count) for count in deletion.taken)
     labels = {"most": "most important first", "random": "at random", "least": "least important first"}
     curves = tuple(Curve(label, taken, deletion.curves[way]) for way, label in labels.items())
     last = len(taken) // 2
     text = (
-        f"With {deletion.taken[last]} {many} taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
+        f"With {counted(deletion.taken[last], _one(found), many)} taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
         f"most important went first, {number(deletion.curves['random'][last])} at random."
     )
     return Plot(f"{name}{many} taken out", f"{_capital(many)} taken out", one.label, curves, text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL
 from medloom.report.section import Paragraph, Piece, Section, Table
 
@@ -31,6 +32,10 @@ def section(story: Story) -> Section | None:
         chosen = [figure for figure in metrics if metrics[figure].group != "intervals"][:SHOWN]
         table = [(metrics[figure].label, every[figure], one.figures[figure]) for figure in chosen]
         pieces.append(
-            Table(f"{name}: {one.rows} rows are kept", ("Figure", "All rows", "Rows that are kept"), (*rows, *table))
+            Table(
+                f"{name}: {counted(one.rows, 'row is', 'rows are')} kept",
+                ("Figure", "All rows", "Rows that are kept"),
+                (*rows, *table),
+            )
         )
     return Section("kept", "trust", "Left to a person", tuple(pieces))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.cases import words
 from medloom.explain.mapped import LIKE, MapFigures, Mapped
@@ -59,7 +60,7 @@ def _of(one: Mapped, several: bool) -> list[Piece]:
     if one.marked:
         for word, figure in (("a point at random", one.chance), ("always the middle", one.middle)):
             rows.append((word, "–", "–", figure or Estimate(None), "–"))
-    caption = f"{name}maps of {one.rows:,} judged rows of {one.patients:,} patients"
+    caption = f"{name}maps of {one.rows:,} judged rows of {counted(one.patients, 'patient')}"
     caption += f", {one.marked:,} with a mask" if one.marked else ""
     table = Table(caption[0].upper() + caption[1:], head, tuple(rows), (LIKENESS, gain, "Less a point at random"))
     return [table, *(Paragraph(text) for method, figures in one.figures.items() if (text := _judged(method, figures)))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.evaluation.stressed import BEFORE, Stressed
 from medloom.report.section import Listing, Paragraph, Piece, Section, Table
@@ -60,7 +61,10 @@ def _pieces(name: str, one: Stressed, metrics: Mapping[str, Metric]) -> list[Pie
         figures = list(shown[0].estimates)
         head = ("Group", *(metrics[f].label for f in figures))
         cells: tuple[tuple[str | Estimate, ...], ...] = tuple(
-            (f"{group.column}: {group.name} ({group.rows} rows)", *(group.estimates[f] for f in figures))
+            (
+                f"{group.column}: {group.name} ({counted(group.rows or 0, 'row')})",
+                *(group.estimates[f] for f in figures),
+            )
             for group in shown
         )
         pieces.append(Table(f"{name}: by period and site", head, cells))

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
+from medloom.errors import counted
 from medloom.modalities.table import Table as TableInput
 from medloom.modalities.table.bags import Bag, bags, level_words
 from medloom.packed import Source
@@ -77,8 +78,11 @@ def _outcomes(story: Story, rows: Int[np.ndarray, " rows"]) -> Iterator[Group]:
         if isinstance(task, Classify) and task.kind != "multilabel" and len(task.classes) <= MOST_OUTCOMES:
             codes = marks.values[rows]
             places = {one: place for place, one in enumerate(marks.names)}
-            alone = all(len(one) > 1 and one.isalpha() and one.lower() not in ANSWERS for one in task.classes)
-            yield from (Group(one if alone else f"{name}: {one}", codes == places.get(one, -2)) for one in task.classes)
+            alone = all(len(one) > 1 and one.isalpha() and one.lower() not in ANSWERS for one in task.called)
+            yield from (
+                Group(called if alone else f"{name}: {called}", codes == places.get(one, -2))
+                for one, called in zip(task.classes, task.called, strict=True)
+            )
             return
         if isinstance(task, Survive):
             event = marks.values[rows, 1]
@@ -132,7 +136,7 @@ def _table(
         else ""
     )
     coded = f" Codes as rows with one of the group (%), the {MOST_WORDS} groups of most rows." if several else ""
-    some = f" Of {len(rows):,} rows drawn at random from {of:,}." if len(rows) < of else ""
+    some = f" Of {counted(len(rows), 'row')} drawn at random from {of:,}." if len(rows) < of else ""
     caption = (
         f"{name}: numbers as median [quartiles], words as rows (%); missing as rows (%).{coded}{more}{some} Counts of fewer than "
         f"{FEW} patients are hidden, and where that is one alone, the next smallest too."

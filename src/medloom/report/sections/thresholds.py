@@ -35,16 +35,14 @@ def section(story: Story) -> Section | None:
         measured = story.measured[name][MODEL]
         patient = story.patient[name]
         several = f"{name}: " if len(story.tasks) > 1 else ""
-        caption = (
-            f"{several}what it means to act where the probability of “{task.classes[1]}” is at least the threshold"
-        )
+        caption = f"{several}what it means to act where the probability of “{task.called[1]}” is at least the threshold"
         found = thresholds(
             measured["truth"],
             measured["probability"],
             patient,
             task.threshold[0],
             caption,
-            task.classes[1],
+            task.called[1],
             story.prepared.study.evaluate.level,
         )
         pieces += [found] if found is not None else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medloom.errors import counted
 from medloom.evaluation.intervals import Estimate
 from medloom.evaluation.sample_size import SampleSize
 from medloom.report.content import Answer, Content
@@ -61,8 +62,12 @@ class Known:
     def development(self) -> str:
         """Rows and patients that the model was made of."""
         parts = self.story.counts()["parts"]
-        said = [f"{p['rows']:,} rows of {p['patients']:,} patients ({name})" for name, p in parts.items() if p["rows"]]
-        return "; ".join(said)
+        said = [
+            f"{counted(p['rows'], 'row')} of {counted(p['patients'], 'patient')} ({name})"
+            for name, p in parts.items()
+            if p["rows"]
+        ]
+        return self.content.who.said("; ".join(said))
 
     @property
     def events(self) -> str:
@@ -96,7 +101,7 @@ class Known:
     def members(self) -> str:
         """Who answers, for each target."""
         team = self.story.team
-        networks = f"{len(team.networks)} network{'s' * (len(team.networks) != 1)} with {team.parameters:,} parameters"
+        networks = f"{len(team.networks)} network{'s' * (len(team.networks) != 1)} with {counted(team.parameters, 'parameter')}"
         said = []
         for name in self.story.tasks:
             labels = [networks if member == "network" else member.replace("_", " ") for member in team.members(name)]
@@ -163,7 +168,11 @@ class Known:
     @property
     def handled(self) -> str:
         """What was done about missing values, and about rows without a known answer."""
-        out = f" Criteria left out {self.left_out:,} rows whose value they need is missing." if self.left_out else ""
+        out = (
+            f" Criteria left out {counted(self.left_out, 'row')} whose value they need is missing."
+            if self.left_out
+            else ""
+        )
         return (
             "No row is left out for a missing predictor: that it is missing is told to the model, and nothing is filled in "
             f"before the split.{out} {self.answers_missing}"
@@ -244,7 +253,8 @@ class Known:
 def _missing(story: Story, part: str) -> str:
     feed, rows = story.prepared.feed, story.parts()[part]
     said = [f"{name}: {_gaps(feed.modalities[name], feed.sources[name], rows)}" for name in feed.modalities]
-    return f"Of {len(rows):,} {'training' if part == 'train' else 'judged'} rows: {'; '.join(said)}."
+    kind = "training row" if part == "train" else "judged row"
+    return f"Of {counted(len(rows), kind)}: {'; '.join(said)}."
 
 
 def _gaps(modality: Modality, source: Source, rows: Int[np.ndarray, " rows"]) -> str:

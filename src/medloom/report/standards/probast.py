@@ -6,6 +6,7 @@ Source: Moons et al., "PROBAST+AI", BMJ 388:e082505, 2025; for the size of an ev
 
 from __future__ import annotations
 
+from medloom.errors import counted
 from medloom.report.standards.known import CALIBRATION, DECISION_CURVE, USEFULNESS, Answers, Known
 from medloom.report.standards.said import Said
 
@@ -39,7 +40,8 @@ def _size(known: Known) -> Said | None:
         return None
     enough = all(one.enough for one in known.sizes)
     said = "; ".join(
-        f"{one.target} ({one.outcome}): {one.patients:,} of {one.needed.rows:,} patients" for one in known.sizes
+        f"{one.target} ({one.outcome}): {one.patients:,} of {counted(one.needed.rows, 'patient')}"
+        for one in known.sizes
     )
     more = " The criteria are for regression; other models need more." if enough else ""
     return Said(f"Riley's criteria: {said}.{more}", known.links("sample-size"), "probably yes" if enough else "no")
@@ -116,12 +118,14 @@ def _leakage(known: Known) -> Said:
     compared = "that every row is another patient is declared" if declared else "every id was compared"
     audit = known.story.audit
     severe = len(audit.severe) if audit else 0
-    looked = f" The audit for leaks has {len(audit.findings)} findings, {severe} of them severe." if audit else ""
+    looked = (
+        f" The audit for leaks has {counted(len(audit.findings), 'finding')}, {severe} of them severe." if audit else ""
+    )
     verdict = (
         "no" if shared else "probably no" if severe else "yes" if known.proved and not declared else "probably yes"
     )
     return Said(
-        f"{shared} patients are in two parts: {compared}. Inputs, outcome and model are fitted on training rows. "
+        f"{counted(shared, 'patient is', 'patients are')} in two parts: {compared}. Inputs, outcome and model are fitted on training rows. "
         f"{known.times}.{looked}",
         known.links("patients", "audit"),
         verdict,

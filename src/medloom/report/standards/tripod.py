@@ -5,6 +5,7 @@ Source: Collins et al., "TRIPOD+AI statement", BMJ 385:e078378, 2024.
 
 from __future__ import annotations
 
+from medloom.errors import counted
 from medloom.report.standards.known import CALIBRATION, Answers, Known
 from medloom.report.standards.said import Said
 from medloom.report.verdict import percent
@@ -22,7 +23,7 @@ def _setting(known: Known) -> Said | None:
     sites = known.story.prepared.cohort.site
     if sites is None:
         return None
-    return Said(f"{sites.n_unique()} sites, by the column that the study names.", known.links("patients"))
+    return Said(f"{counted(sites.n_unique(), 'site')}, by the column that the study names.", known.links("patients"))
 
 
 def _criteria(known: Known) -> Said:
@@ -63,7 +64,7 @@ def _size(known: Known) -> Said | None:
     if not known.sizes:
         return None
     said = [
-        f"{one.target} ({one.outcome}): {one.needed.rows:,} patients needed for {one.needed.parameters} parameters, "
+        f"{one.target} ({one.outcome}): {counted(one.needed.rows, 'patient')} needed for {counted(one.needed.parameters, 'parameter')}, "
         f"{one.patients:,} there"
         for one in known.sizes
     ]
@@ -157,7 +158,10 @@ def _code(known: Known) -> Said:
 
 
 def _flow(known: Known) -> Said:
-    steps = "; ".join(f"{step.name}: {step.rows:,} rows of {step.patients:,} patients" for step in known.content.flow)
+    steps = "; ".join(
+        f"{step.name}: {counted(step.rows, 'row')} of {counted(step.patients, known.content.who.one, known.content.who.many)}"
+        for step in known.content.flow
+    )
     return Said(f"{known.content.people} {steps}. Answers: {known.events}.", known.links("patients"))
 
 

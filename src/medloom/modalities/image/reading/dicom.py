@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped
 
+from medloom.errors import counted
 from medloom.modalities.image.reading.dicom_header import Header, Plane, read_header
 from medloom.modalities.image.reading.dicom_pixels import digest_of, narrow, planes_of
 from medloom.modalities.image.reading.geometry import Geometry
@@ -95,7 +96,7 @@ def only(found: Sequence[Stack], dims: int) -> Stack:
             shown = "; ".join(sorted({one.apart for one in found if one.apart})[:4])
             told = f" ({shown})" if shown and series == 1 else ""
             raise Refused(
-                f"hold {series} series with {len(found)} images or volumes{told}; give each a folder, or use medloom ingest"
+                f"hold {counted(series, 'series', 'series')} with {counted(len(found), 'image or volume', 'images or volumes')}{told}; give each a folder, or use medloom ingest"
             )
         found = first
     if found[0].kind == "film":
@@ -103,7 +104,9 @@ def only(found: Sequence[Stack], dims: int) -> Stack:
             f"are films: they hold {len(found[0].planes)} frames and tell no place of them; save one frame a file"
         )
     if dims == 2 and len(found[0].planes) > 1:
-        raise Refused(f"hold {len(found[0].planes)} slices or frames where dims = 2 is asked for; set dims = 3")
+        raise Refused(
+            f"hold {counted(len(found[0].planes), 'slice or frame', 'slices or frames')} where dims = 2 is asked for; set dims = 3"
+        )
     return found[0]
 
 

@@ -147,7 +147,7 @@ def _word(name: str, pair: Pair) -> str:
         return f"{name} {_listed(plane.image_type)}"
     if name == "size":
         colour = " in colour" if plane.samples > 1 else ""
-        return f"{plane.rows} rows and {plane.columns} columns{colour}"
+        return f"{counted(plane.rows, 'row')} and {counted(plane.columns, 'column')}{colour}"
     if plane.position is None or plane.orientation is None:
         return f"no {name}" if name == "place in space" else ""
     if name == "direction":
@@ -192,7 +192,7 @@ def _unplaced(group: Sequence[Pair]) -> Iterator[Stack]:
         header, planes = pairs[0][0], tuple(plane for _, plane in pairs)
         notes = _notes(header)
         if len(files) > 1 and header.modality in SLICED and not header.capture:
-            notes = (*notes, f"{len(files)} slices of its series tell no place in space, and make no volume")
+            notes = (*notes, f"of its series, {counted(len(files), 'slice tells', 'slices tell')} no place in space")
         if len(planes) > 1:
             why = "hold several frames without ImagePositionPatient and ImageOrientationPatient (a film, or a header that lost them)"
             yield Stack(header, planes, "film", None, planes[0].uid, notes, why)
