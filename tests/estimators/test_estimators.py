@@ -285,7 +285,7 @@ def test_wrong_data_are_said() -> None:
         model.fit(x, y[:-1])
     with pytest.raises(ValueError, match="60 rows of X and 59 of y or groups"):
         model.fit(x, y, groups=range(59))
-    with pytest.raises(ValueError, match="rows have no patient"):
+    with pytest.raises(ValueError, match="1 row has no patient"):
         model.fit(x, y, groups=[None, *range(59)])
     with pytest.raises(ValueError, match="empty values"):
         model.fit(x, np.array([None, *y[1:]], dtype=object))
