@@ -36,7 +36,7 @@ from medloom.parts import TrainPart
 from medloom.prepare import Prepared, fingerprint, fitted, fold_table, folds, packed, prepare, whole_fold
 from medloom.prepare import read as read_data
 from medloom.report import compare as side_by_side
-from medloom.report.compose import Story, card, compose
+from medloom.report.compose import card, compose
 from medloom.report.forms import written
 from medloom.report.kept import NAME as CONTENT
 from medloom.report.kept import as_json
@@ -47,6 +47,7 @@ from medloom.report.standards import computed as standards
 from medloom.report.standards.authors import NAME as AUTHORS
 from medloom.report.standards.authors import Texts, template
 from medloom.report.standards.authors import texts as read_texts
+from medloom.report.story import Story
 from medloom.rundir import RunFolder, write_text
 from medloom.stress import Altered, altered, stressed
 from medloom.stress import pooled as pooled_stress

@@ -11,7 +11,7 @@ from medloom.report.section import Paragraph, Piece, Section
 from medloom.task import Curve, Plot
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 MOST_CURVES = 8
 WARNING = (

@@ -21,7 +21,7 @@ from medloom.report.standards.computed import computed
 from medloom.report.standards.known import Known
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 
 def collected(story: Story, content: Content) -> Content:

@@ -16,7 +16,7 @@ from medloom.told import Held, Trace
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 MOST_PARTS = 40
 """Parts whose shares are shown."""

@@ -9,7 +9,7 @@ from medloom.evaluation.intervals import Estimate
 from medloom.report.section import Paragraph, Piece, Section, Table
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 
 def section(story: Story) -> Section | None:

@@ -8,7 +8,7 @@ from medloom.evaluation.drift import LARGE, Drifted
 from medloom.report.section import Paragraph, Section, Table
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 SHOWN = 10
 

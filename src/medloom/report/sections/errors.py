@@ -15,7 +15,7 @@ from medloom.statistics.shares import share
 from medloom.tasks.classify import Classify
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 MOST_CLASSES = 12
 GROUPS = 10

@@ -15,7 +15,7 @@ from medloom.report.verdict import number
 from medloom.task import Curve, Plot
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 WARNINGS = (
     "Importance is of the model, not of the disease: a {one} may matter to the answers and cause nothing.",

@@ -9,7 +9,7 @@ from medloom.evaluation.intervals import MODEL
 from medloom.report.section import Paragraph, Piece, Section, Table
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 SHOWN = 12
 """Figures in the table, at most."""

@@ -13,7 +13,7 @@ from medloom.report.section import Listing, Paragraph, Piece, Section, Table
 from medloom.report.verdict import number
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 LIKENESS, GAIN, HIT = "Like an untrained network's", "Moves the answer by", "Highest point in the mask"
 HOW = (

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from medloom.evaluation.shifted import Shifted
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
     from medloom.task import Metric
 
 

@@ -10,7 +10,7 @@ from medloom.report.section import Paragraph, Piece, Section, Table
 from medloom.report.verdict import number
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 
 def section(story: Story) -> Section | None:

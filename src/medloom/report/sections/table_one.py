@@ -23,7 +23,7 @@ from medloom.tasks.classify import Classify
 from medloom.tasks.survive import Survive
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 MOST_COLUMNS = 30
 MOST_WORDS = 8

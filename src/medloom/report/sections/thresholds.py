@@ -15,7 +15,7 @@ from medloom.statistics.usefulness import net_benefit_interval
 from medloom.tasks.classify import Classify
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 GRID = tuple(round(0.001 * step, 3) for step in range(1, 10)) + tuple(round(0.01 * step, 2) for step in range(1, 100))
 """Thresholds: finer below one percent, where rare outcomes are decided."""

@@ -8,7 +8,7 @@ from medloom.explain.weak_groups import ERROR, MINIMUM, WeakGroups
 from medloom.report.section import Paragraph, Piece, Section, Table
 
 if TYPE_CHECKING:
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 
 def section(story: Story) -> Section | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from medloom.modality import Modality
     from medloom.packed import Source
-    from medloom.report.compose import Story
+    from medloom.report.story import Story
 
 CALIBRATION = ("calibration", "intervals")
 """Groups of figures that tell whether a probability or an interval holds what it says."""
