@@ -48,7 +48,7 @@ def made() -> tuple[Events, Source]:
     source = Source(
         Packed(arrays, {"kind": "number", "codes": codes}), unit, unit, offset[unit], offset[unit + 1], along=along
     )
-    options = EventsOptions(table="made", last=EVENTS)
+    options = EventsOptions(table="made", last=EVENTS, statistics=False, scale="robust")
     scale = tuple(random.uniform(0.5, 2, CODES).tolist())
     modality = Events(
         options, "number", tuple(codes), (2.0,) * CODES, scale, ((),) * CODES, (1.0,) * CODES, (FIRST_CODE,), False

@@ -89,6 +89,7 @@ on = "patient"
 modality = "events"
 table = "store/"
 encoder = "gru"
+statistics = false
 width = {WIDTH}
 [targets.death]
 task = "classify"
