@@ -119,5 +119,5 @@ def test_a_site_with_one_class_is_judged_and_said(tmp_path):
     figure = run.metrics["targets"]["death"]["model"]["auroc"]
     assert figure["value"] is None and figure["note"].startswith("cannot be estimated")
     report = run.report.read_text()
-    assert "1 of 2 sites judge" in report and "few held-out rows of 1 (0)" in report
+    assert "1 of 2 sites judge" in report and "few held-out rows of yes (0)" in report
     assert run.metrics["split"]["site"] == "no site both teaches and judges"

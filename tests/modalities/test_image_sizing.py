@@ -148,7 +148,7 @@ def test_a_dense_network_is_never_too_narrow_for_its_layers() -> None:
 
 def test_images_that_nobody_can_size_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(DataError, match="end in .png .* are text and no images .rows '1'"):
+    with pytest.raises(DataError, match="end in .png .* are text and no images .row '1'"):
         Image.sized(options_of(2), cohort_of(tmp_path, ["text.png"]), budget(1))
     with pytest.raises(DataError, match="do not exist"):
         Image.sized(options_of(2), cohort_of(tmp_path, ["absent.png"]), budget(1))

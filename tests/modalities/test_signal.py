@@ -226,9 +226,9 @@ def test_segments_are_parts_of_a_record_and_must_lie_within_it(tmp_path):
     chosen = options(**SHORT, segment=("from_s", "to_s"))
     got = source(chosen, cohort(tmp_path, ["a.npy"] * 2, from_s=[0.5, 2.0], to_s=[3.0, 10.0]))
     assert got.start.tolist() == [50, 200] and got.stop.tolist() == [300, 1000]
-    with pytest.raises(DataError, match="ends after their record"):
+    with pytest.raises(DataError, match="ends after the record"):
         source(chosen, cohort(tmp_path, ["a.npy"], from_s=[0.0], to_s=[11.0]))
-    with pytest.raises(DataError, match="do not say where"):
+    with pytest.raises(DataError, match="does not say where"):
         source(chosen, cohort(tmp_path, ["a.npy"], from_s=[None], to_s=[3.0]))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from medloom.errors import DataError, counted, some
+from medloom.errors import DataError, counted, rows_named, some
 from medloom.modalities.signal.options import IN_FILE
 from medloom.packed import Packed, Source
 
@@ -65,15 +65,15 @@ def _segments(
     )
     if len(bad):
         raise DataError(
-            f"segment: {counted(len(bad), 'row does', 'rows do')} not say where their part begins and ends (rows "
-            f"{some(cohort.row.gather(bad).to_list())}); expected seconds from the record's beginning, first the smaller ones"
+            f"segment: {counted(len(bad), 'row does', 'rows do')} not say where a part begins and ends "
+            f"({rows_named(cohort.row.gather(bad).to_list())}); expected seconds from the record's beginning, first the smaller ones"
         )
     start, stop = (np.rint(values * rate).astype(np.int64) for values in seconds)
     beyond = np.flatnonzero(stop > length + 1)
     if len(beyond):
         raise DataError(
-            f"segment: the part of {counted(len(beyond), 'row')} ends after their record (rows "
-            f"{some(cohort.row.gather(beyond).to_list())}); expected seconds, within the record"
+            f"segment: the part of {counted(len(beyond), 'row')} ends after the record "
+            f"({rows_named(cohort.row.gather(beyond).to_list())}); expected seconds, within the record"
         )
     return start, np.minimum(stop, length)
 
