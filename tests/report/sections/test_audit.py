@@ -1,8 +1,8 @@
 from medloom.audit.finding import Audit, Finding
 from medloom.report.sections.audit import of, severe
 
-GRAVE = Finding("copy-of-target", "severe", "column 'x' is the answer.", "Take it out.", "AUROC", 1.0)
-LIGHT = Finding("site", "note", "the site tells.", "Know it.", "AUROC", 0.61)
+GRAVE = Finding("copy-of-target", "severe", "column 'x' is the answer", "take it out", "AUROC", 1.0)
+LIGHT = Finding("site", "note", "the site tells", "know it", "AUROC", 0.61)
 
 
 def test_findings_are_told_and_severe_ones_warn():
