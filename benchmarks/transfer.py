@@ -2,8 +2,8 @@
 
 An encoder learns to restore what is hidden of the training films, whose labels it does not see. Then two networks learn
 pneumonia from the same 5 % of the labels, drawn five times, with the same seed, steps and settings: one begins with that
-encoder, the other with nothing. Both judge the given test films. The interval resamples draws and films together, in
-pairs. Settings were chosen on the validation films.
+encoder and changes it at a third of the rate, the other begins with nothing. Both see altered films, and judge the given
+test films. The interval resamples draws and films together, in pairs. Settings were chosen on the validation films.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ DRAWS = (0, 1, 2, 3, 4)
 RESAMPLES = 1000
 PRETRAIN = {"steps": 1200, "batch": 64, "threads": 1, "keep": "last", "evaluations": 2}
 TRAIN = {"steps": 200, "batch": 32, "threads": 1, "keep": "last", "evaluations": 2}
+BEGUN_RATE = 0.3
+"""Learning rate of an encoder that began elsewhere, as a share of that of all else."""
 COHORT = {"row": "film", "independent_rows": True}
 
 
@@ -45,8 +47,9 @@ def run(data: Path | None) -> list[Result]:
     for draw in DRAWS:
         rows = labelled(frame, draw)
         pair = []
-        for name, model in (("begun", {"start": str(runs / "pretrained")}), ("scratch", {})):
-            done = fit(study(draw, model), runs / f"{name}-{draw}", data=rows)
+        begun = {"model": {"start": str(runs / "pretrained")}, "train": {**TRAIN, "encoder_rate": BEGUN_RATE}}
+        for name, more in (("begun", begun), ("scratch", {"train": TRAIN})):
+            done = fit(study(draw, more), runs / f"{name}-{draw}", data=rows)
             table = done.predictions.join(frame.select(row="film", truth=pl.col("finding") == "pneumonia"), on="row")
             table = table.sort("row")
             truth = table["truth"].to_numpy()
@@ -72,12 +75,12 @@ def labelled(frame: pl.DataFrame, draw: int) -> pl.DataFrame:
 
 
 def pretraining() -> Study:
-    """The study that sees no label."""
+    """The study that sees no label, nor films that are altered."""
     return make(
         {
             "name": "films-without-labels",
             "cohort": COHORT,
-            "inputs": {"film": FILM},
+            "inputs": {"film": {name: value for name, value in FILM.items() if name != "augment"}},
             "targets": {"hidden": {"task": "restore", "input": "film", "hidden": 0.6, "cells": 7}},
             "split": {"by": "column", "column": "part"},
             "train": PRETRAIN,
@@ -86,8 +89,8 @@ def pretraining() -> Study:
     )
 
 
-def study(seed: int, model: dict[str, Any]) -> Study:
-    """The study of few labels."""
+def study(seed: int, more: dict[str, Any]) -> Study:
+    """The study of few labels, with what it begins with."""
     return make(
         {
             "name": ID,
@@ -96,9 +99,8 @@ def study(seed: int, model: dict[str, Any]) -> Study:
             "inputs": {"film": FILM},
             "targets": {"finding": {"task": "classify", "column": "finding", "positive": "pneumonia"}},
             "split": {"by": "column", "column": "part"},
-            "model": model,
-            "train": TRAIN,
             "evaluate": {"resamples": 100, "explain": False, "baselines": False},
+            **more,
         }
     )
 
