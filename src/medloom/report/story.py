@@ -93,7 +93,8 @@ class Story:
         """Rows, patients, and answers of each part by what they are."""
         cohort = self.prepared.cohort
         parts = {
-            name: {"rows": len(rows), "patients": _distinct(cohort.patient[rows])} for name, rows in self.parts().items()
+            name: {"rows": len(rows), "patients": _distinct(cohort.patient[rows])}
+            for name, rows in self.parts().items()
         }
         answers = {
             target: {part: dict(self.tally(target, rows)) for part, rows in self.parts().items()}

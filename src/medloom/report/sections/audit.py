@@ -41,4 +41,6 @@ def of(audit: Audit) -> Section:
 
 def severe(audit: Audit | None) -> tuple[str, ...]:
     """Severe findings as warnings."""
-    return tuple(f"Leakage audit: {one.found}. {one.todo[0].upper()}{one.todo[1:]}." for one in (audit.severe if audit else ()))
+    return tuple(
+        f"Leakage audit: {one.found}. {one.todo[0].upper()}{one.todo[1:]}." for one in (audit.severe if audit else ())
+    )
