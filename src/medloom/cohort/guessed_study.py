@@ -7,6 +7,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _input_names(found: Guess) -> dict[str, str]:
     for column in found.files:
         plain = as_name(column.name, FILES[column.kind].modality)[:60]
         taken = {"table", *names.values()}
-        names[column.name] = next(one for one in (plain, *(f"{plain}-{n}" for n in range(2, 999))) if one not in taken)
+        names[column.name] = next(one for one in chain([plain], (f"{plain}-{n}" for n in count(2))) if one not in taken)
     return names
 
 

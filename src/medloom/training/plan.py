@@ -30,7 +30,7 @@ BLOCK_ELEMENTS = 65_536
 GRID_ELEMENTS = 4_194_304
 """Images computed at a time hold about this many numbers at most: their maps need some hundred times as much memory."""
 LEAST_BATCH, MOST_BATCH = 32, 1024
-LEAST_OF_GRIDS = 8
+LEAST_BATCH_OF_GRIDS = 8
 """Where inputs are grids, a row costs so much that few rows still take many steps to learn from."""
 DENSE_ELEMENTS = 262_144
 """Images of a step hold about this many numbers at most where each position is asked: more steps, not larger ones."""
@@ -121,8 +121,8 @@ def _positions(lengths: Lengths, own: int) -> int | None:
 
 
 def _auto_batch(network: Network, feed: Feed, rows: Int[np.ndarray, " rows"], seed: int) -> int:
-    """A sixtieth of the rows, and fewer where each says more: images have hundreds of answers where positions are asked."""
-    least = LEAST_OF_GRIDS if network.on_grids else LEAST_BATCH
+    """A sixtieth of the rows within limits; fewer where each position of an image is asked, so that one row teaches much."""
+    least = LEAST_BATCH_OF_GRIDS if network.on_grids else LEAST_BATCH
     sixtieth = 2 ** round(math.log2(max(1, len(rows) / 60)))
     batch = min(len(rows), max(least, min(sixtieth, MOST_BATCH)))
     if not any(task.dense or task.sees_inputs for task in feed.tasks.values()):
