@@ -264,6 +264,10 @@ class Task(ABC):
     def fit(cls, options: TargetPart, summaries: Sequence[Any]) -> Self:
         """The fitted task (class names, scale). Raises DataError where nothing can be learnt."""
 
+    def upon(self, truth: Lifted) -> Self:
+        """The fitted task once it is known what its training rows are drawn on: called of tasks that are `dense`."""
+        return self
+
     def hiding(self) -> Hiding | None:
         """What is to be hidden of an input before it is encoded; None for all tasks that ask about what can be seen."""
         return None
