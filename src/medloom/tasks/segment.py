@@ -96,7 +96,6 @@ class Segment(Task):
     Summary: ClassVar[type[int]] = int
     needs: ClassVar[Literal["finer"]] = "finer"
     dense: ClassVar[bool] = True
-    outlined: ClassVar[bool] = True
 
     options: SegmentOptions
     masks: int
@@ -284,10 +283,13 @@ class Segment(Task):
         """Dice of every case, differences of volumes, and what finding lesions costs."""
         return figures.plots(self.options, measured, self.ground)
 
+    def drawn_on(self) -> str | None:
+        return self.options.input
+
     def outlines(
-        self, prediction: Prediction, truth: Lifted
+        self, prediction: Prediction, truth: Field | Lifted
     ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
-        assert isinstance(prediction, MaskPrediction)
+        assert isinstance(prediction, MaskPrediction) and isinstance(truth, Lifted)
         names = self.options.names
         drawn = {name: self._marked(truth.values[0], place) for place, name in enumerate(names)}
         return drawn, {name: prediction.part(0, name) for name in names}
