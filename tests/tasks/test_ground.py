@@ -52,6 +52,7 @@ def test_sizes_are_in_the_unit_that_is_written(
     assert f"Size of organ, mean difference, {size}" in words and words.endswith(f"truth, {size}")
     length = "mm" if spacing else size
     assert f"border distances, {length}" in words and f"from 4 {length}" in words
+    assert f"distance at 1 {length.removesuffix('s')}" in words
     assert Cleanup(least_mm3=30).words(ground.small) == f"parts below 30 {small} removed"
     others = {"mL", "cm²", "voxels", "pixels"} - {size}
     assert not any(f", {other}" in words for other in others)

@@ -48,6 +48,10 @@ class Ground:
         """Unit of distances."""
         return f"{self.word}s" if self.in_voxels else "mm"
 
+    def far(self, many: float) -> str:
+        """A distance in words."""
+        return f"{many:g} {self.word}" if self.in_voxels and many == 1 else f"{many:g} {self.length}"
+
     @property
     def size(self) -> str:
         """Unit of sizes."""

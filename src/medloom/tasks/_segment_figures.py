@@ -82,7 +82,7 @@ def metrics(options: SegmentOptions, ground: Ground) -> Mapping[str, Metric]:
     note = "Mean over cases. A label that neither mask nor answer has in a case is left out of that case."
     border = f"{note} {ground.note}".strip()
     missed = " A label that only one of them has counts as the diagonal of the image."
-    near = f"{options.tolerance_mm:g} {ground.length}"
+    near = ground.far(options.tolerance_mm)
     within = f"{border} Share of both borders that lies within {near} of the other."
     kinds: tuple[tuple[str, str, bool, str], ...] = (
         ("dice", "Dice", True, note),
@@ -136,7 +136,7 @@ def _agreement(name: str, times: float, measured: Measured, weight: Float[np.nda
 
 def _of_lesions(name: str, limits: Sequence[float], ground: Ground) -> dict[str, Metric]:
     note = "Share of drawn lesions that the answer touches, of all cases together."
-    ends = ["", *(f"{limit:g} {ground.length}" for limit in limits), ""]
+    ends = ["", *(ground.far(limit) for limit in limits), ""]
     words = [_between(low, high) for low, high in itertools.pairwise(ends)]
     found = {
         f"froc_{name}": Metric(
