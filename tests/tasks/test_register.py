@@ -90,6 +90,23 @@ def test_dice_is_of_carried_masks_and_missing_ones_do_not_count():
     assert np.isnan(measured["dice"][1]) and measured["folded"][1] == 0
 
 
+def test_outlines_are_drawn_as_they_lie_and_as_they_are_carried():
+    moving = torch.zeros(2, 8, 8, dtype=torch.int64)
+    moving[:, 2:4] = 1
+    fixed = torch.roll(moving, 1, dims=1)
+    moved = _output()
+    moved["forward"] = moved["forward"].clone()
+    moved["forward"][:, 0] = -2 / 8  # one voxel up
+    task = _fitted()
+    assert task.drawn_on() == "other"
+    drawn, answered = task.outlines(task.decode(moved), _truth(moving, fixed))
+    assert list(drawn) == ["blob, not moved", "blob, carried", "rim, not moved", "rim, carried"]
+    np.testing.assert_array_equal(drawn["blob, carried"], fixed[0].numpy() == 1)
+    np.testing.assert_array_equal(answered["blob, not moved"], moving[0].numpy() == 1)
+    np.testing.assert_array_equal(answered["blob, carried"], fixed[0].numpy() == 1)
+    assert task.outlines(task.decode(moved), _truth(moving, fixed, (False, True))) == ({}, {})
+
+
 def test_masks_judge_and_do_not_train_unless_asked():
     moving = torch.zeros(2, 8, 8, dtype=torch.int64)
     moving[:, 2:4] = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,8 @@ FEWEST_OF_A_CLASS = 5
 MOST_CLASSES = 50
 MOST_NUMBERED_CLASSES = 20
 """A target of more different numbers than these is a number."""
+MASKS_LOOKED_AT = 12
+"""Files of masks that are opened to see which labels there are."""
 OTHER_PARTS = frozenset({"val", "validation", "dev", "tune", "training", "testing", "holdout"})
 """Words for parts of a split that others use."""
 
@@ -49,6 +52,12 @@ class Guess:
     patient: str | None
     split: str | None
     path: Path | None
+    masks: tuple[str, ...] = ()
+    """Where the target names masks, the files of some rows, evenly spread, as the table has them."""
+    dims: int = 2
+    """Axes of these masks."""
+    labels: tuple[int, ...] = ()
+    """The values that somebody found in them; nothing where nobody looked."""
 
     @property
     def files(self) -> tuple[ColumnGuess, ...]:
@@ -95,7 +104,15 @@ def guess(frame_or_path: Any, target: str) -> Guess:
         patient=patient,
         split=next(iter(splits), None),
         path=path,
+        masks=_spread(answers.drop_nulls().to_list()) if task == "segment" else (),
+        dims=FILES[judge(target, frame[target]).kind].dims if task == "segment" else 2,
     )
+
+
+def _spread(paths: Sequence[str]) -> tuple[str, ...]:
+    """Some of these, evenly spread, so that a table in the order of its classes or hospitals shows all of them."""
+    places = np.unique(np.linspace(0, len(paths) - 1, min(MASKS_LOOKED_AT, len(paths))).round().astype(int))
+    return tuple(paths[place] for place in places.tolist())
 
 
 def _task(target: str, values: pl.Series, classes: pl.Series) -> Literal["classify", "regress", "segment"]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from medloom.cohort.guess import Guess
 from medloom.cohort.kinds import FILES, ColumnGuess
+from medloom.errors import counted
 
 ALTERED = (
     "rotate_degrees = 10",
@@ -125,11 +126,20 @@ def _target(found: Guess, names: dict[str, str]) -> Iterator[str]:
     yield f"column = {_quoted(found.target)}"
     if found.task == "segment":
         yield f'input = "{next(iter(names.values()))}"      # check: the image that the masks are drawn on'
-        yield "labels = { outline = 1 }      # check: the name of each label, and its value in the masks"
+        yield _labels(found)
     if found.positive is not None:
         yield f"positive = {_quoted(found.positive)}      # check: the class that is asked for, of {_comment(' and '.join(found.classes))}"
     if found.target_missing:
         yield f"missing = {_list(found.target_missing)}      # check: rows with these have no answer"
+
+
+def _labels(found: Guess) -> str:
+    """The labels, as far as masks were looked at. What they mean is in no file."""
+    if not found.labels:
+        return "labels = { outline = 1 }      # check: the name of each label, and its value in the masks"
+    names = ["outline"] if len(found.labels) == 1 else [f"label_{value}" for value in found.labels]
+    pairs = ", ".join(f"{name} = {value}" for name, value in zip(names, found.labels, strict=True))
+    return f"labels = {{ {pairs} }}      # check: the names; the values are those in {counted(len(found.masks), 'mask')} that were opened, and 0"
 
 
 def _split(found: Guess) -> Iterator[str]:

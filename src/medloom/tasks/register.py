@@ -263,16 +263,39 @@ class Register(Task):
         missed = misses(prediction.forward, fixed, moving, truth.extra[f"{self.options.moving}.step"])
         return {MISSED: np.where(prediction.known, missed, np.nan)}
 
-    def _dice(self, prediction: MapPrediction, truth: Field) -> dict[str, np.ndarray]:
+    def _carried(self, prediction: MapPrediction, truth: Field) -> Tensor:
+        """Class ids of the moving masks, carried onto the fixed images."""
         import torch
 
         from medloom.warping.transform import sample
 
+        moving = truth.extra[self.options.moving]
+        ids = torch.arange(len(self.options.labels) + 1).view(1, -1, *[1] * (moving.ndim - 1))
+        return sample((moving[:, None] == ids).float(), prediction.forward).argmax(1)
+
+    def drawn_on(self) -> str | None:
+        """The fixed image, where there are outlines to carry onto it."""
+        return self.options.fixed if self.options.labels else None
+
+    def outlines(
+        self, prediction: Prediction, truth: Field | Lifted
+    ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+        """Each label of the fixed image, beside that of the moving one as it lies, and as it is carried."""
+        assert isinstance(prediction, MapPrediction) and not isinstance(truth, Lifted)
+        if self.options.moving not in truth.extra or not bool(self._both(truth)[0]) or not prediction.known[0]:
+            return {}, {}
+        fixed, moving = (truth.extra[name][0].numpy() for name in (self.options.fixed, self.options.moving))
+        carried = self._carried(prediction, truth)[0].numpy()
+        drawn, answered = {}, {}
+        for place, label in enumerate(self.options.labels, 1):
+            for how, one in (("not moved", moving), ("carried", carried)):
+                drawn[f"{label}, {how}"], answered[f"{label}, {how}"] = fixed == place, one == place
+        return drawn, answered
+
+    def _dice(self, prediction: MapPrediction, truth: Field) -> dict[str, np.ndarray]:
         figures = np.full((len(prediction), len(self.options.labels)), np.nan)
         if self.options.moving in truth.extra:
-            moving, fixed = (truth.extra[name] for name in (self.options.moving, self.options.fixed))
-            ids = torch.arange(len(self.options.labels) + 1).view(1, -1, *[1] * (moving.ndim - 1))
-            carried = sample((moving[:, None] == ids).float(), prediction.forward).argmax(1)
+            fixed, carried = truth.extra[self.options.fixed], self._carried(prediction, truth)
             both = self._both(truth).numpy() & prediction.known
             for place in range(len(self.options.labels)):
                 one, other = (carried == place + 1).flatten(1), (fixed == place + 1).flatten(1)
