@@ -35,6 +35,7 @@ class Explained:
 
     headline: str
     label: str
+    higher_is_better: bool
     importances: tuple[Importance, ...]
     together: tuple[Importance, ...]
     gradients: Mapping[Piece, float]
@@ -316,7 +317,15 @@ def _explained(
     """What was found of one target, under the name and label of its headline."""
     name, metric = headline
     return Explained(
-        name, metric.label, tuple(ranked), tuple(together), gradients.mean, gradients.unit, tried, tuple(drawn)
+        name,
+        metric.label,
+        metric.higher_is_better,
+        tuple(ranked),
+        tuple(together),
+        gradients.mean,
+        gradients.unit,
+        tried,
+        tuple(drawn),
     )
 
 
