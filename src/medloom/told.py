@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 class Held:
     """What rows hold of an input, for the report: how many of `what` each row has, and the share of rows with each part.
 
-    `shares` names parts that enough training patients have, never those of a few.
+    `shares` names parts that enough training patients have, never those of a few. `more` says what of them is left out.
     """
 
     what: str
     each: Int[np.ndarray, " rows"]
     shares: tuple[tuple[str, float], ...]
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)

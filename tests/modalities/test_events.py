@@ -99,6 +99,7 @@ def test_rows_see_what_a_naive_reading_says(
         ]
         assert found == expected
         assert (source.unit[row] > 0) == bool(expected)
+        assert source.along["shortened"][row] == (len(past) > last)
         assert source.newest[row] == expected[-1][0] if expected else math.isnan(source.newest[row])
 
 

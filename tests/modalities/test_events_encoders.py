@@ -177,6 +177,9 @@ def test_what_rows_hold_and_the_course_of_one() -> None:
     assert held.what == "events" and held.each.tolist() == modality.lengths(source, rows).each.tolist()
     assert {name for name, _ in held.shares} == set(CODES)
     assert [share for _, share in held.shares] == sorted((share for _, share in held.shares), reverse=True)
+    assert held.more == ""
+    few, cut = made(encoder="gru", last=3)
+    assert "of the rows have more than the newest 3 that are seen" in few.held(cut, rows).more
     row = int(np.argmax(held.each))
     traces = modality.timeline(source, row)
     assert {trace.name for trace in traces} <= {"hr", "na"} and len(traces) == 2

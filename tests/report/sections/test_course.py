@@ -22,7 +22,7 @@ class Course:
 
     def held(self, source: Any, rows: np.ndarray) -> Held | None:
         shares = tuple((f"code {number}", 1 / (number + 1)) for number in range(50))
-        return Held("events", rows, shares) if self.counts else None
+        return Held("events", rows, shares, "Older ones are left out.") if self.counts else None
 
     def timeline(self, source: Any, row: int) -> tuple[Trace, ...]:
         self.asked.append(row)
@@ -43,7 +43,7 @@ def test_quartiles_and_shares_of_the_rows_that_judge():
     text = " ".join(piece.text for piece in told.pieces if isinstance(piece, Paragraph))
     assert "Of the 101 rows that judge" in text
     assert "1.0% of the rows have no events" in text
-    assert "50 events in the middle, half of them between 26 and 75" in text
+    assert "50 events in the middle, half of them between 26 and 75. Older ones are left out." in text
     table = next(piece for piece in told.pieces if isinstance(piece, Table))
     assert table.rows[:2] == (("code 0", "100.0%"), ("code 1", "50.0%"))
     assert len(table.rows) == 40 and "40 most frequent of 50" in table.caption
@@ -54,7 +54,10 @@ def test_nothing_to_count_and_few_rows_tell_nothing_of_single_ones():
     told = section(story(Course(), np.arange(5)))
     assert "in the middle" not in " ".join(piece.text for piece in told.pieces if isinstance(piece, Paragraph))
     assert "Of the 40 rows that teach" in section(story(Course(), np.arange(0))).pieces[0].text
-    assert section(story(Course(), np.full(12, 10))).pieces[1].text == "course: every row has 10 events."
+    assert (
+        section(story(Course(), np.full(12, 10))).pieces[1].text
+        == "course: every row has 10 events. Older ones are left out."
+    )
     assert "every row has 16 events in the middle, half" in section(story(Course(), np.arange(10, 22))).pieces[1].text
 
 

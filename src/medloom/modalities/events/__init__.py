@@ -154,7 +154,12 @@ class Events(Modality):
         start, stop, fixed_start, fixed_stop, unit = (
             np.where(seen, array, 0) for array in (found.start, found.stop, found.fixed_start, found.fixed_stop, unit)
         )
-        along = {"index_time": found.index_time, "fixed_start": fixed_start, "fixed_stop": fixed_stop}
+        along = {
+            "index_time": found.index_time,
+            "fixed_start": fixed_start,
+            "fixed_stop": fixed_stop,
+            "shortened": found.shortened,
+        }
         bound: dict[str, Any] = {}
         if chosen.groups is not None or chosen.members:
             from medloom.modalities.events.groups import first_of_name, names_of
@@ -339,7 +344,13 @@ class Events(Modality):
         names = [self.codes[number - FIRST_CODE] for number in self.frequent]
         share = having / max(len(rows), 1)
         order = np.argsort(-share, kind="stable").tolist()
-        return Held("events", counted(source, rows), tuple((names[place], float(share[place])) for place in order))
+        parts = tuple((names[place], float(share[place])) for place in order)
+        shortened = float(source.along["shortened"][rows].mean()) if len(rows) else 0.0
+        more = (
+            f"{shortened:.1%} of the rows have more than the newest {self.options.last:,} that are seen (last = {self.options.last}): "
+            "what is older is left out, and with it what was noted only at the beginning."
+        )
+        return Held("events", counted(source, rows), parts, more if shortened else "")
 
     def timeline(self, source: Source, row: int) -> tuple[Trace, ...]:
         """Values of the frequent codes that this row has the most of, by their age."""

@@ -65,7 +65,10 @@ class EventsOptions(InputPart):
         description="groups with their members, codes or patterns such as icd10:I20-I25; those of groups.table are put here when the data are read, and stay with the bundle",
     )
     last: int = Field(
-        256, ge=1, le=1_000_000, description="a row sees at most so many events with a time, the newest ones"
+        1024,
+        ge=1,
+        le=1_000_000,
+        description="a row sees at most so many events with a time, the newest ones; the report says how many rows have more",
     )
     lookback: float | None = Field(
         None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from medloom.cohort.ticks import TIMELESS
 from medloom.errors import DataError
@@ -68,7 +68,8 @@ def first_at_or_after(
 class Cut:
     """What each row sees: the timeless events `fixed_start:fixed_stop`, then those of `start:stop`.
 
-    `index_time`, in ticks, is what ages are measured from.
+    `index_time`, in ticks, is what ages are measured from. `shortened` rows have older events that could be seen, and are
+    more than may be.
     """
 
     fixed_start: Int[np.ndarray, " rows"]
@@ -76,6 +77,7 @@ class Cut:
     start: Int[np.ndarray, " rows"]
     stop: Int[np.ndarray, " rows"]
     index_time: Int[np.ndarray, " rows"]
+    shortened: Bool[np.ndarray, " rows"]
 
 
 def cut(
@@ -102,7 +104,9 @@ def cut(
     if lookback is not None:
         oldest = np.where(index_time < TIMELESS + lookback, TIMELESS + 1, index_time - lookback)
         start = first_at_or_after(time, start, stop, oldest)
-    return Cut(np.maximum(begin, fixed_stop - last), fixed_stop, np.maximum(start, stop - last), stop, index_time)
+    shortened = (stop - last > start) | (fixed_stop - last > begin)
+    start, begin = np.maximum(start, stop - last), np.maximum(begin, fixed_stop - last)
+    return Cut(begin, fixed_stop, start, stop, index_time, shortened)
 
 
 def flat(

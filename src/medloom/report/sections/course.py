@@ -65,6 +65,7 @@ def _of_input(name: str, held: Held) -> list[Piece]:
         text = f"{name}: every row has {middle:,.0f} {held.what}."
     else:
         text = f"{name}: every row has " + (between if np.isfinite(middle) else f"{held.what}.")
+    text += f" {held.more}" if held.more else ""
     shown = held.shares[:MOST_PARTS]
     rest = len(held.shares) - len(shown)
     caption = f"{name}: share of rows with each" + (
