@@ -21,6 +21,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads_named() -> int | None:
+    """Threads that `OMP_NUM_THREADS` allows a process; None where it is not set, or names no number.
+
+    Of a list such as 4,2 the first number counts: those within are for threads within threads.
+    """
+    named = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(named) if named.isdecimal() and int(named) > 0 else None
+
+
 def load_average() -> float:
     """How many processes wanted a core during the last minute, on average; 0 where a system does not tell."""
     try:

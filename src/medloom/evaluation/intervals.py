@@ -10,7 +10,6 @@ constant", Computational Statistics & Data Analysis 9, 1990.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from scipy.special import ndtr, ndtri
 
 from medloom.draw import generator
 from medloom.errors import counted
+from medloom.machine import cores, threads_named
 from medloom.statistics._rows import read_only
 from medloom.task import Bounds, Measured, Metric
 
@@ -299,7 +299,7 @@ def of_blocks(
     weights: Iterator[Float[np.ndarray, "chunk rows"]],
 ) -> dict[Key, Float[np.ndarray, " values"]]:
     """The scores of all blocks in order, on a few threads; only so many blocks exist at a time."""
-    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    threads = min(MOST_THREADS, threads_named() or cores())
     blocks: list[dict[Key, np.ndarray]] = []
     waiting: deque[Future[dict[Key, np.ndarray]]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -122,12 +122,13 @@ def _weak(
     asked, found = study.evaluate, {}
     for name, entrants in measured.items():
         task, own = feed.tasks[name], rows[name]
-        replies = None if task.dense or feed.windowed is not None else task.replies(entrants[MODEL])
+        replies = None if task.dense else task.replies(entrants[MODEL])
         if replies is None:
             continue
-        names = Probe(team, feed, own).features()
+        # Of inputs that are seen in windows there are no numbers here, and so no questions: groups are of the others.
+        probe = Probe(team, feed, own)
         groups = weak_groups(
-            replies, names, feed.plain(own), cohort.patient[own], asked.resamples, asked.level, study.seed
+            replies, probe.features(), probe.plain(), cohort.patient[own], asked.resamples, asked.level, study.seed
         )
         if groups is not None:
             found[name] = groups

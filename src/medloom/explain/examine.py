@@ -35,6 +35,7 @@ class Explained:
 
     headline: str
     label: str
+    higher_is_better: bool
     importances: tuple[Importance, ...]
     together: tuple[Importance, ...]
     gradients: Mapping[Piece, float]
@@ -99,7 +100,7 @@ def explain(
     windows = None if feed.windowed is None else windows_of(team, feed, rows)
     asking = _Asking(Probe(team, feed, rows, windows), patient, tuple(targets), level, seed)
     raw = asking.contributed(bounds.for_gradients(a_row))
-    pieces = bounds.foremost(asking.probe.pieces(), _weight(raw.values()), feed, left_out)
+    pieces = bounds.foremost(asking.probe.pieces(), _weight(asking.probe.pieces(), raw.values()), feed, left_out)
     gradients = {name: one.of(pieces) for name, one in raw.items()}
     owner = [Piece(name, one.part) for name, one in asking.probe.features()]
     groups = correlated(pieces, owner, asking.probe.plain())
@@ -140,8 +141,7 @@ class _Asking:
         """Contributions by gradients of some rows, by target."""
         rows, first = self.probe.rows, halves(self.patient, self.seed)
         some = np.sort(generator(self.seed, "rows of gradients").permutation(len(rows))[:most])
-        team, feed = self.probe.team, self.probe.feed
-        return {name: _contributed(team, feed, name, rows[some], first[some]) for name in self.targets}
+        return {name: _contributed(self.probe, name, rows[some], first[some]) for name in self.targets}
 
     def explained(
         self,
@@ -245,10 +245,11 @@ class _Contributed:
         return _Gradients(dict(zip(named, _means(size), strict=True)), self.unit, apart)
 
 
-def _contributed(team: Team, feed: Feed, target: str, rows: np.ndarray, first: np.ndarray) -> _Contributed:
+def _contributed(probe: Probe, target: str, rows: np.ndarray, first: np.ndarray) -> _Contributed:
+    team, feed = probe.team, probe.feed
     if not can_explain(team, feed, target):
         return _Contributed((), "", np.zeros((len(rows), 0, 0)), first)
-    blocks = [one for _, one in contributions(team, feed, target, rows, ROUGH)]
+    blocks = [one for _, one in contributions(team, feed, target, rows, ROUGH, probe.windows)]
     pieces = tuple(dict.fromkeys(piece for one in blocks for piece in one.pieces))
     column = {piece: place for place, piece in enumerate(pieces)}
     value = []
@@ -259,10 +260,11 @@ def _contributed(team: Team, feed: Feed, target: str, rows: np.ndarray, first: n
     return _Contributed(pieces, blocks[0].unit, np.concatenate(value), first)
 
 
-def _weight(raw: Iterable[_Contributed]) -> dict[Piece, float]:
+def _weight(pieces: Iterable[Piece], raw: Iterable[_Contributed]) -> dict[Piece, float]:
     """How much the contribution of each piece differs between rows, of the most in the target where it does so most.
 
-    What it adds to every row alike tells no row from another, and exchanging it changes little.
+    What it adds to every row alike tells no row from another, and exchanging it changes little. Whole inputs, which
+    gradients do not reach, come before all parts.
     """
     weight: dict[Piece, float] = {}
     for one in raw:
@@ -270,7 +272,7 @@ def _weight(raw: Iterable[_Contributed]) -> dict[Piece, float]:
         most = float(spread.max(initial=0.0)) or 1.0
         for piece, value in zip(one.pieces, (spread / most).tolist(), strict=True):
             weight[piece] = max(weight.get(piece, 0.0), value)
-    return weight
+    return weight and {**weight, **{piece: np.inf for piece in pieces if not piece.part}}
 
 
 def _means(values: Float[np.ndarray, "rows pieces"]) -> list[float]:
@@ -302,7 +304,8 @@ def _rankings(
             falls[:, place] += sign * (start - metric.of(of_rows(one[target], known), weight))
             counted[place] += 1
     rankings = {PERMUTATION: np.nan_to_num(falls / counted)}
-    if gradients.halves is not None:
+    # A whole input, which gradients do not reach, has no place in their ranking.
+    if gradients.halves is not None and all(piece.part for piece in pieces):
         rankings[GRADIENTS] = np.array([gradients.halves.get(piece, (0.0, 0.0)) for piece in pieces]).T
     return rankings
 
@@ -318,7 +321,15 @@ def _explained(
     """What was found of one target, under the name and label of its headline."""
     name, metric = headline
     return Explained(
-        name, metric.label, tuple(ranked), tuple(together), gradients.mean, gradients.unit, tried, tuple(drawn)
+        name,
+        metric.label,
+        metric.higher_is_better,
+        tuple(ranked),
+        tuple(together),
+        gradients.mean,
+        gradients.unit,
+        tried,
+        tuple(drawn),
     )
 
 

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from medloom.report.content import Training
+from medloom.report.words import inside
 from medloom.task import Curve, Plot
 
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), (0, (3, 1.2)), (0, (9, 3)))
@@ -162,4 +163,4 @@ def _renamed(text: str, labels: Mapping[str, str]) -> str:
     if not labels:
         return text
     names = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
-    return re.sub(rf"(?<!\w)({names})(?!\w)", lambda match: labels[match[1]].lower(), text)
+    return re.sub(rf"(?<!\w)({names})(?!\w)", lambda match: inside(labels[match[1]]), text)

@@ -26,7 +26,7 @@ from medloom.report.figures import Drawing, draw, training_plot
 from medloom.report.forest import Forest, Scale, forest, scale
 from medloom.report.verdict import Verdict, capital, number, oriented, percent, verdict
 from medloom.report.who import Who
-from medloom.report.words import CHAPTERS, GROUPS, PARTS, PURPOSES, how_to_read
+from medloom.report.words import CHAPTERS, GROUPS, PARTS, PURPOSES, how_to_read, inside
 from medloom.task import Plot
 
 MOST_DRAWINGS = 48
@@ -108,7 +108,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, percent=percent, svg=Markup, json=_json, capital=capital)
+    environment.filters.update(number=number, percent=percent, svg=Markup, json=_json, capital=capital, inside=inside)
     environment.globals.update(oriented=oriented, purposes=PURPOSES, part_names=PARTS, chapters=CHAPTERS)
     environment.globals.update(how_to_read=how_to_read, decimals=_decimals, counted=counted)
     return environment

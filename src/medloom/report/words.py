@@ -31,6 +31,20 @@ GROUPS: Mapping[str, str] = {
 """Groups of figures, by `Metric.group`."""
 
 
+NAMES = ("Aalen-Johansen", "Cox", "Kaplan-Meier", "Harrell's", "Uno's", "Brier", "Dice", "Hausdorff")
+"""People whose names labels begin with."""
+
+
+def inside(label: str) -> str:
+    """A label inside a sentence: it begins small, unless with a name or an abbreviation. Of several with + each does."""
+    parts = label.split(" + ")
+    return " + ".join(part if _stays(part.partition(" ")[0]) else part[:1].lower() + part[1:] for part in parts)
+
+
+def _stays(word: str) -> bool:
+    return word in NAMES or word[1:] != word[1:].lower() or any(letter.isdigit() for letter in word)
+
+
 def how_to_read(level: str, resamples: str) -> str:
     """What the intervals are, in a few sentences."""
     return (
