@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom import expression
+from medloom.errors import PATIENT, Noun
 from medloom.event_parts import EventCohortPart
 from medloom.panel_part import PanelPart
 from medloom.strict import Name, Strict, readable
@@ -152,6 +153,11 @@ class CohortPart(Strict):
     exclude: tuple[CriterionPart, ...] = Field(
         (), description="criteria that a row must not meet, in order, after those of include"
     )
+
+    @property
+    def unit(self) -> Noun:
+        """What those are called whom splits and intervals keep together."""
+        return PATIENT if self.panel is None else self.panel.unit
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.errors import Noun
 from medloom.strict import Strict
 
 
@@ -80,9 +81,9 @@ class PanelPart(Strict):
         return "forecast dates" if self.cluster == 1 else f"periods of {self.cluster} forecast dates"
 
     @property
-    def unit(self) -> tuple[str, str]:
-        """One of those, and several, in short."""
-        return ("forecast date", "forecast dates") if self.cluster == 1 else ("period", "periods")
+    def unit(self) -> Noun:
+        """What one of those, and several, are called in short."""
+        return Noun("forecast date", "forecast dates") if self.cluster == 1 else Noun("period", "periods")
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.baseline import answered
 from medloom.evaluation.intervals import Estimate
 from medloom.explain import bounds
@@ -75,11 +76,17 @@ class Explanation:
 
 
 def explain(
-    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"], patient: Int[np.ndarray, " rows"], level: float, seed: int
+    team: Team,
+    feed: Feed,
+    rows: Int[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
+    level: float,
+    seed: int,
+    of: Noun = PATIENT,
 ) -> Explanation | None:
     """What the answers for these rows rest on; None where no target has answers of a few numbers a row.
 
-    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is. Inputs that are seen in views
+    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is, and `of` what those are called. Inputs that are seen in views
     (windows, or whole images) are exchanged whole. Where one is all there is, or asking is too costly, nothing is found and
     `left_out` says why.
     """
@@ -88,17 +95,17 @@ def explain(
     targets = [name for name in asked_of(feed) if len(answered(feed, name, rows))]
     some = len(Probe(team, feed, rows[: bounds.MOST_ROWS]).pieces())
     if feed.windowed is not None and (some < 2 or not targets):
-        return _nothing(_why_kept(feed, feed.windowed), columns=False)
+        return _nothing(_why_kept(feed, feed.windowed, of), columns=False)
     left_out: list[str] = []
     a_row = bounds.of_a_row(team, feed, rows[: bounds.MOST_ROWS])
     once = bounds.of_windows(team, feed, rows)
     most = min(bounds.affordable(a_row, some), int(bounds.OPERATIONS / once) if once else bounds.MOST_ROWS)
-    rows, patient = bounds.sampled(rows, patient, most, seed, left_out)
+    rows, patient = bounds.sampled(rows, patient, most, seed, left_out, of)
     if len(rows) < min(bounds.LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
         return _nothing("asking this model again and again takes too long; `medloom explain` explains single rows")
     left_out += _kept_whole(feed)
     windows = None if feed.windowed is None else windows_of(team, feed, rows)
-    asking = _Asking(Probe(team, feed, rows, windows), patient, tuple(targets), level, seed)
+    asking = _Asking(Probe(team, feed, rows, windows), patient, tuple(targets), level, seed, of)
     raw = asking.contributed(bounds.for_gradients(a_row))
     pieces = bounds.foremost(asking.probe.pieces(), _weight(asking.probe.pieces(), raw.values()), feed, left_out)
     gradients = {name: one.of(pieces) for name, one in raw.items()}
@@ -111,10 +118,10 @@ def explain(
     return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out), words, called)
 
 
-def _why_kept(feed: Feed, name: str) -> str:
+def _why_kept(feed: Feed, name: str, of: Noun) -> str:
     """Why an input of views stays with its patients where there is none beside it."""
     seen = "seen whole" if feed.modalities[name].options.seen_whole else "seen in windows"  # type: ignore[attr-defined]
-    return f"input {name} is {seen}, and there are no columns beside it that could be exchanged between patients"
+    return f"input {name} is {seen}, and there are no columns beside it that could be exchanged between {of.many}"
 
 
 def _kept_whole(feed: Feed) -> list[str]:
@@ -136,6 +143,7 @@ class _Asking:
     targets: tuple[str, ...]
     level: float
     seed: int
+    of: Noun
 
     def contributed(self, most: int) -> dict[str, _Contributed]:
         """Contributions by gradients of some rows, by target."""
@@ -168,6 +176,7 @@ class _Asking:
                 RESAMPLES,
                 self.level,
                 self.seed,
+                self.of,
             )
             for name in self.targets
         }
@@ -206,7 +215,17 @@ class _Asking:
             for name in self.targets
         }
         return deletions(
-            self.probe, self.patient, pieces, rankings, headlines, whole, known, RESAMPLES, self.level, self.seed
+            self.probe,
+            self.patient,
+            pieces,
+            rankings,
+            headlines,
+            whole,
+            known,
+            RESAMPLES,
+            self.level,
+            self.seed,
+            self.of,
         )
 
 

@@ -142,7 +142,7 @@ def _asking(
 ) -> Callable[[Mapping[str, Field]], Output]:
     """How a network is asked for a target: by all its inputs, or by those beside the windows that were looked at before."""
     if windows is None or views is None:
-        return lambda inputs: network(inputs)[target]  # type: ignore[no-any-return]
+        return lambda inputs: network(inputs)[target]
     return lambda inputs: windows.of_one(number, network, feed, target, views, inputs)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import Estimate
 from medloom.report.content import Answer
 from medloom.report.words import inside
@@ -21,7 +22,7 @@ class Verdict:
     advice: str
 
 
-def verdict(answer: Answer, level: float) -> Verdict:
+def verdict(answer: Answer, level: float, of: Noun = PATIENT) -> Verdict:
     """Better or worse only where the interval of the paired difference is clear of zero."""
     figure, who = answer.headline, answer.subject
     own = answer.network.estimates[figure.name]
@@ -39,10 +40,10 @@ def verdict(answer: Answer, level: float) -> Verdict:
     if gain.value is None or gain.low is None or gain.high is None:
         found = "not known" if gain.value is None else f"{number(gain.value, signed=True)}, without an interval"
         sentence = f"Whether {who} beats {inside(name)} is not known: the gain in {inside(figure.label)} is {found}."
-        return Verdict("unknown", sentence, "Judge both on more patients, and consider the simpler model until then.")
+        return Verdict("unknown", sentence, f"Judge both on more {of.many}, and consider the simpler model until then.")
     if gain.low > 0:
         sentence = f"{capital(who)} beats {inside(name)} by {number(gain.value)} in {inside(figure.label)}{_interval(gain, level)}."
-        return Verdict("better", sentence, f"{name} is the strongest of the simple models on the same patients.")
+        return Verdict("better", sentence, f"{name} is the strongest of the simple models on the same {of.many}.")
     if gain.high < 0:
         loss = Estimate(-gain.value, -gain.high, -gain.low)
         sentence = f"{name} beats {who} by {number(-gain.value)} in {inside(figure.label)}{_interval(loss, level)}."

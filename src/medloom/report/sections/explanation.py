@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medloom.errors import counted
+from medloom.errors import Noun, counted
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.deletion import Deletion
 from medloom.explain.effects import Effect
@@ -41,7 +41,7 @@ def section(story: Story) -> Section | None:
         return None
     pieces: list[Piece] = []
     for target, one in found.targets.items():
-        pieces += _target(target, one, found)
+        pieces += _target(target, one, found, story.unit)
     if found.targets:
         whose = " The model explained is that of the first fold, on its test rows." if story.crossed else ""
         simple = ""
@@ -49,8 +49,8 @@ def section(story: Story) -> Section | None:
             simple = " Contributions by gradients are those of the networks alone; everything else is of all members."
         pieces.append(
             Paragraph(
-                f"From {found.rows:,} judged rows of {counted(found.patients, 'patient')}, each {_one(found)} exchanged "
-                f"{counted(found.repeats, 'time')} between patients, all rows of a patient together.{whose}{simple}"
+                f"From {found.rows:,} judged rows of {story.unit.counted(found.patients)}, each {_one(found)} exchanged "
+                f"{counted(found.repeats, 'time')} between {story.unit.many}, all rows of a {story.unit.one} together.{whose}{simple}"
             )
         )
         many = _many(found)
@@ -84,9 +84,9 @@ def _loss(one: Explained) -> str:
     return f"{_capital(_worse(one))} of {inside(one.label)}"
 
 
-def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
+def _target(target: str, one: Explained, found: Explanation, of: Noun) -> list[Piece]:
     name = f"{target}: " if len(found.targets) > 1 else ""
-    pieces: list[Piece] = [_importances(name, one, found)]
+    pieces: list[Piece] = [_importances(name, one, found, of)]
     if one.together:
         pieces.append(
             Table(
@@ -97,7 +97,7 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
             )
         )
     pieces += [
-        Paragraph(_trust(ranking, deletion, inside(one.label), _many(found)))
+        Paragraph(_trust(ranking, deletion, inside(one.label), _many(found), of))
         for ranking, deletion in one.deletions.items()
     ]
     if PERMUTATION in one.deletions and one.deletions[PERMUTATION].gain.value is not None:
@@ -107,7 +107,7 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
     return pieces
 
 
-def _importances(name: str, one: Explained, found: Explanation) -> Table:
+def _importances(name: str, one: Explained, found: Explanation, of: Noun) -> Table:
     fall = _loss(one)
     first = _capital(_one(found))
     head = (first, fall, f"Mean contribution ({one.unit})") if one.gradients else (first, fall)
@@ -118,7 +118,7 @@ def _importances(name: str, one: Explained, found: Explanation) -> Table:
         rows.append((_names(line, found), line.drop, *more))
     left = len(one.importances) - SHOWN
     rest = f"; the {left} least are not shown" if left > 0 else ""
-    caption = f"{name}{_worse(one)} of the figure where patients' {_values(found)} are exchanged{rest}"
+    caption = f"{name}{_worse(one)} of the figure where {of.many}' {_values(found)} are exchanged{rest}"
     return Table(caption[0].upper() + caption[1:], head, tuple(rows), (fall,))
 
 
@@ -132,11 +132,11 @@ def _names(line: Importance, found: Explanation) -> str:
     return " + ".join(found.named(piece) for piece in line.pieces)
 
 
-def _trust(ranking: str, found: Deletion, label: str, many: str) -> str:
+def _trust(ranking: str, found: Deletion, label: str, many: str, of: Noun) -> str:
     what = {PERMUTATION: "The ranking by exchange", GRADIENTS: "The ranking by gradients"}[ranking]
     gain = found.gain
     if gain.value is None or gain.low is None or gain.high is None:
-        return f"{what} could not be checked: {gain.note or 'too few patients'}."
+        return f"{what} could not be checked: {gain.note or f'too few {of.many}'}."
     figure = f"{number(gain.value, signed=True)} ({number(gain.low, True)} to {number(gain.high, True)})"
     if found.trusted:
         return (
