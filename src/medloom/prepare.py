@@ -158,7 +158,7 @@ def fitted(
     told = with_outcomes(study.inputs, sources, study.targets, marks, fold.train, study.seed)
     modalities = carry(fit_inputs(study.inputs, told, fold.train))
     feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound().grouped(cohort)
-    feed = _upon(with_answers(feed, study, marks, fold.rows(), store), fold.train)
+    feed = upon(with_answers(feed, study, marks, fold.rows(), store), fold.train)
     return Prepared(study, cohort, marks, fold, proof, feed, sources)
 
 
@@ -215,7 +215,7 @@ def _pinned(feed: Feed, study: Study, marks: Mapping[str, Marks]) -> dict[str, d
     return found
 
 
-def _upon(feed: Feed, train: Int[np.ndarray, " rows"]) -> Feed:
+def upon(feed: Feed, train: Int[np.ndarray, " rows"]) -> Feed:
     """The feed whose dense tasks know what training rows are drawn on.
 
     Raises DataError where all that is laid on training rows is empty: nothing but emptiness would be learnt.

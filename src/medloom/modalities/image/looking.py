@@ -121,7 +121,7 @@ def grid_of(path: Path, dims: int) -> tuple[tuple[int, ...], tuple[float, ...] |
         shape, gaps = _picture(path), None
     elif name.endswith((".nii", ".nii.gz")):
         shape, gaps = _nifti(path)
-    elif name.endswith((".nrrd", ".mha", ".mhd")):
+    elif name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
         shape, gaps = _itk(path)
     elif name.endswith(".npy"):
         shape, gaps = np.load(path, mmap_mode="r").shape[:dims], None
