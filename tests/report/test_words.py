@@ -2,7 +2,9 @@
 
 import pytest
 
-from medloom.report.words import inside
+from medloom.errors import PATIENT
+from medloom.report.words import heading, how_to_read, inside
+from tests.cases.answers import forecast_panel
 
 
 @pytest.mark.parametrize(
@@ -22,3 +24,16 @@ from medloom.report.words import inside
 )
 def test_a_label_inside_a_sentence(label: str, told: str) -> None:
     assert inside(label) == told
+
+
+def test_a_part_of_a_report_is_called_by_what_its_rows_are_of(tmp_path) -> None:
+    dates = forecast_panel(tmp_path).cohort.unit
+    assert (PATIENT.counted(1), dates.counted(1), dates.counted(2)) == (
+        "1 patient",
+        "1 forecast date",
+        "2 forecast dates",
+    )
+    assert heading(PATIENT) == "Who the patients are" and heading(dates) == "What the rows are"
+    told = how_to_read("95 %", "100", dates)
+    assert "over forecast dates" in told and told.endswith("No interval speaks of other times or places.")
+    assert "patient" not in told and how_to_read("95 %", "100", PATIENT).endswith("patients from elsewhere.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medloom.errors import Noun
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.evaluation.learning import Reached
 from medloom.report.content import Answer
@@ -13,7 +13,7 @@ from medloom.report.verdict import number
 from medloom.task import Curve, Plot
 
 
-def section(curve: Sequence[Reached], answers: Sequence[Answer], of: Noun) -> Section | None:
+def section(curve: Sequence[Reached], answers: Sequence[Answer], of: Noun = PATIENT) -> Section | None:
     """A plot and a table for each target; None where no learning curve was asked for."""
     if not curve:
         return None
