@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from medloom.draw import generator
-from medloom.errors import Noun
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import MODEL, Estimate, Resampled, interval, resampled
 from medloom.explain.donors import donors
 from medloom.explain.probe import Piece, Probe, of_rows
@@ -61,7 +61,7 @@ def importances(
     resamples: int,
     level: float,
     seed: int,
-    of: Noun,
+    of: Noun = PATIENT,
 ) -> list[Importance]:
     """The fall of a target's headline figure for each group, the mean over exchanges, in the order of the groups."""
     name, metric = headline

@@ -183,7 +183,10 @@ def _figure(title: str, along: str, traces: tuple[Trace, ...], attention: Curve 
         spread = float(value.std())
         off = (value - value.mean()) / spread if spread > 0 else np.zeros(len(value))
         curves.append(Curve(trace.name, [-age for age in trace.age], off.tolist()))
-    words = ", ".join(f"{trace.name} ({min(trace.value):g} to {max(trace.value):g})" for trace in traces)
+    words = ", ".join(
+        f"{trace.name} ({min(trace.value):g} to {max(trace.value):g}{f' {trace.unit}' * bool(trace.unit)})"
+        for trace in traces
+    )
     if attention is not None:
         at = attention.x[int(np.argmax(attention.y))]
         words += f"; the attention is highest at {at:.3g} {traces[0].window}, {max(attention.y):.2f} times that of an even look"
