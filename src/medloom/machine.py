@@ -21,6 +21,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def threads() -> int:
+    """Threads that a network on grids computes with where nothing is said: all cores, or what OMP_NUM_THREADS allows.
+
+    Schedulers of shared machines set it, and torch itself heeds it.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(cores(), int(first)) if first.isascii() and first.isdigit() and int(first) > 0 else cores()
+
+
 def load_average() -> float:
     """How many processes wanted a core during the last minute, on average; 0 where a system does not tell."""
     try:

@@ -248,7 +248,8 @@ class TrainPart(Strict):
         1, ge=0, le=64, description="threads that prepare batches ahead; the result does not depend on it"
     )
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        "auto", description="threads that compute; auto: one, or all cores for networks on grids"
+        "auto",
+        description="threads that compute; auto: one, and for networks on grids all cores, or as many as OMP_NUM_THREADS allows",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the network computes; auto: a GPU where torch finds one, else the CPU"

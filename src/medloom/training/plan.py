@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from medloom import machine
 from medloom.draw import Draw
 from medloom.feed import Feed
 from medloom.modality import Lengths
@@ -75,7 +75,7 @@ def make_plan(
     Of several ranks, one measures steps of its own rows; what the sums between ranks take comes on top.
     """
     batch = _auto_batch(network, feed, rows, seed) if part.batch == "auto" else min(part.batch, len(rows))
-    threads = part.threads if part.threads != "auto" else (os.cpu_count() or 1) if network.on_grids else 1
+    threads = part.threads if part.threads != "auto" else machine.threads() if network.on_grids else 1
     lengths = feed.lengths(rows)
     elements = _elements(feed, Order(rows, batch, seed, lengths), seed)
     # Batches of like lengths are gathered each by itself: together they would be padded to the longest of all.
