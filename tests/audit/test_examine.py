@@ -47,10 +47,14 @@ def test_a_leak_of_a_number_is_found(name: str) -> None:
 def test_row_ids_stand_there_only_where_they_are_allowed() -> None:
     leaky = LEAKS["exact copies"].put(clinic(300, 28), np.random.default_rng(29), 1.0)
     without, allowed = audited(leaky), audited(leaky, row_ids=True)
-    assert not any(one.row_ids for one in without.findings)
+    assert not any(one.row_ids or one.pairs for one in without.findings)
     named = [one for one in allowed.findings if one.row_ids]
     assert named and all(len(one.row_ids) <= 5 for one in named)
     assert set(named[0].row_ids) <= set(leaky.frame["stay"])
+    (copies,) = [one for one in allowed.findings if one.kind == "duplicate-rows"]
+    assert len(copies.pairs) == copies.value and all(
+        len({*pair} & {*leaky.frame["stay"]}) == 2 for pair in copies.pairs
+    )
 
 
 def test_no_value_of_a_patient_stands_in_a_finding() -> None:

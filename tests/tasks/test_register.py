@@ -87,6 +87,9 @@ def test_dice_is_of_carried_masks_and_missing_ones_do_not_count():
     measured = task.measure(task.decode(_output()), _truth(moving, fixed, (True, False)))
     assert measured["dice_blob"][0] == pytest.approx(2 / 3) and measured["dice_rim"][0] == 1
     assert measured["dice"][0] == pytest.approx(5 / 6)
+    # Carried are two lines of which one is drawn, and two of two.
+    assert measured["size_blob"][0] == pytest.approx(100) and measured["size_rim"][0] == pytest.approx(0)
+    assert np.isnan(measured["size_blob"][1]) and {"size_blob", "size_rim"} < set(task.metrics())
     assert np.isnan(measured["dice"][1]) and measured["folded"][1] == 0
 
 

@@ -73,7 +73,7 @@ def _told_once(found: Iterable[Finding], row_ids: bool) -> list[Finding]:
     ordered = sorted(found, key=lambda f: GRAVITY.index(f.severity))
     once: dict[tuple[object, ...], Finding] = {}
     for one in ordered:
-        once.setdefault((one.kind, one.columns or one.figure), one if row_ids else replace(one, row_ids=()))
+        once.setdefault((one.kind, one.columns or one.figure), one if row_ids else replace(one, row_ids=(), pairs=()))
     return list(once.values())
 
 
