@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medloom import machine
-from medloom.machine import cores, crowded, load_average
+from medloom.machine import cores, crowded, load_average, threads_named
 
 
 def test_several_threads_on_a_busy_machine_are_told() -> None:
@@ -13,13 +12,8 @@ def test_several_threads_on_a_busy_machine_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"), [(None, 4), ("", 4), ("1", 1), ("3,2", 3), ("16", 4), ("0", 4), ("many", 4), ("²", 4)]
+    ("named", "threads"), [("3", 3), ("4,2", 4), (" 2 ", 2), ("", None), ("0", None), ("all", None)]
 )
-def test_threads_are_as_many_as_the_environment_allows(
-    told: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "cores", lambda: 4)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if told is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", told)
-    assert machine.threads() == expected
+def test_threads_are_as_many_as_the_variable_allows(monkeypatch, named, threads) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", named)
+    assert threads_named() == threads

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from medloom import expression
+from medloom.errors import PATIENT, Noun
 from medloom.event_parts import EventCohortPart
 from medloom.panel_part import PanelPart
 from medloom.strict import Name, Strict, readable
@@ -131,6 +132,11 @@ class CohortPart(Strict):
         None,
         description="column with the index time (a date, a date-time, or a number): nothing at or after it is read as input",
     )
+    time_unit: str | None = Field(
+        None,
+        min_length=1,
+        description='what times that are numbers count, as reports say it after a number: "hours", "years"; dates need none',
+    )
     site: str | None = Field(None, description="column with the hospital or device a row comes from")
     events: EventCohortPart | None = Field(
         None,
@@ -152,6 +158,11 @@ class CohortPart(Strict):
     exclude: tuple[CriterionPart, ...] = Field(
         (), description="criteria that a row must not meet, in order, after those of include"
     )
+
+    @property
+    def unit(self) -> Noun:
+        """What those are called whom splits and intervals keep together."""
+        return PATIENT if self.panel is None else self.panel.unit
 
     @model_validator(mode="before")
     @classmethod
@@ -200,6 +211,8 @@ class CohortPart(Strict):
             )
         if self.panel is not None and (wrong := self.panel.clash(self)) is not None:
             raise PydanticCustomError("join", "{why}", {"why": wrong})
+        if self.time_unit is not None and self.at is None:
+            raise PydanticCustomError("join", "time_unit says what index times count: give cohort.at")
         if self.answered is not None and self.at is None:
             raise PydanticCustomError("join", "answered is compared with the index time: give cohort.at")
         timed = [name for name, one in self.join.items() if one.before is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 class MedloomError(Exception):
@@ -27,6 +28,22 @@ class BundleError(MedloomError):
 
 _ALONE = {"are": "is", "have": "has", "do": "does", "were": "was", "miss": "misses"}
 _ALIKE = ("can", "cannot", "could", "may", "might", "must", "should", "will", "would")
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    """What something is called where it is one, and where it is several."""
+
+    one: str
+    many: str
+
+    def counted(self, number: int) -> str:
+        """`1 patient`, `2 patients`."""
+        return counted(number, self.one, self.many)
+
+
+PATIENT = Noun("patient", "patients")
+"""Who rows belong to, unless a study says otherwise: forecasts have none."""
 
 
 def counted(number: int, one: str, many: str = "") -> str:

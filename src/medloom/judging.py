@@ -175,6 +175,7 @@ def compared(study: Study, tasks: Mapping[str, Task], judged: Judged) -> dict[st
             resamples=options.resamples,
             level=options.level,
             seed=study.seed,
+            of=study.cohort.unit,
         )
         for name, entrants in judged.measured.items()
     }

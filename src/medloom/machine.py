@@ -21,13 +21,13 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def threads() -> int:
-    """Threads that a network on grids computes with where nothing is said: all cores, or what OMP_NUM_THREADS allows.
+def threads_named() -> int | None:
+    """Threads that `OMP_NUM_THREADS` allows a process; None where it is not set, or names no number.
 
-    Schedulers of shared machines set it, and torch itself heeds it.
+    Of a list such as 4,2 the first number counts: those within are for threads within threads.
     """
-    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(cores(), int(first)) if first.isascii() and first.isdigit() and int(first) > 0 else cores()
+    named = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(named) if named.isdecimal() and int(named) > 0 else None
 
 
 def load_average() -> float:

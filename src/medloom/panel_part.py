@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from medloom.errors import Noun
 from medloom.strict import Strict
 
 
@@ -28,7 +29,11 @@ class PanelPart(Strict):
         False,
         description="declares that values older than the first as_of were known in time, as that first version has them",
     )
-    step: float = Field(7.0, gt=0, description="time between values: days where time is a date, else in its unit")
+    step: Annotated[float, Field(gt=0)] | Literal["listed"] = Field(
+        7.0,
+        description="time between values: days where time is a date, else in its unit; listed: the times of the table are the steps, "
+        "one after the other, for months and for weeks of which the last of a year is longer",
+    )
     horizons: int = Field(
         4, ge=1, le=200, description="values to forecast: ahead_1 is that of the forecast date itself, the first unseen"
     )
@@ -76,9 +81,9 @@ class PanelPart(Strict):
         return "forecast dates" if self.cluster == 1 else f"periods of {self.cluster} forecast dates"
 
     @property
-    def unit(self) -> tuple[str, str]:
-        """One of those, and several, in short."""
-        return ("forecast date", "forecast dates") if self.cluster == 1 else ("period", "periods")
+    def unit(self) -> Noun:
+        """What one of those, and several, are called in short."""
+        return Noun("forecast date", "forecast dates") if self.cluster == 1 else Noun("period", "periods")
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -249,7 +249,7 @@ class TrainPart(Strict):
     )
     threads: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto",
-        description="threads that compute; auto: one, and for networks on grids all cores, or as many as OMP_NUM_THREADS allows",
+        description="threads that compute; auto: one, or for networks on grids as many as OMP_NUM_THREADS allows, else all cores",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where the network computes; auto: a GPU where torch finds one, else the CPU"

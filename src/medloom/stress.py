@@ -174,6 +174,7 @@ def _outcomes(
                     resamples=options.resamples,
                     level=options.level,
                     seed=study.seed,
+                    of=study.cohort.unit,
                 ),
             )
 
@@ -225,6 +226,7 @@ def _grouped(
         level=options.level,
         seed=study.seed,
         minimum=options.subgroup_patients,
+        of=study.cohort.unit,
     )
 
 

@@ -107,6 +107,8 @@ class Plot:
     diagonal: bool = False
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
+    since: str | None = None
+    """Where x counts days of the calendar: the day that is 0, as YYYY-MM-DD."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ class Trace:
     age: tuple[float, ...]
     value: tuple[float, ...]
     window: str | None = None
+    unit: str = ""
+    """What the values are measured in, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ def all_kept(study: Study, tasks: Mapping[str, Task], judged: Judged) -> dict[st
             resamples=options.resamples,
             level=options.level,
             seed=study.seed,
+            of=study.cohort.unit,
         )
         if one is not None:
             found[name] = one
@@ -50,6 +51,7 @@ def coverage(study: Study, tasks: Mapping[str, Task], judged: Judged, cohort: Co
             level=study.evaluate.level,
             seed=study.seed,
             minimum=NAMED,
+            of=study.cohort.unit,
         )
     return found
 

@@ -110,6 +110,14 @@ def test_what_does_not_fit(frame: pl.DataFrame, sentence: str) -> None:
         made(frame)
 
 
+def test_a_unit_of_times_goes_with_numbers() -> None:
+    with pytest.raises(DataError, match="cohort.time_unit: 'admitted' holds dates"):
+        made(time_unit="days")
+    assert made(FRAME.with_columns(admitted=pl.Series([1.0, 2, 3, 4])), time_unit="hours").at_kind == "number"
+    with pytest.raises(ValueError, match="time_unit says what index times count"):
+        CohortPart(row="stay", patient="patient", time_unit="days")
+
+
 def test_all_missing_columns_are_named_at_once() -> None:
     with pytest.raises(DataError) as caught:
         made(FRAME.select("age"))

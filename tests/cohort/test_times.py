@@ -104,3 +104,10 @@ def test_only_five_rows_are_named() -> None:
 def test_other_types_are_refused() -> None:
     with pytest.raises(DataError, match="found Boolean; expected dates"):
         times(pl.Series([True]))
+
+
+def test_one_word_among_numbers_is_what_is_named() -> None:
+    with pytest.raises(DataError, match=r"1 value is not a time \(rows 'row-2'\)"):
+        times(pl.Series(["1.5", "", "soon", " 3", None]))
+    with pytest.raises(DataError, match=r"2 values are not a time \(rows 'row-1', 'row-2'\)"):
+        times(pl.Series(["2024-02-29", "1.5", "soon", "2024-03-01"]))

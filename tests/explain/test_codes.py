@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from medloom.errors import PATIENT
 from medloom.explain import bounds
 from medloom.explain.effects import Effect
 from medloom.explain.examine import PERMUTATION, explain
@@ -80,7 +81,7 @@ def test_codes_are_told_in_words(asked):
 
     class Told:
         evidence = type("E", (), {"explanation": replace(made, called={Piece("course", "telling"): "A sign"})})
-        crossed, team = False, asked[0].team
+        crossed, team, unit = False, asked[0].team, PATIENT
 
     found = section(Told())
     text = repr(found)

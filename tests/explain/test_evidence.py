@@ -1,10 +1,17 @@
 """What stands beside the figures: in `metrics.json`, in the report, and for the line that keeps the simpler model."""
 
+import numpy as np
 import polars as pl
 import pytest
 
 from medloom.errors import DataError
+from medloom.explain import weak_groups
+from medloom.explain.evidence import evidence
+from medloom.explain.probe import Probe
+from medloom.model.team import Team
+from medloom.prepare import prepare, read
 from medloom.run import evaluate, fit
+from tests.cases.signals import signal_and_table
 from tests.explain.studies import rows, study
 
 
@@ -76,3 +83,19 @@ def test_folds_are_explained_by_the_first_of_them(tmp_path):
     assert sum(group["rows"] for group in groups) == 900
     assert made.metrics["explanation"]["rows"] < 500
     assert "first fold" in made.report.read_text(encoding="utf-8")
+
+
+def test_errors_beside_a_record_are_looked_for_in_groups_of_the_columns(tmp_path, monkeypatch):
+    asked = prepare(*read(signal_and_table(tmp_path)))
+    feed, cohort, every = asked.feed, asked.cohort, np.arange(len(asked.cohort))
+    column = [one.part for _, one in Probe(Team(()), feed, every).features()].index("lactate")
+    wrong = Probe(Team(()), feed, every).plain()[:, column] > 0
+    truth = np.arange(len(every)) % 2.0
+    measured = {"truth": truth, "probability": np.where(wrong, 1 - truth, truth)}
+    monkeypatch.setattr(weak_groups, "FEWEST_PATIENTS", 20)
+    monkeypatch.setattr(weak_groups, "MINIMUM", 5)
+    for part in ("explain", "looked", "mapped"):
+        monkeypatch.setattr(f"medloom.explain.evidence.{part}", lambda *given: ())
+    found = evidence(asked.study, cohort, Team(()), feed, every, {"fast": {"model": measured}}, {"fast": every}, ())
+    # Too few patients to tell any as worse; that there are groups, and of what, is what is asked here.
+    assert any(one.name.startswith("lactate") for one in found.weak["fast"].groups.groups)

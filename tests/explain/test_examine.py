@@ -122,3 +122,6 @@ def test_columns_beside_a_record_are_asked_about_and_what_is_left_out_is_said(tm
     assert Piece("ecg") in pieces and len([piece for piece in pieces if piece.input == "labs"]) >= 2
     assert set(found.words) == {"column", "input"} and found.rows == len(rows)
     assert any("input ecg was exchanged whole, as it is seen in windows" in said for said in found.left_out)
+    # Gradients reach the columns and not the record, which therefore has no place in a ranking of theirs.
+    assert {piece.input for piece in found.targets["fast"].gradients} == {"labs"}
+    assert set(found.targets["fast"].deletions) <= {PERMUTATION}

@@ -4,8 +4,13 @@ import pytest
 import torch
 
 from medloom.explain.gradients import contributions
+from medloom.explain.windows import windows_of
+from medloom.model.assembly import assemble
 from medloom.model.outputs import outputs
+from medloom.model.team import Team
+from medloom.prepare import prepare, read
 from tests.cases import CASES
+from tests.cases.signals import signal_and_table
 from tests.explain.studies import trained
 
 
@@ -63,7 +68,6 @@ def test_a_linear_network_gets_its_coefficients(tmp_path):
 )
 def test_codes_times_and_several_inputs_add_up(tmp_path, name):
     from medloom.judging import train_one
-    from medloom.prepare import prepare, read
     from medloom.rundir import RunFolder
 
     asked = CASES[name](tmp_path)
@@ -79,6 +83,23 @@ def test_codes_times_and_several_inputs_add_up(tmp_path, name):
         for place, one in blocks:
             assert one.value.shape == (len(place), len(one.names), len(one.pieces))
             assert (np.abs(one.gap) < 0.02 * np.abs(one.value).sum(axis=2) + 1e-5).all()
+
+
+def test_columns_beside_windows_add_up_to_the_answer_over_all_windows(tmp_path):
+    asked = prepare(*read(signal_and_table(tmp_path)))
+    feed = asked.feed
+    team = Team(tuple(assemble(feed.modalities, feed.tasks, asked.study.model, seed) for seed in (3, 4)))
+    rows = np.arange(24)
+    ((place, one),) = contributions(team, feed, "fast", rows)
+    ((_, said, _),) = outputs(team, feed, rows)
+    expected = feed.tasks["fast"].scores(said["fast"]).value.double().numpy()
+    np.testing.assert_allclose(one.score, expected, rtol=1e-4, atol=1e-5)
+    assert {piece.input for piece in one.pieces} == {"labs"} and place.tolist() == rows.tolist()
+    size = np.abs(one.value).sum(axis=2)
+    assert size.mean() > 0.01 and (np.abs(one.gap) < 0.02 * size + 1e-5).all()
+    # Alone a row is explained as beside others, and windows that were looked at before are the same.
+    ((_, few),) = contributions(team, feed, "fast", rows[5:7], windows=windows_of(team, feed, rows))
+    np.testing.assert_allclose(few.value, one.value[5:7], atol=1e-5)
 
 
 def test_lines_of_a_file_add_up_and_are_the_same_in_blocks(tmp_path):

@@ -114,6 +114,18 @@ def test_tables_arrays_and_lines(tmp_path):
     np.testing.assert_allclose(read(tmp_path, "one.txt", file_rate_hz=100, leads=("I",)), values[:1], atol=1e-6)
 
 
+def test_numbers_that_are_unknown_in_a_text_table_are_empty_or_nan(tmp_path):
+    values = trace()
+    values[1, 100:130], values[0, :5] = np.nan, np.nan
+    np.savetxt(tmp_path / "numpy.csv", values.T, delimiter=",", header=",".join(LEADS), comments="")
+    pl.DataFrame(dict(zip(LEADS, values, strict=True))).fill_nan(None).write_csv(tmp_path / "empty.csv")
+    for name in ("numpy.csv", "empty.csv"):
+        np.testing.assert_allclose(read(tmp_path, name, file_rate_hz=100), values, atol=1e-6)
+    text = (tmp_path / "numpy.csv").read_text().replace("nan", "off", 1)
+    (tmp_path / "words.csv").write_text(text)
+    assert "not numbers" in refused(tmp_path, "words.csv", file_rate_hz=100)
+
+
 def test_leads_by_name_in_order_with_aliases(tmp_path):
     values = trace()
     write_wfdb(tmp_path, "one", values, names=("v1", "MLII", "ECG I"))

@@ -94,3 +94,9 @@ def test_the_training_curve_says_which_step_was_kept() -> None:
     assert (min(plot.curves[2].y), max(plot.curves[2].y)) == (0.2, 1.1)
     assert "step 1,000" in plot.text
     assert len(training_plot(Training((0, 1), (1.0, 0.5))).curves) == 1
+
+
+def test_days_of_the_calendar_are_told_as_dates() -> None:
+    plot = Plot("Fan", "Date", "admissions", (Curve("a", (0, 60, 120), (1, 2, 3)),), "text", since="2021-10-02")
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", draw(plot, "f").svg)
+    assert {"Nov", "Dec"} <= set(words) and any("2022" in word for word in words)

@@ -71,3 +71,5 @@ def test_harrells_interval_is_that_of_resamples_and_pairs_are_narrower() -> None
     drawn = survival.harrell(time, event, risk, weight) - survival.harrell(time, event, other, weight)
     assert (apart[2] - apart[1]) / (2 * 1.96) == pytest.approx(drawn.std(), rel=0.15)
     assert np.isnan(survival.harrell_interval(time, np.zeros(300), risk, patient, 0.95)).all()
+    alike = survival.harrell(time, event, np.full(300, 0.3), weight)
+    assert survival.harrell_interval(time, event, np.full(300, 0.3), patient, 0.95) == (0.5, alike.min(), alike.max())

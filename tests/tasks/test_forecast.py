@@ -323,3 +323,25 @@ def test_names_of_series_are_kept_only_where_that_is_declared_and_rows_are_many(
     titles = [plot.title for plot in task.plots({"model": measured})]
     assert any("many" in title for title in titles) and not any("few" in title for title in titles)
     assert {"Relative WIS by horizon", "Do the quantiles hold?", "Score by forecast date"} <= set(titles)
+
+
+def test_forecasts_of_named_series_are_drawn_over_dates_in_natural_order_and_unit():
+    names = [f"region {place}" for place in (10, 9, 2, 1, 11)]
+    frame = _frame(50).with_columns(place=pl.Series(np.repeat(names, 10)))
+    day = np.datetime64("2021-10-02").astype("datetime64[s]").astype(float)
+
+    def fans(**options):
+        task, marks = _task(frame, series="place", unit="admissions", **options)
+        field = task.target(marks, np.arange(50))
+        drawn = task.decode({"quantiles": torch.randn(50, 2, 5).sort(dim=-1).values, BASE: torch.ones(50, 2)})
+        measured = {**task.measure(drawn, field), "time": day + np.tile(np.arange(10.0), 5) * 7 * 86_400}
+        return [plot for plot in task.plots({"model": measured}) if "Forecasts for" in plot.title]
+
+    shown = fans(name_series=True)
+    assert [one.title.rpartition(": ")[2] for one in shown] == ["region 1", "region 2", "region 9", "region 10"]
+    first = shown[0]
+    assert first.since == "2021-10-02" and first.curves[0].x[-1] == 63 and first.y_label == "admissions"
+    assert first.x_label == "Date of the forecast (1 step before the value)"
+    assert [curve.name for curve in first.curves] == ["median and 50 % interval", "observed"]
+    # Series that may be patients have no dates.
+    assert all(one.since is None and "2021" not in one.x_label + one.text for one in fans())

@@ -243,6 +243,10 @@ def test_a_temperature_of_causes_undoes_overconfidence() -> None:
         assert fitted.same(fitted.load(Survive, json.loads(json.dumps(fitted.dump(over)))), over)
         assert "with a competing one" in over.describe()["training rows"]
         assert "before any competing event" in over.question()
+        years = replace(over, options=over.options.model_copy(update={"unit": "years"}))
+        assert "how likely by" in years.question() and " years, and before" in years.question()
+        assert all(" at " not in m.label or m.label.endswith(" years") for m in years.metrics().values())
+        assert list(years.metrics()) == list(over.metrics())
         named = replace(
             over, options=over.options.model_copy(update={"time": "relapse_time", "event": "relapse_event"})
         )

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from medloom.draw import Draw
-from medloom.model.assembly import assemble
+from medloom.model.assembly import Network, assemble
 from medloom.parts import TrainPart
 from medloom.prepare import prepare, read
+from medloom.training.distributed import ALONE, Ranks
 from medloom.training.order import Order
 from medloom.training.plan import Plan, make_plan
 from medloom.training.step import Stepper, groups, rate_share
@@ -120,6 +121,26 @@ def test_a_budget_in_epochs_steps_or_none(prepared):
     assert steps(epochs=2, batch=10).steps == int(np.ceil(2 * len(rows) / 10))
     assert steps(batch=32).steps == int(np.ceil(40 * len(rows) / 32))
     assert steps(batch=10_000).batch == len(rows)
+
+
+@pytest.mark.parametrize(("named", "alone", "of_two"), [("3", 3, 6), (None, 5, 5)])
+def test_threads_of_grids_are_those_that_the_environment_allows_each_process(
+    prepared, monkeypatch, named, alone, of_two
+):
+    network = assemble(prepared.feed.modalities, prepared.feed.tasks, prepared.study.model, 0)
+    rows, weights = prepared.fold.train, {"death": 1.0}
+    monkeypatch.setattr("medloom.training.plan.cores", lambda: 5)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if named:
+        monkeypatch.setenv("OMP_NUM_THREADS", named)
+
+    def threads(ranks=ALONE, threads="auto"):
+        return make_plan(TrainPart(steps=1, threads=threads), network, prepared.feed, rows, 0, weights, ranks).threads
+
+    assert threads() == 1
+    monkeypatch.setattr(Network, "on_grids", True)
+    assert (threads(), threads(ranks=Ranks(0, 2, 0, 2))) == (alone, of_two)
+    assert threads(threads=2) == 2
 
 
 def test_rows_of_a_step_where_none_are_named(prepared, tmp_path, monkeypatch):

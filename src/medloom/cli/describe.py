@@ -37,15 +37,14 @@ def checked_data(study: Study) -> Study:
         print(
             f"# {step.name}: {counted(step.rows, 'row')} of {counted(step.patients, 'patient')}{out}{f' ({step.reason})' if step.reason else ''}"
         )
-    panel = resolved.cohort.panel
-    each, who = ("patient", "patients") if panel is None else panel.unit
-    print(f"# {counted(len(cohort), 'row')} of {counted(len(np.unique(cohort.patient)), each, who)}")
+    unit = resolved.cohort.unit
+    print(f"# {counted(len(cohort), 'row')} of {unit.counted(len(np.unique(cohort.patient)))}")
     if len(splits) > 1:
         print(f"# the first of {counted(len(splits), 'fold')}:")
     for name, part in proof["parts"].items():
         rows = fold.parts()[name]
         tallies = [f"{target} {_tally(resolved.targets[target], one, rows)}" for target, one in marks.items()]
-        print(f"#   {name:<9} {part['rows']:>8,} rows {part['patients']:>8,} {who}   {'; '.join(tallies)}")
+        print(f"#   {name:<9} {part['rows']:>8,} rows {part['patients']:>8,} {unit.many}   {'; '.join(tallies)}")
     return resolved
 
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medloom.errors import counted
+from medloom.errors import PATIENT, counted
 from medloom.recalibrating import Recalibrated
-from medloom.report.who import Who
 from medloom.run import Run, fit
 from medloom.study import Study, read
 from medloom.training.loop import Event, Interrupted
@@ -108,11 +107,11 @@ def _losses(event: Event) -> str:
 def print_figures(run: Run) -> None:
     """The headline of each target with its interval, the baselines beside it, and where the report is."""
     kept = run.folder / "study.toml"
-    who = Who.of(read(kept)) if kept.exists() else Who()
+    unit = read(kept).cohort.unit if kept.exists() else PATIENT
     for name, target in run.metrics["targets"].items():
         headline = target["headline"]
         print(
-            f"\n{name}: {headline.replace('_', ' ')} on {counted(target['rows'], 'row')} of {counted(target['patients'], who.one, who.many)}"
+            f"\n{name}: {headline.replace('_', ' ')} on {counted(target['rows'], 'row')} of {unit.counted(target['patients'])}"
         )
         entrants: dict[str, Any] = {"medloom": target["model"], **target["baselines"]}
         for entrant, figures in entrants.items():

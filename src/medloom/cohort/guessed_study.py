@@ -37,7 +37,7 @@ def study_toml(found: Guess, name: str, folder: Path | None = None) -> str:
         f"name = {_quoted(as_name(name, 'study'))}",
         "",
         *_cohort(found, folder),
-        *(line for column in found.files for line in _files(column, names[column.name])),
+        *(line for column in found.files for line in _files(column, names[column.name], found.window_seconds)),
         *_table(found),
         *_target(found, names),
         *_split(found),
@@ -66,6 +66,8 @@ def _cohort(found: Guess, folder: Path | None) -> Iterator[str]:
     else:
         yield "independent_rows = true      # check: no column of patients was found. If a patient has several rows, give instead:"
         yield '# patient = "<column>"'
+    if found.window_seconds is not None:
+        yield '# exclude = [{ name = "mixed windows", where = "share < 0.8" }]      # without windows of which the label covers less'
     for column in found.columns:
         if column.kind == "date":
             yield f"# at = {_quoted(column.name)}      # the index time? Nothing at or after it is read as input"
@@ -81,11 +83,15 @@ def _input_names(found: Guess) -> dict[str, str]:
     return names
 
 
-def _files(column: ColumnGuess, name: str) -> Iterator[str]:
-    """The input of a column of images or signals."""
+def _files(column: ColumnGuess, name: str, window_seconds: float | None) -> Iterator[str]:
+    """The input of a column of images or signals, of which a row sees a window of so many seconds, or all."""
     what = FILES[column.kind]
     yield from ("", f"[inputs.{name}]", f'modality = "{what.modality}"', f"column = {_quoted(column.name)}")
     yield f"known_before_index = true      # check: was it taken before the prediction is to be made? {_comment(column.reason)}"
+    if what.modality == "signal" and window_seconds is not None:
+        yield 'segment = ["start_s", "stop_s"]      # the part of the record that a row sees'
+        yield f"window_seconds = {window_seconds:g}"
+        return
     if what.modality == "signal":
         yield "window_seconds = 10      # check: the stretch that is looked at, several of a longer record"
         return

@@ -172,6 +172,8 @@ def make_cohort(
         raise DataError(
             f"cohort.at: {counted(len(missing), 'row has', 'rows have')} no index time in {part.at!r} (rows {some(missing)})"
         )
+    if kind == "date" and part.time_unit is not None:
+        raise DataError(f"cohort.time_unit: {part.at!r} holds dates, which need no unit; take time_unit out")
     return Cohort(
         frame=frame,
         row=row,

@@ -28,8 +28,8 @@ def read_times(values: pl.Series, what: str, rows: pl.Series) -> tuple[Float[np.
     if values.dtype != pl.String:
         raise DataError(f"{what}: found {values.dtype}; expected dates, date-times or numbers")
     times, kind, broken = parse_times(values)
-    bad = np.flatnonzero(broken)
-    if len(bad):
+    if broken.any():
+        bad = np.flatnonzero(_without_numbers(values, broken))
         zoned = values.gather(bad).str.strip_chars().str.contains(r"(Z|[+-]\d\d:?\d\d)$").any()
         why = "given with a zone: convert all to one zone and leave it out" if zoned else "not a time"
         raise DataError(
@@ -37,6 +37,13 @@ def read_times(values: pl.Series, what: str, rows: pl.Series) -> tuple[Float[np.
             "expected YYYY-MM-DD, YYYY-MM-DD HH:MM[:SS], or numbers"
         )
     return times, kind
+
+
+def _without_numbers(values: pl.Series, broken: Bool[np.ndarray, " rows"]) -> Bool[np.ndarray, " rows"]:
+    """What is to be named: where most of the column are numbers, the few that are none, and not all others."""
+    number = values.str.strip_chars().cast(pl.Float64, strict=False).is_not_null().to_numpy()
+    known = values.is_not_null().to_numpy() & (values.str.strip_chars() != "").fill_null(False).to_numpy()
+    return known & ~number if 2 * number.sum() > known.sum() else broken
 
 
 def parse_times(values: pl.Series) -> tuple[Float[np.ndarray, " rows"], Kind, Bool[np.ndarray, " rows"]]:

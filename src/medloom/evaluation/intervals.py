@@ -10,7 +10,6 @@ constant", Computational Statistics & Data Analysis 9, 1990.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,8 @@ from jaxtyping import Float, Int
 from scipy.special import ndtr, ndtri
 
 from medloom.draw import generator
-from medloom.errors import counted
+from medloom.errors import PATIENT, Noun
+from medloom.machine import cores, threads_named
 from medloom.statistics._rows import read_only
 from medloom.task import Bounds, Measured, Metric
 
@@ -91,11 +91,12 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
     model: str = MODEL,
+    of: Noun = PATIENT,
 ) -> Comparison:
     """All figures of all entrants with intervals, and the paired differences of `model` from every other entrant.
 
     `entrants` holds what each measured on the same rows, in the order of `patient`. Every entrant meets the same
-    resamples, so a difference is resampled whole and not made of two intervals.
+    resamples, so a difference is resampled whole and not made of two intervals. `of` is what patients are called in notes.
     """
     paired = model in entrants and len(entrants) > 1
     wanted = {n: m for n, m in metrics.items() if m.interval is None or (paired and m.difference is None)}
@@ -104,17 +105,17 @@ def compare(
 
     def own(entrant: str, name: str, metric: Metric) -> Estimate:
         if not len(patient):
-            return _not_estimated(0)
+            return _not_estimated(0, of)
         if metric.interval is not None:
-            return closed(metric.interval(entrants[entrant], patient, level), patients)
-        return interval(found[entrant, name], level, patients)
+            return closed(metric.interval(entrants[entrant], patient, level), patients, of)
+        return interval(found[entrant, name], level, patients, of)
 
     def apart(entrant: str, name: str, metric: Metric) -> Estimate:
         if not len(patient):
-            return _not_estimated(0)
+            return _not_estimated(0, of)
         if metric.difference is not None:
-            return closed(metric.difference(entrants[model], entrants[entrant], patient, level), patients)
-        return interval(found[model, name].minus(found[entrant, name]), level, patients)
+            return closed(metric.difference(entrants[model], entrants[entrant], patient, level), patients, of)
+        return interval(found[model, name].minus(found[entrant, name]), level, patients, of)
 
     estimates = {e: {n: own(e, n, metric) for n, metric in metrics.items()} for e in entrants}
     differences = {
@@ -131,9 +132,10 @@ def figures(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    of: Noun = PATIENT,
 ) -> dict[str, Estimate]:
     """Every figure of one model, by metric."""
-    result = compare(metrics, {MODEL: measured}, patient, resamples=resamples, level=level, seed=seed)
+    result = compare(metrics, {MODEL: measured}, patient, resamples=resamples, level=level, seed=seed, of=of)
     return dict(result.estimates[MODEL])
 
 
@@ -216,17 +218,17 @@ def left_out_weights(patient: Int[np.ndarray, " rows"], seed: int) -> Iterator[F
         yield (group != np.arange(start, min(start + chunk, groups))[:, None]).astype(np.float64)
 
 
-def interval(found: Resampled, level: float, patients: int) -> Estimate:
+def interval(found: Resampled, level: float, patients: int, of: Noun = PATIENT) -> Estimate:
     """A point value with the BCa interval of its resamples, and a note where that deserves less trust.
 
     No interval is given where more than one in `FAILED` resamples cannot be estimated: those are seldom a matter of
     chance (a likelihood ratio without a false positive has no end), and what is left would look too sure.
     """
     if not np.isfinite(found.value):
-        return _not_estimated(patients)
+        return _not_estimated(patients, of)
     usable, drawn = found.drawn[np.isfinite(found.drawn)], found.drawn
     if patients < 2:
-        return Estimate(found.value, note=f"no interval: {_patients(patients)} cannot be resampled")
+        return Estimate(found.value, note=f"no interval: {of.counted(patients)} cannot be resampled")
     if FAILED * (len(drawn) - len(usable)) > len(drawn) or not len(usable):
         return Estimate(found.value, note=f"no interval: only {len(usable)} of {len(drawn)} resamples can be estimated")
     low, high = bca(found.value, usable, found.left_out, level)
@@ -235,7 +237,7 @@ def interval(found: Resampled, level: float, patients: int) -> Estimate:
         notes.append("every resample gives this value: the interval says little")
     if len(usable) < len(drawn):
         notes.append(f"{len(drawn) - len(usable)} of {len(drawn)} resamples cannot be estimated")
-    return Estimate(found.value, low, high, "; ".join([*notes, *_few(patients)]))
+    return Estimate(found.value, low, high, "; ".join([*notes, *_few(patients, of)]))
 
 
 def bca(
@@ -259,18 +261,18 @@ def bca(
     return (min(float(low), value), max(float(high), value))
 
 
-def closed(bounds: Bounds, patients: int) -> Estimate:
+def closed(bounds: Bounds, patients: int, of: Noun = PATIENT) -> Estimate:
     """The estimate of a figure's own interval; no interval where an end is not finite."""
     value, low, high = map(float, bounds)
     if not np.isfinite(value):
-        return _not_estimated(patients)
+        return _not_estimated(patients, of)
     if patients < 2:
-        return Estimate(value, note=f"no interval: {_patients(patients)} says nothing of others")
+        return Estimate(value, note=f"no interval: {of.counted(patients)} says nothing of others")
     if not (np.isfinite(low) and np.isfinite(high)):
         side = "above" if np.isfinite(low) else "below" if np.isfinite(high) else "on either side"
-        return Estimate(value, note=f"no interval: the {_patients(patients)} do not bound the figure {side}")
-    same = ["the same whichever patients are drawn"] if low == high else []
-    return Estimate(value, low, high, "; ".join([*same, *_few(patients)]))
+        return Estimate(value, note=f"no interval: the {of.counted(patients)} do not bound the figure {side}")
+    same = [f"the same whichever {of.many} are drawn"] if low == high else []
+    return Estimate(value, low, high, "; ".join([*same, *_few(patients, of)]))
 
 
 def _acceleration(left_out: Float[np.ndarray, " groups"]) -> float:
@@ -282,16 +284,12 @@ def _acceleration(left_out: Float[np.ndarray, " groups"]) -> float:
     return float((apart**3).sum() / (6 * size**1.5)) if size > 1e-24 else 0.0
 
 
-def _not_estimated(patients: int) -> Estimate:
-    return Estimate(None, note=f"cannot be estimated: the {_patients(patients)} do not hold what the figure needs")
+def _not_estimated(patients: int, of: Noun) -> Estimate:
+    return Estimate(None, note=f"cannot be estimated: the {of.counted(patients)} do not hold what the figure needs")
 
 
-def _few(patients: int) -> list[str]:
-    return [f"only {_patients(patients)}: the interval is rough"] if patients < FEW_PATIENTS else []
-
-
-def _patients(count: int) -> str:
-    return counted(count, "patient")
+def _few(patients: int, of: Noun) -> list[str]:
+    return [f"only {of.counted(patients)}: the interval is rough"] if patients < FEW_PATIENTS else []
 
 
 def of_blocks(
@@ -299,7 +297,7 @@ def of_blocks(
     weights: Iterator[Float[np.ndarray, "chunk rows"]],
 ) -> dict[Key, Float[np.ndarray, " values"]]:
     """The scores of all blocks in order, on a few threads; only so many blocks exist at a time."""
-    threads = min(MOST_THREADS, os.cpu_count() or 1)
+    threads = min(MOST_THREADS, threads_named() or cores())
     blocks: list[dict[Key, np.ndarray]] = []
     waiting: deque[Future[dict[Key, np.ndarray]]] = deque()
     with ThreadPoolExecutor(threads) as pool:

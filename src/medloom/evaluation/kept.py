@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import Estimate, closed, figures
 from medloom.evaluation.subgroups import taken
 from medloom.statistics import shares
@@ -42,6 +43,7 @@ def kept(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    of: Noun = PATIENT,
 ) -> Kept | None:
     """The figures on the rows that are kept; None where the task leaves none to a person.
 
@@ -51,9 +53,9 @@ def kept(
         return None
     held = measured[LEFT] == 0
     patients = len(np.unique(patient))
-    share = closed(shares.share(held, np.ones(len(held), bool), patient, level), patients)
+    share = closed(shares.share(held, np.ones(len(held), bool), patient, level), patients, of)
     if not held.any():
         none = Estimate(None, note="cannot be estimated: every row is left to a person")
         return Kept(0, share, dict.fromkeys(metrics, none))
-    found = figures(metrics, taken(measured, held), patient[held], resamples=resamples, level=level, seed=seed)
+    found = figures(metrics, taken(measured, held), patient[held], resamples=resamples, level=level, seed=seed, of=of)
     return Kept(int(held.sum()), share, found)

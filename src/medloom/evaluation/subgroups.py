@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from medloom.errors import counted
+from medloom.errors import PATIENT, Noun, counted
 from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.intervals import Estimate, closed, figures, left_out_weights, of_blocks
 from medloom.statistics._rows import read_only
@@ -108,6 +108,7 @@ def subgroups(
     level: float = 0.95,
     seed: int = 0,
     minimum: int = MINIMUM,
+    of: Noun = PATIENT,
 ) -> Subgroups:
     """Figures in every group and the contrast to the rows of all other groups of the same column.
 
@@ -118,27 +119,27 @@ def subgroups(
     family: dict[str, list[tuple[int, float]]] = {name: [] for name in metrics}
     for grouping in groupings:
         held = [grouping.code == code for code in range(len(grouping.names))]
-        shown = [code for code, rows in enumerate(held) if not _why_not(metrics, measured, patient, rows, minimum)]
+        shown = [code for code, rows in enumerate(held) if not _why_not(metrics, measured, patient, rows, minimum, of)]
         # Of two groups that are each other's rest, the second contrast is the first one turned round.
         mirrored = len(held) == 2 and len(shown) == 2
         for code, rows in enumerate(held):
             if code not in shown:
                 made.append(
-                    _suppressed(grouping, code, patient, rows, _why_not(metrics, measured, patient, rows, minimum))
+                    _suppressed(grouping, code, patient, rows, _why_not(metrics, measured, patient, rows, minimum, of))
                 )
                 continue
             estimates = figures(
-                metrics, taken(measured, rows), patient[rows], resamples=resamples, level=level, seed=seed
+                metrics, taken(measured, rows), patient[rows], resamples=resamples, level=level, seed=seed, of=of
             )
             rest = (grouping.code >= 0) & ~rows
             enough = len(np.unique(patient[rest])) >= minimum
-            contrasts = contrasted(metrics, measured, patient, rows, rest, level, seed) if enough else {}
+            contrasts = contrasted(metrics, measured, patient, rows, rest, level, seed, of) if enough else {}
             if not (mirrored and code == 1):
                 for name, contrast in contrasts.items():
                     if contrast.p is not None:
                         family[name].append((len(made), contrast.p))
             patients = len(np.unique(patient[rows]))
-            note = "" if enough else f"no contrast: fewer than {minimum} patients are in other groups"
+            note = "" if enough else f"no contrast: fewer than {minimum} {of.many} are in other groups"
             made.append(
                 Subgroup(grouping.column, grouping.names[code], int(rows.sum()), patients, estimates, contrasts, note)
             )
@@ -155,6 +156,7 @@ def contrasted(
     rest: Bool[np.ndarray, " rows"],
     level: float,
     seed: int,
+    of: Noun = PATIENT,
 ) -> dict[str, Contrast]:
     """Every figure of `rows` minus that of `rest`.
 
@@ -167,11 +169,11 @@ def contrasted(
     patients = len(np.unique(patient[rows | rest]))
     found = {}
     left = {name: metric for name, metric in metrics.items() if name not in own}
-    jackknifed = _left_out(left, one, other, patient, rows, rest, level, seed) if left else {}
+    jackknifed = _left_out(left, one, other, patient, rows, rest, level, seed, of) if left else {}
     for name, metric in metrics.items():
         if name in own and metric.interval is not None:
             bounds = metric.interval(one, patient[rows], level), metric.interval(other, patient[rest], level)
-            found[name] = _of_two(*bounds, level, patients)
+            found[name] = _of_two(*bounds, level, patients, of)
         else:
             found[name] = jackknifed[name]
     return found
@@ -190,16 +192,16 @@ def holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _of_two(one: Bounds, other: Bounds, level: float, patients: int) -> Contrast:
+def _of_two(one: Bounds, other: Bounds, level: float, patients: int, of: Noun) -> Contrast:
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         value = one[0] - other[0]
-        return Contrast(closed((value, float("nan"), float("nan")), patients))
+        return Contrast(closed((value, float("nan"), float("nan")), patients, of))
     value, low, high = mover(one, other)
     width = float(norm.ppf((1 + level) / 2))
     # By the side that zero is on, so that the p value and the interval agree.
     spread = (value - low if value > 0 else high - value) / width
     p = float(2 * norm.sf(abs(value) / spread)) if spread > 0 else None
-    return Contrast(closed((value, low, high), patients), p)
+    return Contrast(closed((value, low, high), patients, of), p)
 
 
 def _left_out(
@@ -211,6 +213,7 @@ def _left_out(
     rest: Bool[np.ndarray, " rows"],
     level: float,
     seed: int,
+    of: Noun,
 ) -> dict[str, Contrast]:
     every = rows | rest
     ones = np.ones((1, int(every.sum())))
@@ -229,18 +232,20 @@ def _left_out(
     patients = len(np.unique(patient[every]))
     found = {}
     for name in metrics:
-        found[name] = _of_jackknife(float(value[name][0]), left_out[name], level, patients)
+        found[name] = _of_jackknife(float(value[name][0]), left_out[name], level, patients, of)
     return found
 
 
-def _of_jackknife(value: float, without: Float[np.ndarray, " groups"], level: float, patients: int) -> Contrast:
+def _of_jackknife(
+    value: float, without: Float[np.ndarray, " groups"], level: float, patients: int, of: Noun
+) -> Contrast:
     groups = len(without)
     if not np.isfinite(value) or groups < 2 or not np.isfinite(without).all():
-        return Contrast(closed((value, float("nan"), float("nan")), patients))
+        return Contrast(closed((value, float("nan"), float("nan")), patients, of))
     spread = float(np.sqrt((groups - 1) / groups * ((without - without.mean()) ** 2).sum()))
     half = float(student.ppf((1 + level) / 2, groups - 1)) * spread
     p = float(2 * student.sf(abs(value) / spread, groups - 1)) if spread > 0 else None
-    return Contrast(closed((value, value - half, value + half), patients), p)
+    return Contrast(closed((value, value - half, value + half), patients, of), p)
 
 
 def _why_not(
@@ -249,10 +254,11 @@ def _why_not(
     patient: Int[np.ndarray, " rows"],
     rows: Bool[np.ndarray, " rows"],
     minimum: int,
+    of: Noun,
 ) -> str:
     """Why a group is suppressed; nothing where it is not."""
     if len(np.unique(patient[rows])) < minimum:
-        return f"cannot be estimated: fewer than {minimum} patients"
+        return f"cannot be estimated: fewer than {minimum} {of.many}"
     headline = next(iter(metrics.values()))
     found = headline.of(taken(measured, rows), np.ones((1, int(rows.sum()))))
     return "" if np.isfinite(found).all() else f"cannot be estimated: its rows do not hold what {headline.label} needs"

@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from medloom.batch import Field, Gives
 from medloom.draw import generator
+from medloom.errors import Noun
 from medloom.explain.deletion import RANDOM, steps
 from medloom.explain.probe import Piece, Probe
 from medloom.explain.windows import windows_of
@@ -125,7 +126,12 @@ def for_gradients(a_row: float) -> int:
 
 
 def sampled(
-    rows: Int[np.ndarray, " rows"], patient: Int[np.ndarray, " rows"], most: int, seed: int, left_out: list[str]
+    rows: Int[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
+    most: int,
+    seed: int,
+    left_out: list[str],
+    of: Noun,
 ) -> tuple[Int[np.ndarray, " some"], Int[np.ndarray, " some"]]:
     """Rows of whole patients drawn at random, as many as are asked about; in the order of the cohort."""
     most = min(MOST_ROWS, most)
@@ -136,7 +142,7 @@ def sampled(
     taken = np.zeros(len(distinct), bool)
     taken[order[np.cumsum(count[order]) <= most]] = True
     held = taken[place]
-    left_out.append(f"{int(held.sum()):,} of {len(rows):,} judged rows were asked about, of patients drawn at random")
+    left_out.append(f"{int(held.sum()):,} of {len(rows):,} judged rows were asked about, of {of.many} drawn at random")
     return rows[held], patient[held]
 
 

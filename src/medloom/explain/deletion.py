@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
+from medloom.errors import Noun
 from medloom.evaluation.intervals import MODEL, Estimate, Resampled, interval, resampled
 from medloom.explain.donors import donors
 from medloom.explain.importance import mean_of
@@ -84,6 +85,7 @@ def deletions(
     resamples: int,
     level: float,
     seed: int,
+    of: Noun,
 ) -> dict[str, dict[str, Deletion]]:
     """What each target's rankings are worth, by target and ranking. `rankings` are by target and name."""
     first, taken = halves(patient, seed), steps(len(pieces))
@@ -107,7 +109,7 @@ def deletions(
         figures = {key: one for (key, _), one in drawn.items()}
         patients = len(np.unique(patient[known[target]]))
         found[target] = {
-            ranking: _deletion(ranking, figures, taken, metric.higher_is_better, level, patients) for ranking in own
+            ranking: _deletion(ranking, figures, taken, metric.higher_is_better, level, patients, of) for ranking in own
         }
     return found
 
@@ -128,7 +130,13 @@ def _both(
 
 
 def _deletion(
-    ranking: str, figures: Mapping[str, Resampled], taken: tuple[int, ...], higher: bool, level: float, patients: int
+    ranking: str,
+    figures: Mapping[str, Resampled],
+    taken: tuple[int, ...],
+    higher: bool,
+    level: float,
+    patients: int,
+    of: Noun,
 ) -> Deletion:
     random = {count: mean_of([figures[f"random {number} {count}"] for number in range(RANDOM)]) for count in taken}
     curves = {
@@ -137,5 +145,5 @@ def _deletion(
     }
     curves["random"] = (figures[MODEL].value, *(random[count].value for count in taken))
     gains = [random[count].minus(figures[f"{ranking}: most {count}"]) for count in taken]
-    gain = interval(mean_of(gains, 1.0 if higher else -1.0), level, patients)
+    gain = interval(mean_of(gains, 1.0 if higher else -1.0), level, patients, of)
     return Deletion((0, *taken), curves, gain)

@@ -81,6 +81,7 @@ def evidence(
             cohort.patient[rows[name]],
             [group.take(rows[name]) for group in groups],
             minimum=asked.subgroup_patients,
+            of=study.cohort.unit,
             **options,  # type: ignore[arg-type]
         )
         for name, entrants in measured.items()
@@ -89,7 +90,7 @@ def evidence(
     cases = _cases(study, cohort, team, feed, test, measured, rows)
     if not asked.explain or not len(test):
         return Evidence(subgroups=by_group, cases=cases)
-    explanation = explain(team, feed, test, cohort.patient[test], asked.level, study.seed)
+    explanation = explain(team, feed, test, cohort.patient[test], asked.level, study.seed, study.cohort.unit)
     seen = looked(team, feed, test, cohort.patient[test], study.seed)
     weak = _weak(study, cohort, team, feed, measured, rows)
     return Evidence(explanation, by_group, weak, seen, mapped(study, cohort, team, feed, test), cases)
@@ -122,12 +123,20 @@ def _weak(
     asked, found = study.evaluate, {}
     for name, entrants in measured.items():
         task, own = feed.tasks[name], rows[name]
-        replies = None if task.dense or feed.windowed is not None else task.replies(entrants[MODEL])
+        replies = None if task.dense else task.replies(entrants[MODEL])
         if replies is None:
             continue
-        names = Probe(team, feed, own).features()
+        # Of inputs that are seen in windows there are no numbers here, and so no questions: groups are of the others.
+        probe = Probe(team, feed, own)
         groups = weak_groups(
-            replies, names, feed.plain(own), cohort.patient[own], asked.resamples, asked.level, study.seed
+            replies,
+            probe.features(),
+            probe.plain(),
+            cohort.patient[own],
+            asked.resamples,
+            asked.level,
+            study.seed,
+            study.cohort.unit,
         )
         if groups is not None:
             found[name] = groups

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.baseline import answered
 from medloom.evaluation.intervals import Estimate
 from medloom.explain import bounds
@@ -35,6 +36,7 @@ class Explained:
 
     headline: str
     label: str
+    higher_is_better: bool
     importances: tuple[Importance, ...]
     together: tuple[Importance, ...]
     gradients: Mapping[Piece, float]
@@ -74,11 +76,17 @@ class Explanation:
 
 
 def explain(
-    team: Team, feed: Feed, rows: Int[np.ndarray, " rows"], patient: Int[np.ndarray, " rows"], level: float, seed: int
+    team: Team,
+    feed: Feed,
+    rows: Int[np.ndarray, " rows"],
+    patient: Int[np.ndarray, " rows"],
+    level: float,
+    seed: int,
+    of: Noun = PATIENT,
 ) -> Explanation | None:
     """What the answers for these rows rest on; None where no target has answers of a few numbers a row.
 
-    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is. Inputs that are seen in views
+    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is, and `of` what those are called. Inputs that are seen in views
     (windows, or whole images) are exchanged whole. Where one is all there is, or asking is too costly, nothing is found and
     `left_out` says why.
     """
@@ -87,19 +95,19 @@ def explain(
     targets = [name for name in asked_of(feed) if len(answered(feed, name, rows))]
     some = len(Probe(team, feed, rows[: bounds.MOST_ROWS]).pieces())
     if feed.windowed is not None and (some < 2 or not targets):
-        return _nothing(_why_kept(feed, feed.windowed), columns=False)
+        return _nothing(_why_kept(feed, feed.windowed, of), columns=False)
     left_out: list[str] = []
     a_row = bounds.of_a_row(team, feed, rows[: bounds.MOST_ROWS])
     once = bounds.of_windows(team, feed, rows)
     most = min(bounds.affordable(a_row, some), int(bounds.OPERATIONS / once) if once else bounds.MOST_ROWS)
-    rows, patient = bounds.sampled(rows, patient, most, seed, left_out)
+    rows, patient = bounds.sampled(rows, patient, most, seed, left_out, of)
     if len(rows) < min(bounds.LEAST_ROWS, len(patient)) or len(np.unique(patient)) < 2:
         return _nothing("asking this model again and again takes too long; `medloom explain` explains single rows")
     left_out += _kept_whole(feed)
     windows = None if feed.windowed is None else windows_of(team, feed, rows)
-    asking = _Asking(Probe(team, feed, rows, windows), patient, tuple(targets), level, seed)
+    asking = _Asking(Probe(team, feed, rows, windows), patient, tuple(targets), level, seed, of)
     raw = asking.contributed(bounds.for_gradients(a_row))
-    pieces = bounds.foremost(asking.probe.pieces(), _weight(raw.values()), feed, left_out)
+    pieces = bounds.foremost(asking.probe.pieces(), _weight(asking.probe.pieces(), raw.values()), feed, left_out)
     gradients = {name: one.of(pieces) for name, one in raw.items()}
     owner = [Piece(name, one.part) for name, one in asking.probe.features()]
     groups = correlated(pieces, owner, asking.probe.plain())
@@ -110,10 +118,10 @@ def explain(
     return Explanation(results, len(rows), len(np.unique(patient)), repeats, several, tuple(left_out), words, called)
 
 
-def _why_kept(feed: Feed, name: str) -> str:
+def _why_kept(feed: Feed, name: str, of: Noun) -> str:
     """Why an input of views stays with its patients where there is none beside it."""
     seen = "seen whole" if feed.modalities[name].options.seen_whole else "seen in windows"  # type: ignore[attr-defined]
-    return f"input {name} is {seen}, and there are no columns beside it that could be exchanged between patients"
+    return f"input {name} is {seen}, and there are no columns beside it that could be exchanged between {of.many}"
 
 
 def _kept_whole(feed: Feed) -> list[str]:
@@ -135,13 +143,13 @@ class _Asking:
     targets: tuple[str, ...]
     level: float
     seed: int
+    of: Noun
 
     def contributed(self, most: int) -> dict[str, _Contributed]:
         """Contributions by gradients of some rows, by target."""
         rows, first = self.probe.rows, halves(self.patient, self.seed)
         some = np.sort(generator(self.seed, "rows of gradients").permutation(len(rows))[:most])
-        team, feed = self.probe.team, self.probe.feed
-        return {name: _contributed(team, feed, name, rows[some], first[some]) for name in self.targets}
+        return {name: _contributed(self.probe, name, rows[some], first[some]) for name in self.targets}
 
     def explained(
         self,
@@ -168,6 +176,7 @@ class _Asking:
                 RESAMPLES,
                 self.level,
                 self.seed,
+                self.of,
             )
             for name in self.targets
         }
@@ -206,7 +215,17 @@ class _Asking:
             for name in self.targets
         }
         return deletions(
-            self.probe, self.patient, pieces, rankings, headlines, whole, known, RESAMPLES, self.level, self.seed
+            self.probe,
+            self.patient,
+            pieces,
+            rankings,
+            headlines,
+            whole,
+            known,
+            RESAMPLES,
+            self.level,
+            self.seed,
+            self.of,
         )
 
 
@@ -245,10 +264,11 @@ class _Contributed:
         return _Gradients(dict(zip(named, _means(size), strict=True)), self.unit, apart)
 
 
-def _contributed(team: Team, feed: Feed, target: str, rows: np.ndarray, first: np.ndarray) -> _Contributed:
+def _contributed(probe: Probe, target: str, rows: np.ndarray, first: np.ndarray) -> _Contributed:
+    team, feed = probe.team, probe.feed
     if not can_explain(team, feed, target):
         return _Contributed((), "", np.zeros((len(rows), 0, 0)), first)
-    blocks = [one for _, one in contributions(team, feed, target, rows, ROUGH)]
+    blocks = [one for _, one in contributions(team, feed, target, rows, ROUGH, probe.windows)]
     pieces = tuple(dict.fromkeys(piece for one in blocks for piece in one.pieces))
     column = {piece: place for place, piece in enumerate(pieces)}
     value = []
@@ -259,10 +279,11 @@ def _contributed(team: Team, feed: Feed, target: str, rows: np.ndarray, first: n
     return _Contributed(pieces, blocks[0].unit, np.concatenate(value), first)
 
 
-def _weight(raw: Iterable[_Contributed]) -> dict[Piece, float]:
+def _weight(pieces: Iterable[Piece], raw: Iterable[_Contributed]) -> dict[Piece, float]:
     """How much the contribution of each piece differs between rows, of the most in the target where it does so most.
 
-    What it adds to every row alike tells no row from another, and exchanging it changes little.
+    What it adds to every row alike tells no row from another, and exchanging it changes little. Whole inputs, which
+    gradients do not reach, come before all parts.
     """
     weight: dict[Piece, float] = {}
     for one in raw:
@@ -270,7 +291,7 @@ def _weight(raw: Iterable[_Contributed]) -> dict[Piece, float]:
         most = float(spread.max(initial=0.0)) or 1.0
         for piece, value in zip(one.pieces, (spread / most).tolist(), strict=True):
             weight[piece] = max(weight.get(piece, 0.0), value)
-    return weight
+    return weight and {**weight, **{piece: np.inf for piece in pieces if not piece.part}}
 
 
 def _means(values: Float[np.ndarray, "rows pieces"]) -> list[float]:
@@ -302,7 +323,8 @@ def _rankings(
             falls[:, place] += sign * (start - metric.of(of_rows(one[target], known), weight))
             counted[place] += 1
     rankings = {PERMUTATION: np.nan_to_num(falls / counted)}
-    if gradients.halves is not None:
+    # A whole input, which gradients do not reach, has no place in their ranking.
+    if gradients.halves is not None and all(piece.part for piece in pieces):
         rankings[GRADIENTS] = np.array([gradients.halves.get(piece, (0.0, 0.0)) for piece in pieces]).T
     return rankings
 
@@ -318,7 +340,15 @@ def _explained(
     """What was found of one target, under the name and label of its headline."""
     name, metric = headline
     return Explained(
-        name, metric.label, tuple(ranked), tuple(together), gradients.mean, gradients.unit, tried, tuple(drawn)
+        name,
+        metric.label,
+        metric.higher_is_better,
+        tuple(ranked),
+        tuple(together),
+        gradients.mean,
+        gradients.unit,
+        tried,
+        tuple(drawn),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from medloom.draw import generator
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import MODEL, Estimate, Resampled, interval, resampled
 from medloom.explain.donors import donors
 from medloom.explain.probe import Piece, Probe, of_rows
@@ -60,6 +61,7 @@ def importances(
     resamples: int,
     level: float,
     seed: int,
+    of: Noun = PATIENT,
 ) -> list[Importance]:
     """The fall of a target's headline figure for each group, the mean over exchanges, in the order of the groups."""
     name, metric = headline
@@ -71,7 +73,7 @@ def importances(
     results = []
     for place, pieces in enumerate(groups):
         falls = [drawn[MODEL, name].minus(drawn[f"{place} {number}", name]) for at, number in found if at == place]
-        results.append(Importance(pieces, interval(mean_of(falls, sign), level, patients)))
+        results.append(Importance(pieces, interval(mean_of(falls, sign), level, patients, of)))
     return results
 
 

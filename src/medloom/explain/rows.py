@@ -46,7 +46,7 @@ def _why_not(team: Team, feed: Feed) -> str:
     if not team.networks:
         return "the bundle holds no network; the report of its run says which columns matter"
     if feed.windowed is not None:
-        return f"input {feed.windowed} is seen in windows; the report of its run shows where along time networks look"
+        return f"input {feed.windowed} is seen in windows, and no other has columns or codes; see the report of its run"
     return "no input has columns or codes; the report of its run says what the answers rest on"
 
 

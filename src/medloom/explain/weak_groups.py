@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.subgroups import Subgroups, subgroups
 from medloom.explain.deletion import halves
@@ -51,6 +52,7 @@ def weak_groups(
     resamples: int,
     level: float,
     seed: int,
+    of: Noun = PATIENT,
 ) -> WeakGroups | None:
     """Groups by at most two questions about the inputs; None where errors are unknown or patients too few."""
     known = ~np.isnan(replies.error)
@@ -75,6 +77,7 @@ def weak_groups(
         level=level,
         seed=seed,
         minimum=MINIMUM,
+        of=of,
     )
     worse = tuple(
         group.name

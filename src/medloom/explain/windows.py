@@ -15,6 +15,7 @@ from torch import Tensor
 
 from medloom.batch import Encoded, Field, Output
 from medloom.feed import Feed
+from medloom.model.assembly import Network
 from medloom.model.outputs import averaged, each_of, threads_set
 from medloom.model.team import Team
 
@@ -52,26 +53,30 @@ class Windows:
 
         Where givers of several inputs have unlike many windows, those of the fewer stand in several, as in prediction.
         """
-        owner, place = self._paired(givers)
-        present = {name: self.present[name][place[name]] for name in givers}
+        views = self.views(givers)
         with torch.inference_mode(), threads_set(1):
-            each = []
-            for network, encoded in zip(team.networks, self.encoded, strict=True):
-                device = next(network.parameters()).device
-                known: dict[str, Encoded] = {name: _taken(encoded[name], place[name]) for name in givers}
-                for name, field in near.items():
-                    known[name] = _taken(_pooled(network.encoded(name, field.to(device))), owner)
-                    present[name] = field.present[owner]
-                inputs = {name: Field(one[:, None], one).to(device) for name, one in present.items()}
-                held = {name: _at(known[name], device) for name in feed.modalities}
-                said = network({name: inputs[name] for name in held}, target, held)[target]
-                each.append({key: value.cpu() for key, value in said.items()})
+            each = [
+                self.of_one(number, network, feed, target, views, near) for number, network in enumerate(team.networks)
+            ]
             output = each[0] if len(each) == 1 else feed.tasks[target].combine(each)
-            return averaged(output, owner.numpy(), np.arange(len(next(iter(givers.values())))))
+            return views.averaged(output)
 
-    def _paired(
-        self, givers: Mapping[str, np.ndarray]
-    ) -> tuple[Int[Tensor, " views"], dict[str, Int[Tensor, " views"]]]:
+    def of_one(
+        self, number: int, network: Network, feed: Feed, target: str, views: Views, near: Mapping[str, Field]
+    ) -> Output:
+        """What the network of that number says of each view, which is of the row that owns it."""
+        encoded, device = self.encoded[number], next(network.parameters()).device
+        present = {name: self.present[name][place] for name, place in views.place.items()}
+        known: dict[str, Encoded] = {name: _taken(encoded[name], place) for name, place in views.place.items()}
+        for name, field in near.items():
+            known[name] = _taken(_pooled(network.encoded(name, field.to(device))), views.owner)
+            present[name] = field.present[views.owner]
+        inputs = {name: Field(one[:, None], one).to(device) for name, one in present.items()}
+        held = {name: _at(known[name], device) for name in feed.modalities}
+        said: Output = network({name: inputs[name] for name in held}, target, held)[target]
+        return {key: value.cpu() for key, value in said.items()}
+
+    def views(self, givers: Mapping[str, np.ndarray]) -> Views:
         """Which row each view is of, and which window of each input stands in it."""
         held = {name: np.searchsorted(self.rows, rows) for name, rows in givers.items()}
         counts = {name: self.count[at] for name, at in held.items()}
@@ -82,7 +87,20 @@ class Windows:
             name: torch.from_numpy(self.first[at][owner] + number * counts[name][owner] // wanted[owner])
             for name, at in held.items()
         }
-        return torch.from_numpy(owner), place
+        return Views(torch.from_numpy(owner), place, len(wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Windows that are answered for together, of so many `rows`: whose each is, and its place among those of each input."""
+
+    owner: Int[Tensor, " views"]
+    place: Mapping[str, Int[Tensor, " views"]]
+    rows: int
+
+    def averaged(self, output: Output) -> Output:
+        """One answer of each row."""
+        return averaged(output, self.owner.numpy(), np.arange(self.rows))
 
 
 def windows_of(team: Team, feed: Feed, rows: Int[np.ndarray, " rows"]) -> Windows:

@@ -34,7 +34,6 @@ from medloom.report.sections import (
 from medloom.report.sections import audit as audit_section
 from medloom.report.sections.collected import collected
 from medloom.report.story import Story
-from medloom.report.who import Who
 from medloom.study_text import dump_toml, without_folders
 from medloom.task import Plot
 
@@ -61,23 +60,7 @@ SECTIONS: tuple[Callable[[Story], Section | None], ...] = (
 
 def compose(story: Story) -> Content:
     """The content of the report, with the sections of all parts of the evaluation."""
-    content = _in_words(_plain(story))
-    return _in_words(collected(story, content))
-
-
-def _in_words(content: Content) -> Content:
-    """The content with all that is said of patients said of those who stay together here."""
-    who = content.who
-    return replace(
-        content,
-        answers=who.throughout(content.answers),
-        severe=who.throughout(content.severe),
-        warnings=who.throughout(content.warnings),
-        split=who.said(content.split),
-        proved=who.throughout(content.proved),
-        declared=who.throughout(content.declared),
-        sections=who.throughout(content.sections),
-    )
+    return collected(story, _plain(story))
 
 
 def _plain(story: Story) -> Content:
@@ -88,14 +71,14 @@ def _plain(story: Story) -> Content:
         title=study.name,
         people=_people(story, counts),
         answers=tuple(_answer(story, name) for name in story.comparisons),
-        counts={"rows": f"{counts['rows']:,}", Who.of(study).many: f"{counts['patients']:,}"},
+        counts={"rows": f"{counts['rows']:,}", study.cohort.unit.many: f"{counts['patients']:,}"},
         severe=audit_section.severe(story.audit),
         warnings=tuple(_warnings(story)),
         flow=story.flow(),
         split=_split(story),
         parts=tuple(_part(story, name, part) for name, part in counts["parts"].items() if part["rows"]),
         proved=(
-            "No patient is in two parts of the split: every patient id was compared.",
+            f"No {study.cohort.unit.one} is in two parts of the split: every {study.cohort.unit.one} id was compared.",
             "Scaling, vocabularies and class names were fitted on the rows of the part that trains, and on no others.",
             *(f"Of the split: {proof[by]}." for by in ("time", "site") if by in proof),
             *(f"{name}: {text.removeprefix('proved: ')}" for name, text in times.items() if text.startswith("proved")),
@@ -123,7 +106,7 @@ def _plain(story: Story) -> Content:
         resamples=study.evaluate.resamples,
         sections=tuple(told for tell in SECTIONS if (told := tell(story)) is not None),
         audit=story.audit,
-        who=Who.of(study),
+        who=study.cohort.unit,
     )
 
 
@@ -179,22 +162,24 @@ def _judged(story: Story) -> str:
     if story.crossed:
         return (
             f"The figures come from cross-validation ({_split(story).split(';')[0]}): rows were judged by networks that "
-            "had not seen their patient. The network of this bundle was trained on all rows afterwards."
+            f"had not seen their {story.unit.one}. The network of this bundle was trained on all rows afterwards."
         )
     if not story.prepared.study.split.judges:
-        return "No row judged this network (split.test = 0): nothing is known of how good it is on new patients."
+        return (
+            f"No row judged this network (split.test = 0): nothing is known of how good it is on new {story.unit.many}."
+        )
     return "The figures are of this network, on rows it has not seen."
 
 
 def _people(story: Story, counts: Mapping[str, Any]) -> str:
     sites, panel = story.prepared.cohort.site, story.prepared.study.cohort.panel
-    who = Who.of(story.prepared.study)
+    unit = story.unit
     where = "" if sites is None else f" at {counted(sites.n_unique(), 'site')}"
     rows = f"{counted(counts['rows'], 'row')} of " if counts["rows"] != counts["patients"] else ""
     judged = counts["parts"]["test"]
-    all_of_them = f"{rows}{counted(counts['patients'], who.one, who.many)}{where}"
-    test = f"{counted(judged['patients'], who.one, who.many)} ({counted(judged['rows'], 'row')})"
-    meant = "" if panel is None else _meant(panel, who)
+    all_of_them = f"{rows}{unit.counted(counts['patients'])}{where}"
+    test = f"{unit.counted(judged['patients'])} ({counted(judged['rows'], 'row')})"
+    meant = "" if panel is None else _meant(panel)
     if story.crossed:
         return (
             f"{all_of_them}; each of the {test} that the figures are of "
@@ -217,10 +202,8 @@ def _fewer(known: Mapping[str, int], rows: int) -> str:
     return f" Their answer is known of {' and '.join(told)} of these rows alone." if told else ""
 
 
-def _meant(panel: PanelPart, who: Who) -> str:
-    """What stays together in a forecast, where that needs saying."""
-    if who == Who():
-        return f" Where this report says patients, {panel.together} are meant, with all series of each together."
+def _meant(panel: PanelPart) -> str:
+    """What stays together in a forecast."""
     if panel.cluster == 1:
         return " All series of a forecast date stay together."
     return f" A period is {panel.cluster} forecast dates, one after the other, with all series of each."
@@ -264,14 +247,14 @@ def _split(story: Story) -> str:
     if not story.trained:
         return f"Split by {story.prepared.proof['by']}"
     if part.by == "column":
-        return f"Split as the column {part.column!r} says, and checked by patient"
+        return f"Split as the column {part.column!r} says, and checked by {story.unit.one}"
     if part.by == "time" and story.crossed:
         return f"Split by time: {part.words()}; all but the test rows are those of the first period"
     if part.by == "time":
         panel = story.prepared.study.cohort.panel
         last = "the patients who came last judge" if panel is None else f"the latest {panel.together} judge"
         return f"Split by time: {last}"
-    at_random = "at random by patient" + (", stratified by the answers" if part.stratify else "")
+    at_random = f"at random by {story.unit.one}" + (", stratified by the answers" if part.stratify else "")
     if story.crossed:
         how = "whole sites at a time" if part.by == "site" else at_random
         repeated = f", repeated {counted(part.repeats, 'time')}" if part.repeats > 1 else ""
@@ -291,7 +274,7 @@ def _warnings(story: Story) -> list[str]:
         kept = " The network in the bundle was trained on all rows and was not itself judged." * study.split.refits
         found.append(
             f"The figures are those of {counted(len(story.crossed), 'network')}, one for each fold; their intervals hold the chance "
-            f"of which patients came, and not that of training.{kept}"
+            f"of which {story.unit.many} came, and not that of training.{kept}"
         )
     for name, one in story.comparisons.items():
         if one.rows < FEW_ROWS:
@@ -302,7 +285,9 @@ def _warnings(story: Story) -> list[str]:
             found.append(f"{name}: few held-out rows of {', '.join(f'{what} ({n})' for what, n in rare.items())}.")
     absent = set(story.tasks) - set(story.comparisons)
     if story.trained and not study.split.judges:
-        found.append("No row judges (split.test = 0): nothing is known of how good this network is on new patients.")
+        found.append(
+            f"No row judges (split.test = 0): nothing is known of how good this network is on new {story.unit.many}."
+        )
         absent = set()
     found += [f"{name}: no held-out row has a known answer, so nothing can be said of it." for name in sorted(absent)]
     if story.trained and not len(fold.calibrate) and not study.split.rehearsals:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import MODEL, Comparison, Estimate
 from medloom.evaluation.result import WITHOUT, best_baseline, is_baseline
 from medloom.report.section import Section
 from medloom.report.standards.authors import Texts
 from medloom.report.standards.said import Computed
-from medloom.report.who import Who
+from medloom.report.words import heading
 from medloom.task import Curve, Metric, Plot
 
 MOST_POINTS = 300
@@ -207,8 +208,8 @@ class Content:
     """What its authors had written by then."""
     audit: Audit | None = None
     """What the leakage audit found; None where other data were judged. Its findings hold no row id."""
-    who: Who = field(default_factory=Who)
-    """What stays together where rows are split and resampled."""
+    who: Noun = PATIENT
+    """What those are called that stay together where rows are split and resampled."""
 
     @property
     def anchors(self) -> dict[str, str]:
@@ -216,7 +217,7 @@ class Content:
         return {
             "answers": "The answer",
             **({"warnings": "Warnings"} if self.warnings else {}),
-            "patients": self.who.heading,
+            "patients": heading(self.who),
             **({"target-1-figures": "All figures"} if self.answers else {}),
             **{section.key: section.title for section in self.sections},
             "method": "How it was made",

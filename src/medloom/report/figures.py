@@ -9,15 +9,18 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from html import escape
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from medloom.report.content import Training
+from medloom.report.words import inside
 from medloom.task import Curve, Plot
 
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)), (0, (3, 1.2)), (0, (9, 3)))
@@ -55,7 +58,7 @@ def draw(plot: Plot, key: str, labels: Mapping[str, str] | None = None) -> Drawi
         if plot.diagonal:
             axes.axline((0, 0), slope=1, color=_RULE, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         for number, curve in enumerate(plot.curves):
-            _line(axes, number, curve)
+            _line(axes, number, curve, _day(plot))
         _frame(axes, plot)
         stream = io.StringIO()
         canvas.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -81,13 +84,18 @@ def training_plot(training: Training) -> Plot:
     return Plot(f"Training of {training.name}" if training.name else "Losses", "Step", "Loss", tuple(curves), text)
 
 
-def _line(axes: Any, number: int, curve: Curve) -> None:
+def _day(plot: Plot) -> float:
+    """What is added to x: where it counts days of the calendar, the number of the day that is 0."""
+    return 0.0 if plot.since is None else float(date2num(date.fromisoformat(plot.since)))
+
+
+def _line(axes: Any, number: int, curve: Curve, start: float) -> None:
     colour, dash = _series(number), DASHES[number % len(DASHES)]
-    few = 1 < len(curve.x) <= 15
+    few, x = 1 < len(curve.x) <= 15, [start + place for place in curve.x]
     if curve.low is not None and curve.high is not None:
-        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0, zorder=2)
+        axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.16, linewidth=0, zorder=2)
     axes.plot(
-        curve.x,
+        x,
         curve.y,
         color=colour,
         linestyle=dash,
@@ -106,7 +114,11 @@ def _frame(axes: Any, plot: Plot) -> None:
         axes.set_xlim(*_padded(plot.x_range))
     if plot.y_range is not None:
         axes.set_ylim(*_padded(plot.y_range))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=_counted(plot)))
+    if plot.since is None:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=_counted(plot)))
+    else:
+        axes.xaxis.set_major_locator(days := AutoDateLocator(minticks=3, maxticks=6))
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(days))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     for side, spine in axes.spines.items():
         spine.set_visible(side in {"left", "bottom"})
@@ -162,4 +174,4 @@ def _renamed(text: str, labels: Mapping[str, str]) -> str:
     if not labels:
         return text
     names = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
-    return re.sub(rf"(?<!\w)({names})(?!\w)", lambda match: labels[match[1]].lower(), text)
+    return re.sub(rf"(?<!\w)({names})(?!\w)", lambda match: inside(labels[match[1]]), text)

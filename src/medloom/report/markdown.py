@@ -10,7 +10,7 @@ from medloom.report.content import Answer, Content
 from medloom.report.page import grouped
 from medloom.report.section import Facts, Images, Listing, Paragraph, Piece, Section, Table, Thresholds
 from medloom.report.verdict import number, percent, verdict
-from medloom.report.words import CHAPTERS, PARTS, PURPOSES, how_to_read
+from medloom.report.words import CHAPTERS, PARTS, PURPOSES, heading, how_to_read
 from medloom.task import Plot
 
 
@@ -39,10 +39,10 @@ def _lines(content: Content) -> Iterator[str]:
 
 
 def _answer(answer: Answer, content: Content) -> Iterator[str]:
-    level, who = content.level, content.who
-    said, name = who.throughout(verdict(answer, level)), answer.headline.name
+    level, of = content.level, content.who
+    said, name = verdict(answer, level, of), answer.headline.name
     yield from (f"## {_plain(answer.question)}", "", f"**{_plain(said.sentence)}** {_plain(said.advice)}", "")
-    yield f"{answer.headline.label} on {counted(answer.rows, 'test row')} of {counted(answer.patients, who.one, who.many)}, {percent(level)} intervals."
+    yield f"{answer.headline.label} on {counted(answer.rows, 'test row')} of {of.counted(answer.patients)}, {percent(level)} intervals."
     yield ""
     rows = [(answer.network.label, value(answer.network.estimates[name]), "–")]
     for one in answer.baselines:
@@ -53,7 +53,7 @@ def _answer(answer: Answer, content: Content) -> Iterator[str]:
 
 def _patients(content: Content) -> Iterator[str]:
     people = content.who.many.capitalize()
-    yield from (f"## {content.who.heading}", "")
+    yield from (f"## {heading(content.who)}", "")
     if content.flow:
         rows = [
             (s.name, f"{s.rows:,}", f"{s.patients:,}", f"{s.left_out:,}" if i else "–", s.reason)
@@ -109,7 +109,7 @@ def _method(content: Content) -> Iterator[str]:
     for section in content.sections:
         if section.chapter == "method":
             yield from section_lines(section)
-    yield from (content.who.said(how_to_read(percent(content.level), f"{content.resamples:,}")), "")
+    yield from (how_to_read(percent(content.level), f"{content.resamples:,}", content.who), "")
     yield from ("## How to make it again", "")
     if content.reproduce:
         yield from ("```sh", *content.reproduce, "```", "")

@@ -18,15 +18,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from medloom.errors import counted
+from medloom.errors import PATIENT, counted
 from medloom.evaluation.intervals import Estimate
 from medloom.report import section as parts
 from medloom.report.content import Answer, Content, Figure
 from medloom.report.figures import Drawing, draw, training_plot
 from medloom.report.forest import Forest, Scale, forest, scale
 from medloom.report.verdict import Verdict, capital, number, oriented, percent, verdict
-from medloom.report.who import Who
-from medloom.report.words import CHAPTERS, GROUPS, PARTS, PURPOSES, how_to_read
+from medloom.report.words import CHAPTERS, GROUPS, PARTS, PURPOSES, heading, how_to_read, inside
 from medloom.task import Plot
 
 MOST_DRAWINGS = 48
@@ -108,9 +107,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, percent=percent, svg=Markup, json=_json, capital=capital)
+    environment.filters.update(number=number, percent=percent, svg=Markup, json=_json, capital=capital, inside=inside)
     environment.globals.update(oriented=oriented, purposes=PURPOSES, part_names=PARTS, chapters=CHAPTERS)
-    environment.globals.update(how_to_read=how_to_read, decimals=_decimals, counted=counted)
+    environment.globals.update(how_to_read=how_to_read, heading=heading, decimals=_decimals, counted=counted)
     return environment
 
 
@@ -149,7 +148,7 @@ def _contents(content: Content, sections: list[Section], told: dict[str, list[To
     """The table of contents: anchors and what they lead to."""
     found = [("answers", "Answer" if len(sections) == 1 else "Answers")]
     found += [("warnings", "Warnings")] if content.warnings else []
-    found += [("patients", content.who.many.capitalize() if content.who == Who() else "Rows")]
+    found += [("patients", content.who.many.capitalize() if content.who == PATIENT else "Rows")]
     found += [(f"{one.key}-figures", _short("Figures", one, sections)) for one in sections]
     found += [("more-figures", "More figures")] if told.get("figures") else []
     found += [("trust", "Trust")] if told.get("trust") else []
@@ -201,7 +200,7 @@ def _sections(content: Content) -> Iterator[Section]:
         yield Section(
             f"target-{place}",
             answer,
-            content.who.throughout(verdict(answer, content.level)),
+            verdict(answer, content.level, content.who),
             forest(answer),
             tuple(grouped(answer)),
             tuple(draw(plot, f"plot-{place}-{i}", answer.labels) for i, plot in enumerate(drawn, 1)),

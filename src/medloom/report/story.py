@@ -12,7 +12,7 @@ from medloom import find
 from medloom.audit.finding import Audit
 from medloom.cohort.criteria import Step
 from medloom.cohort.split import Fold
-from medloom.errors import counted
+from medloom.errors import Noun, counted
 from medloom.evaluation.baseline import answered, taught
 from medloom.evaluation.drift import Drifted
 from medloom.evaluation.intervals import MODEL, Comparison
@@ -65,6 +65,11 @@ class Story:
     """What the networks began with, where that is from elsewhere."""
     single: Mapping[str, str] = field(default_factory=dict)
     """The column that the best single feature is of, by target."""
+
+    @property
+    def unit(self) -> Noun:
+        """What those are called whom splits and intervals keep together."""
+        return self.prepared.study.cohort.unit
 
     def rowwise(self) -> dict[str, Rowwise]:
         """What the model measured of each row, to be kept with the run."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import Estimate
 from medloom.report.content import Answer
+from medloom.report.words import inside
 
 Tone = Literal["better", "unclear", "worse", "unknown"]
 
@@ -20,7 +22,7 @@ class Verdict:
     advice: str
 
 
-def verdict(answer: Answer, level: float) -> Verdict:
+def verdict(answer: Answer, level: float, of: Noun = PATIENT) -> Verdict:
     """Better or worse only where the interval of the paired difference is clear of zero."""
     figure, who = answer.headline, answer.subject
     own = answer.network.estimates[figure.name]
@@ -30,27 +32,25 @@ def verdict(answer: Answer, level: float) -> Verdict:
     if answer.best is None:
         return Verdict(
             "unknown",
-            f"{capital(who)} reaches {figure.label} {number(own.value)}{_interval(own, level)}.",
+            f"{capital(who)} reaches {inside(figure.label)} {number(own.value)}{_interval(own, level)}.",
             f"No simple model could be judged on the same rows, so whether {who} is needed is not known.",
         )
     name = answer.labels[answer.best]
     gain = oriented(answer.differences[answer.best][figure.name], figure.higher_is_better)
     if gain.value is None or gain.low is None or gain.high is None:
         found = "not known" if gain.value is None else f"{number(gain.value, signed=True)}, without an interval"
-        sentence = f"Whether {who} beats {_lower(name)} is not known: the gain in {figure.label} is {found}."
-        return Verdict("unknown", sentence, "Judge both on more patients, and consider the simpler model until then.")
+        sentence = f"Whether {who} beats {inside(name)} is not known: the gain in {inside(figure.label)} is {found}."
+        return Verdict("unknown", sentence, f"Judge both on more {of.many}, and consider the simpler model until then.")
     if gain.low > 0:
-        sentence = (
-            f"{capital(who)} beats {_lower(name)} by {number(gain.value)} in {figure.label}{_interval(gain, level)}."
-        )
-        return Verdict("better", sentence, f"{name} is the strongest of the simple models on the same patients.")
+        sentence = f"{capital(who)} beats {inside(name)} by {number(gain.value)} in {inside(figure.label)}{_interval(gain, level)}."
+        return Verdict("better", sentence, f"{name} is the strongest of the simple models on the same {of.many}.")
     if gain.high < 0:
         loss = Estimate(-gain.value, -gain.high, -gain.low)
-        sentence = f"{name} beats {who} by {number(-gain.value)} in {figure.label}{_interval(loss, level)}."
+        sentence = f"{name} beats {who} by {number(-gain.value)} in {inside(figure.label)}{_interval(loss, level)}."
         return Verdict("worse", sentence, f"Use the simpler model.{_kept(answer)}")
     sentence = (
-        f"{capital(who)} does not beat {_lower(name)} with an interval clear of zero: "
-        f"gain in {figure.label} {number(gain.value, signed=True)}{_interval(gain, level, signed=True)}."
+        f"{capital(who)} does not beat {inside(name)} with an interval clear of zero: "
+        f"gain in {inside(figure.label)} {number(gain.value, signed=True)}{_interval(gain, level, signed=True)}."
     )
     return Verdict("unclear", sentence, f"Consider the simpler model.{_kept(answer)}")
 
@@ -90,11 +90,6 @@ def _interval(estimate: Estimate, level: float, signed: bool = False) -> str:
     if estimate.low is None or estimate.high is None:
         return " (no interval)"
     return f" ({percent(level)} interval {number(estimate.low, signed)} to {number(estimate.high, signed)})"
-
-
-def _lower(label: str) -> str:
-    """A label inside a sentence; abbreviations stay as they are."""
-    return label if label[:2].isupper() else label[:1].lower() + label[1:]
 
 
 def capital(text: str) -> str:

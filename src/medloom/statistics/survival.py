@@ -73,6 +73,9 @@ def harrell_interval(
     value = float(harrell(time, event, score, np.ones((1, len(time))))[0])
     if np.isnan(value):
         return NOTHING
+    if (score == score[0]).all():
+        # One score for all puts nobody before anybody, whoever is drawn: a half by definition, as of an AUROC.
+        return (0.5, 0.5, 0.5)
     with_event, patients = members(event == 1, patient), members(np.ones(len(time), bool), patient)
     if with_event < 2:
         return (value, float("nan"), float("nan"))

@@ -11,8 +11,8 @@ from medloom.task import Measured, Metric, Plot
 from medloom.tasks import _risk_plots
 
 
-def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[str, Metric]:
-    """All figures; the first is the headline. `horizons` by name, each one of the edges."""
+def metrics(edges: tuple[float, ...], horizons: Mapping[str, float], unit: str = "") -> Mapping[str, Metric]:
+    """All figures; the first is the headline. `horizons` by name, each one of the edges; `unit` stands after them in labels."""
     last = max(horizons.values())
     upto = np.array([edge for edge in edges if edge <= last])
     figures = [
@@ -29,30 +29,33 @@ def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[
             lambda m, w: competing.integrated_brier(m["time"], m["event"], m["risk"][:, : len(upto)], upto, w),
             False,
             "Integrated Brier score",
-            f"of the cumulative incidence, mean over time up to {last:g}, weighted for censoring",
+            f"of the cumulative incidence, mean over time up to {last:g}{unit}, weighted for censoring",
         ),
     ]
     for name, horizon in horizons.items():
-        figures += [_brier(name, horizon, edges.index(horizon)), _auroc(name, horizon, edges.index(horizon))]
+        figures += [
+            _brier(name, horizon, edges.index(horizon), unit),
+            _auroc(name, horizon, edges.index(horizon), unit),
+        ]
     return {figure.name: figure for figure in figures}
 
 
-def _brier(name: str, horizon: float, at: int) -> Metric:
+def _brier(name: str, horizon: float, at: int, unit: str) -> Metric:
     return Metric(
         f"brier_{name}",
         lambda m, w: competing.brier_at(m["time"], m["event"], m["risk"][:, [at]], np.array([horizon]), w)[:, 0],
         False,
-        f"Brier score at {name}",
+        f"Brier score at {name}{unit}",
         "of the cumulative incidence, weighted for censoring",
     )
 
 
-def _auroc(name: str, horizon: float, at: int) -> Metric:
+def _auroc(name: str, horizon: float, at: int, unit: str) -> Metric:
     return Metric(
         f"auroc_{name}",
         lambda m, w: competing.auroc_at(m["time"], m["event"], m["risk"][:, at], horizon, w),
         True,
-        f"AUROC at {name}",
+        f"AUROC at {name}{unit}",
         "those with the event by then against all others, weighted for censoring",
         "discrimination",
     )

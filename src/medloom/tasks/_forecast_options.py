@@ -52,6 +52,11 @@ class ForecastOptions(TargetPart):
         le=1,
         description="0: every row counts alike in the loss; above: as the last value to this power, as the score in the unit of the value does with 1",
     )
+    unit: str | None = Key(
+        None,
+        min_length=1,
+        description='what the values are, as axes of reports call them: "admissions", "cases a week"',
+    )
     name_series: bool = Key(
         False, description="the series are places or the like, whose names may stand in the report and the bundle"
     )

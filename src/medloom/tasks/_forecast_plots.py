@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
+from medloom.errors import counted
 from medloom.statistics import forecasts
 from medloom.task import Curve, Measured, Plot
 from medloom.tasks._forecast_options import ForecastOptions
@@ -70,9 +72,12 @@ def _by_date(options: ForecastOptions, measured: Mapping[str, Measured]) -> list
     curves = [Curve("model", x, _means(model["score"], place, len(date)))]
     curves.append(Curve("persistence", x, _means(model["reference"], place, len(date))))
     worst = int(np.nanargmax(np.nan_to_num(curves[0].y)))
-    when = f"{x[worst]:g} days" if _dated(date) else f"{x[worst]:g}"
-    text = f"Mean score of each forecast date; the model's is greatest {when} after the first one."
-    return [Plot("Score by forecast date", _since(options, date), "WIS", tuple(curves), text)]
+    first = _first(options, date)
+    when = f"{x[worst]:g} days after the first one" if _dated(date) else f"{x[worst]:g} after the first one"
+    if first is not None:
+        when = f"on {np.datetime64(first) + round(x[worst])}"
+    text = f"Mean score of each forecast date; the model's is greatest {when}."
+    return [Plot("Score by forecast date", _along(options, date), "WIS", tuple(curves), text, since=first)]
 
 
 def _means(score: np.ndarray, place: np.ndarray, dates: int) -> list[float]:
@@ -91,12 +96,28 @@ def _dated(date: np.ndarray) -> bool:
     return bool(np.abs(date).max() > 1e7)
 
 
-def _since(options: ForecastOptions, date: np.ndarray) -> str:
-    """What is counted along the axis. The date itself is told where series may be named: else it may be a patient's."""
-    if not _dated(date):
-        return "Time since the first forecast date"
-    first = np.datetime64(round(date.min()), "s").astype("datetime64[D]")
-    return f"Days since {first}" if options.name_series else "Days since the first forecast date"
+def _first(options: ForecastOptions, date: np.ndarray) -> str | None:
+    """The first of these dates. It is told where series may be named: else it may be a patient's."""
+    if not _dated(date) or not options.name_series:
+        return None
+    return str(np.datetime64(round(date.min()), "s").astype("datetime64[D]"))
+
+
+def _along(options: ForecastOptions, date: np.ndarray) -> str:
+    """What is counted along the axis."""
+    if _first(options, date) is not None:
+        return "Date of the forecast"
+    return f"{'Days' if _dated(date) else 'Time'} since the first forecast date"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """For order: region 2 comes before region 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _later(steps: int) -> str:
+    """When the value of a forecast is, that stands over the date on which it was made."""
+    return f" ({counted(steps, 'step')} before the value)" if steps else ""
 
 
 def _fans(options: ForecastOptions, names: tuple[str, ...], model: Measured) -> list[Plot]:
@@ -106,7 +127,7 @@ def _fans(options: ForecastOptions, names: tuple[str, ...], model: Measured) -> 
     codes, counts = np.unique(model["series"], return_counts=True)
     levels, last = options.quantiles, options.horizons - 1
     named = {series_code(name): name for name in names}
-    order = sorted(zip(-counts, [named.get(float(code), "") for code in codes], codes, strict=True))
+    order = sorted(zip(-counts, [_natural(named.get(float(code), "")) for code in codes], codes, strict=True))
     chosen = [code for _, _, code in order[:FANS]]
     found = []
     for number, code in enumerate(chosen, 1):
@@ -119,23 +140,27 @@ def _fans(options: ForecastOptions, names: tuple[str, ...], model: Measured) -> 
         bands = forecasts.shown(levels)
         median = quantile[:, len(levels) // 2].tolist()
         curves = [
-            Curve(f"{100 * c:g} % interval", x, median, quantile[:, a].tolist(), quantile[:, b].tolist())
-            for a, b, c in bands
+            Curve(f"{said}{100 * c:g} % interval", x, median, quantile[:, a].tolist(), quantile[:, b].tolist())
+            for said, (a, b, c) in zip(("median and ", *[""] * len(bands)), bands, strict=False)
         ]
         low, high, meant = bands[0]
         known = ~np.isnan(truth)
         held = ((quantile[:, low] <= truth) & (truth <= quantile[:, high]))[known].mean() if known.any() else np.nan
         name = named.get(float(code), f"Series {number}")
-        text = f"{name}: forecast for horizon {options.horizons} (the line is the median) and what came; {held:.0%} lie in the {100 * meant:g} % interval."
+        text = (
+            f"{name}: forecasts for horizon {options.horizons}, over the dates on which they were made, and what came; "
+            f"{held:.0%} of the values lie in the {100 * meant:g} % interval."
+        )
         observed = Curve("observed", x, truth.tolist())
         title = f"Forecasts for horizon {options.horizons}: {name}"
         found.append(
             Plot(
                 title,
-                _since(options, model["time"][rows]),
-                "Value" if options.last == "last" else options.last,
+                _along(options, model["time"][rows]) + _later(last),
+                options.unit or ("value" if options.last == "last" else options.last),
                 (*curves, observed),
                 text,
+                since=_first(options, model["time"][rows]),
             )
         )
     return found

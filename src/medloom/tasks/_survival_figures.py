@@ -11,8 +11,8 @@ from medloom.task import Measured, Metric, Plot
 from medloom.tasks import _risk_plots
 
 
-def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[str, Metric]:
-    """All figures; the first is the headline. `horizons` by name, each one of the edges."""
+def metrics(edges: tuple[float, ...], horizons: Mapping[str, float], unit: str = "") -> Mapping[str, Metric]:
+    """All figures; the first is the headline. `horizons` by name, each one of the edges; `unit` stands after them in labels."""
     last = max(horizons.values())
     upto = np.array([edge for edge in edges if edge <= last])
     figures = [
@@ -33,7 +33,7 @@ def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[
             lambda m, w: survival.uno(m["time"], m["event"], m["score"], w, last),
             True,
             "Uno's concordance",
-            f"of events before {last:g}; does not depend on the censoring",
+            f"of events before {last:g}{unit}; does not depend on the censoring",
             "discrimination",
         ),
         Metric(
@@ -41,37 +41,41 @@ def metrics(edges: tuple[float, ...], horizons: Mapping[str, float]) -> Mapping[
             lambda m, w: survival.integrated_brier(m["time"], m["event"], m["risk"][:, : len(upto)], upto, w),
             False,
             "Integrated Brier score",
-            f"mean over time up to {last:g}, weighted for censoring",
+            f"mean over time up to {last:g}{unit}, weighted for censoring",
         ),
     ]
     for name, horizon in horizons.items():
         at = edges.index(horizon)
-        figures += [_brier(name, horizon, at), _auroc(name, horizon, at), *_calibrated(name, horizon, at)]
+        figures += [
+            _brier(name, horizon, at, unit),
+            _auroc(name, horizon, at, unit),
+            *_calibrated(name, horizon, at, unit),
+        ]
     return {figure.name: figure for figure in figures}
 
 
-def _brier(name: str, horizon: float, at: int) -> Metric:
+def _brier(name: str, horizon: float, at: int, unit: str) -> Metric:
     return Metric(
         f"brier_{name}",
         lambda m, w: survival.brier_at(m["time"], m["event"], m["risk"][:, [at]], np.array([horizon]), w)[:, 0],
         False,
-        f"Brier score at {name}",
+        f"Brier score at {name}{unit}",
         "weighted for censoring",
     )
 
 
-def _auroc(name: str, horizon: float, at: int) -> Metric:
+def _auroc(name: str, horizon: float, at: int, unit: str) -> Metric:
     return Metric(
         f"auroc_{name}",
         lambda m, w: survival.auroc_at(m["time"], m["event"], m["risk"][:, at], horizon, w),
         True,
-        f"AUROC at {name}",
+        f"AUROC at {name}{unit}",
         "those with the event by then against those without, weighted for censoring",
         "discrimination",
     )
 
 
-def _calibrated(name: str, horizon: float, at: int) -> list[Metric]:
+def _calibrated(name: str, horizon: float, at: int, unit: str) -> list[Metric]:
     return [
         Metric(
             f"observed_over_expected_{name}",
@@ -79,7 +83,7 @@ def _calibrated(name: str, horizon: float, at: int) -> list[Metric]:
                 m["time"], m["event"], m["risk"][:, at], horizon, w
             ),
             True,
-            f"Observed over expected at {name}",
+            f"Observed over expected at {name}{unit}",
             "risk by Kaplan and Meier over the mean predicted one; 1 is ideal",
             "calibration",
         ),
@@ -87,7 +91,7 @@ def _calibrated(name: str, horizon: float, at: int) -> list[Metric]:
             f"ici_{name}",
             lambda m, w: survival_calibration.index_at(m["time"], m["event"], m["risk"][:, at], horizon, w),
             False,
-            f"ICI at {name}",
+            f"ICI at {name}{unit}",
             "mean distance of the predicted from the smoothed observed risk; 0 is ideal",
             "calibration",
         ),

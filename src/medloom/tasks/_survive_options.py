@@ -41,6 +41,11 @@ class SurviveOptions(TargetPart):
         (),
         description="times, rising, by which the risk is told, in the unit of time; left out: the quartiles of the event times of the training rows",
     )
+    unit: str | None = Key(
+        None,
+        min_length=1,
+        description='what time counts, as reports say it after a number: "days", "years"; left out: the name of its column',
+    )
     bins: int = Key(
         30, ge=2, le=500, description="intervals of time, at most; each has about as many events of training rows"
     )

@@ -323,11 +323,16 @@ class Survive(Task):
     def _named(self) -> Mapping[str, float]:
         return {horizon_name(horizon): horizon for horizon in self.horizons}
 
+    @property
+    def _unit(self) -> str:
+        """What stands after a time in the words of a report."""
+        return f" {self.options.unit}" if self.options.unit else ""
+
     def metrics(self) -> Mapping[str, Metric]:
         from medloom.tasks import _competing_figures, _survival_figures
 
         figures = _competing_figures if self.competing_hazards else _survival_figures
-        return figures.metrics(self.edges, self._named)
+        return figures.metrics(self.edges, self._named, self._unit)
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
         from medloom.tasks import _competing_baselines
@@ -360,13 +365,16 @@ class Survive(Task):
         """Risks by each horizon. Errors of censored rows are not known, so no row has one."""
         names = self._named
         value = np.stack([measured["risk"][:, self.edges.index(horizon)] for horizon in names.values()], axis=1)
-        return Replies(value, tuple(names), "risk", np.full(len(value), np.nan), "")
+        return Replies(
+            value, tuple(f"by {name}{self._unit}" for name in names), "risk", np.full(len(value), np.nan), ""
+        )
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         from medloom.tasks import _competing_figures, _survival_figures
 
         figures = _competing_figures if self.competing_hazards else _survival_figures
-        return figures.plots(self.options.time, self.edges, self._named, measured)
+        named = {f"{name}{self._unit}": horizon for name, horizon in self._named.items()}
+        return figures.plots(self.options.unit or self.options.time, self.edges, named, measured)
 
     def _told_shift(self) -> str:
         values = [value for place, value in enumerate(self.shift[0]) if not place or value != self.shift[0][place - 1]]
@@ -389,7 +397,8 @@ class Survive(Task):
         first = ", and before any competing event" if self.competing_hazards else ""
         time = self.options.time
         # A column such as `days` is named like its unit; `<outcome>_time`, as outcomes of events are called, is not.
-        by = f"{names} (in the unit of {time})" if time.endswith("_time") else f"{names} {time}"
+        unnamed = f"{names} (in the unit of {time})" if time.endswith("_time") else f"{names} {time}"
+        by = f"{names}{self._unit}" if self.options.unit else unnamed
         return f"{self.options.event.removesuffix('_event')}: how likely by {by}{first}?"
 
     def describe(self) -> Mapping[str, str]:
@@ -400,8 +409,8 @@ class Survive(Task):
         return {
             "training rows": f"{self.events} with the event, {competing}{self.censored} censored{zero}",
             "hazards": f"{self.options.hazards}{cause}",
-            "intervals of time": f"{len(self.edges)}, up to {horizon_name(self.edges[-1])}",
-            "horizons": ", ".join(map(horizon_name, self.horizons)),
+            "intervals of time": f"{len(self.edges)}, up to {horizon_name(self.edges[-1])}{self._unit}",
+            "horizons": f"{', '.join(map(horizon_name, self.horizons))}{self._unit}",
             "temperature": f"{self.temperature:.3f}" if self.calibrated else "not calibrated",
             **({"recalibrated to local rows": self._told_shift()} if self.shift else {}),
         }

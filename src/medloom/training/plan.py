@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from medloom import machine
 from medloom.draw import Draw
 from medloom.feed import Feed
+from medloom.machine import cores, threads_named
 from medloom.modality import Lengths
 from medloom.model.assembly import Network
 from medloom.model.outputs import threads_set
@@ -75,7 +75,7 @@ def make_plan(
     Of several ranks, one measures steps of its own rows; what the sums between ranks take comes on top.
     """
     batch = _auto_batch(network, feed, rows, seed) if part.batch == "auto" else min(part.batch, len(rows))
-    threads = part.threads if part.threads != "auto" else machine.threads() if network.on_grids else 1
+    threads = part.threads if part.threads != "auto" else _auto_threads(network, ranks)
     lengths = feed.lengths(rows)
     elements = _elements(feed, Order(rows, batch, seed, lengths), seed)
     # Batches of like lengths are gathered each by itself: together they would be padded to the longest of all.
@@ -91,6 +91,14 @@ def make_plan(
         draft = _within_memory(draft, network, feed, rows, part, ranks)
     steps = _steps(part, draft, network, feed, rows, ranks)
     return replace(draft, steps=steps, evaluate_every=max(1, steps // part.evaluations))
+
+
+def _auto_threads(network: Network, ranks: Ranks) -> int:
+    """One where more would wait for one another; else what `OMP_NUM_THREADS` allows each process, or all cores."""
+    if not network.on_grids:
+        return 1
+    named = threads_named()
+    return cores() if named is None else named * ranks.local_count
 
 
 def _micro_batch(part: TrainPart, batch: int, elements: int, ranks: Ranks) -> int | None:

@@ -137,6 +137,7 @@ def test_every_resource_becomes_its_events(tmp_path: Path, form: str) -> None:
         ({"id": "1"}, "no FHIR resource"),
         ('{"resourceType": "Condi\n', "not JSON"),
         ("[1, 2]\n", "no FHIR resource"),
+        ('"Jane Doe"\n', "no FHIR resource"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_listed_with_its_line(tmp_path: Path, resource: Any, why: str) -> None:
@@ -158,7 +159,14 @@ def test_a_bundle_that_ends_early_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"resourceType": "Bundle", "entry": 5}', '{"resourceType": "Bundle", "entry": [null, 5]}', "[]", "7"]
+    "text",
+    [
+        '{"resourceType": "Bundle", "entry": 5}',
+        '{"resourceType": "Bundle", "entry": [null, 5]}',
+        '{"resourceType": "Bundle", "entry": [{"resource": "Jane Doe"}]}',
+        "[]",
+        "7",
+    ],
 )
 def test_json_of_a_strange_form_is_listed(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)

@@ -26,7 +26,7 @@ class Course:
 
     def timeline(self, source: Any, row: int) -> tuple[Trace, ...]:
         self.asked.append(row)
-        return (Trace("heart rate", (3.0, 2.0, 1.0), (90.0, 80.0, 70.0)), Trace("flat", (2.0,), (5.0,)))
+        return (Trace("heart rate", (3.0, 2.0, 1.0), (90.0, 80.0, 70.0), unit="/min"), Trace("flat", (2.0,), (5.0,)))
 
 
 def story(course: Course, test: np.ndarray, shown: int = 0) -> Any:
@@ -77,6 +77,7 @@ def test_courses_of_test_rows_under_numbers(asked: int, drawn: int):
     assert list(plots[0].curves[0].x) == [-3.0, -2.0, -1.0]
     np.testing.assert_allclose(plots[0].curves[0].y, [1.2247, 0, -1.2247], atol=1e-4)
     assert list(plots[0].curves[1].y) == [0.0]
+    assert plots[0].text == "heart rate (70 to 90 /min), flat (5 to 5)"
     assert "data of patients" in told.pieces[0].text and plots[0].x_label == "time before the index time (days)"
 
 

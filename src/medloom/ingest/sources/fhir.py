@@ -140,8 +140,8 @@ def _blocks(files: Sequence[Path], wanted: frozenset[str]) -> Iterator[Block]:
 def _gather(held: _Gathered, line: int, resource: Any, wanted: frozenset[str], medications: dict[str, str]) -> None:
     """Adds what a resource says, or why it says nothing."""
     held.resources += 1
-    if isinstance(resource, str):
-        held.broken.append((line, resource))
+    if isinstance(resource, Unreadable):
+        held.broken.append((line, str(resource)))
         return
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
     if not isinstance(kind, str):
@@ -182,7 +182,7 @@ def _gather(held: _Gathered, line: int, resource: Any, wanted: frozenset[str], m
 
 
 def _resources(file: Path) -> Iterator[tuple[int, Any]]:
-    """(line or number of the entry, resource) of a file; in place of what cannot be read the reason as text."""
+    """(line or number of the entry, resource) of a file; in place of what cannot be read the reason, as Unreadable."""
     if _form(file) == ".json":
         yield from _entries(_whole(file))
         return
@@ -196,7 +196,7 @@ def _resources(file: Path) -> Iterator[tuple[int, Any]]:
                 try:
                     resource = json.loads(raw)
                 except (ValueError, RecursionError):
-                    yield number, "not JSON"
+                    yield number, Unreadable("not JSON")
                     continue
                 if isinstance(resource, dict) and resource.get("resourceType") == "Bundle":
                     yield from ((number, inner) for _, inner in _entries(resource))
@@ -225,7 +225,7 @@ def _entries(resource: Any) -> Iterator[tuple[int, Any]]:
     fault = version_fault(resource)
     for number, entry in enumerate(entries if isinstance(entries, list) else [None], 1):
         inner = entry.get("resource") if isinstance(entry, dict) else None
-        yield number, fault if fault is not None else inner
+        yield number, Unreadable(fault) if fault is not None else inner
 
 
 def _medications(files: Sequence[Path]) -> dict[str, str]:

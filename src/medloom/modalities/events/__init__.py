@@ -358,11 +358,13 @@ class Events(Modality):
         kept = (found.slot >= 0) & ~np.isnan(found.raw) & ~np.isnan(found.age)
         count = np.bincount(found.slot[kept], minlength=len(self.frequent))
         most = [slot for slot in np.argsort(-count, kind="stable")[:MOST_TRACES].tolist() if count[slot]]
+        names = {slot: self.codes[self.frequent[slot] - FIRST_CODE] for slot in most}
         return tuple(
             Trace(
-                self.codes[self.frequent[slot] - FIRST_CODE],
+                names[slot],
                 tuple(found.age[kept & (found.slot == slot)].tolist()),
                 tuple(found.raw[kept & (found.slot == slot)].tolist()),
+                unit=self.measured_in.get(names[slot], ""),
             )
             for slot in most
         )

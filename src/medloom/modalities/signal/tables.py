@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -12,11 +13,15 @@ from medloom.errors import DataError
 from medloom.modalities.signal.arrays import of_array
 from medloom.modalities.signal.recording import Recording, Refused
 
+if TYPE_CHECKING:
+    import polars as pl
+
 SUFFIXES = (".csv", ".tsv", ".parquet", ".txt")
+NOT_NUMBERS = "hold columns that are not numbers; expected a column of numbers for each channel"
 
 
 def open_table(path: Path, rate_hz: float | None) -> Recording:
-    """The record of a table; text is read whole, Parquet a part at a time. Empty cells are unknown. Raises Refused."""
+    """The record of a table; text is read whole, Parquet a part at a time. Empty cells and NaN are unknown. Raises Refused."""
     if rate_hz is None:
         raise Refused("do not say their sampling rate; give file_rate_hz")
     if path.suffix.lower() == ".txt":
@@ -29,9 +34,17 @@ def open_table(path: Path, rate_hz: float | None) -> Recording:
         frame = read_table(path)
     except DataError as error:
         raise Refused("are broken tables; expected a header, and a column of numbers for each channel") from error
-    if not all(dtype.is_numeric() for dtype in frame.dtypes):
-        raise Refused("hold columns that are not numbers; expected a column of numbers for each channel")
-    return of_array(frame.to_numpy().T.astype(np.float64), frame.columns, rate_hz)
+    return of_array(np.array([_numbers(column) for column in frame]), frame.columns, rate_hz)
+
+
+def _numbers(column: pl.Series) -> Float[np.ndarray, " samples"]:
+    """A column of a text table as numbers; `nan` in letters, as NumPy writes it, is what is not known."""
+    import polars as pl
+
+    found = column.str.strip_chars().cast(pl.Float64, strict=False) if column.dtype == pl.String else column
+    if not found.dtype.is_numeric() or found.null_count() > column.null_count():
+        raise Refused(NOT_NUMBERS)
+    return found.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _lines(path: Path) -> Float[np.ndarray, "1 samples"]:
@@ -52,7 +65,7 @@ def _open_parquet(path: Path, rate_hz: float) -> Recording:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise Refused("are truncated or broken Parquet files; save them again") from error
     if not all(dtype.is_numeric() for dtype in schema.dtypes()):
-        raise Refused("hold columns that are not numbers; expected a column of numbers for each channel")
+        raise Refused(NOT_NUMBERS)
     names = schema.names()
 
     def read(channels: Sequence[int], first: int, last: int) -> Float[np.ndarray, "channels samples"]:

@@ -31,7 +31,7 @@ def collected(story: Story, content: Content) -> Content:
         course.section(story),
         course.timelines(story),
         sample_size.section(sizes, options.expected_r_squared),
-        learning_curve.section(story.curve, content.answers),
+        learning_curve.section(story.curve, content.answers, story.unit),
         subgroups.section(story),
         weak_groups.section(story),
         explanation.section(story),

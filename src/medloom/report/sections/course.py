@@ -117,7 +117,9 @@ def _attention(story: Story, name: str, traces: tuple[Trace, ...], row: int) -> 
 
 def _unit(story: Story) -> str:
     """The unit of ages and of times between rows: days of dates, else that of the numbers."""
-    return "days" if story.prepared.cohort.at_kind == "date" else "in the unit of the times"
+    if story.prepared.cohort.at_kind == "date":
+        return "days"
+    return story.prepared.study.cohort.time_unit or "in the unit of the times"
 
 
 def _answers(story: Story, number: int, row: int) -> list[Piece]:
@@ -134,6 +136,7 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         if len(own) < FEWEST_TIMES or (replies := task.replies(measured)) is None:
             continue
         dated = story.prepared.cohort.at_kind == "date"
+        told = "days" if dated else story.prepared.study.cohort.time_unit
         days = DAY if dated else 1
         time = (at[places[own]] - at[places[own[0]]]) / days
         shown = range(min(MOST_CURVES, len(replies.names)))
@@ -142,7 +145,7 @@ def _answers(story: Story, number: int, row: int) -> list[Piece]:
         first = replies.value[own, 0]
         text = (
             f"{answers[0]}, {replies.what} at {counted(len(own), 'time')}: {first[0]:.3g} at first, {first[-1]:.3g} at last, "
-            f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}{' days' * dated}."
+            f"highest {first.max():.3g} at {time[int(np.argmax(first))]:.3g}{f' {told}' * bool(told)}."
         )
         label = f"time since the first of these rows ({_unit(story)})"
         # From nothing up, so that a small rise does not look like a large one.
@@ -180,7 +183,10 @@ def _figure(title: str, along: str, traces: tuple[Trace, ...], attention: Curve 
         spread = float(value.std())
         off = (value - value.mean()) / spread if spread > 0 else np.zeros(len(value))
         curves.append(Curve(trace.name, [-age for age in trace.age], off.tolist()))
-    words = ", ".join(f"{trace.name} ({min(trace.value):g} to {max(trace.value):g})" for trace in traces)
+    words = ", ".join(
+        f"{trace.name} ({min(trace.value):g} to {max(trace.value):g}{f' {trace.unit}' * bool(trace.unit)})"
+        for trace in traces
+    )
     if attention is not None:
         at = attention.x[int(np.argmax(attention.y))]
         words += f"; the attention is highest at {at:.3g} {traces[0].window}, {max(attention.y):.2f} times that of an even look"

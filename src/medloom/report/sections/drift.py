@@ -20,13 +20,15 @@ def section(story: Story) -> Section | None:
     large = sum(one.size > LARGE for one in story.drift)
     text = (
         f"{large} of {len(story.drift)} numbers differ by more than {LARGE:g} standard deviations, in their mean or in how "
-        "often they are missing. Figures here may then differ from those of the training data because patients do, and not "
+        f"often they are missing. Figures here may then differ from those of the training data because {story.unit.many} do, and not "
         "because the model is worse."
     )
     head = ("Number", "Difference of the mean", "Difference of missing", "Missing in training", "Missing here")
     rows = tuple(_row(one) for one in story.drift[:SHOWN])
     table = Table("Standardised differences, other rows less training rows: the largest", head, rows)
-    return Section("drift", "trust", "How these patients differ from those who taught", (Paragraph(text), table))
+    return Section(
+        "drift", "trust", f"How these {story.unit.many} differ from those that taught", (Paragraph(text), table)
+    )
 
 
 def _row(one: Drifted) -> tuple[str, ...]:

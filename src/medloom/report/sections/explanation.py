@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from medloom.errors import counted
+from medloom.errors import Noun, counted
 from medloom.evaluation.intervals import Estimate
 from medloom.explain.deletion import Deletion
 from medloom.explain.effects import Effect
@@ -12,6 +12,7 @@ from medloom.explain.examine import GRADIENTS, PERMUTATION, Explained, Explanati
 from medloom.explain.importance import Importance
 from medloom.report.section import Listing, Paragraph, Piece, Section, Table
 from medloom.report.verdict import number
+from medloom.report.words import inside
 from medloom.task import Curve, Plot
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ WARNINGS = (
     "Importance is of the model, not of the disease: a {one} may matter to the answers and cause nothing.",
     "{Many} that follow each other share importance: each alone may look dispensable. Those that do are also exchanged "
     "together.",
-    "A fall whose interval holds zero is not told from none.",
+    "A {worse} whose interval holds zero is not told from none.",
 )
 OF_CODES = (
     "A code is exchanged with all its events: a patient gets those of another one, at the same time before the index time, "
@@ -40,7 +41,7 @@ def section(story: Story) -> Section | None:
         return None
     pieces: list[Piece] = []
     for target, one in found.targets.items():
-        pieces += _target(target, one, found)
+        pieces += _target(target, one, found, story.unit)
     if found.targets:
         whose = " The model explained is that of the first fold, on its test rows." if story.crossed else ""
         simple = ""
@@ -48,12 +49,13 @@ def section(story: Story) -> Section | None:
             simple = " Contributions by gradients are those of the networks alone; everything else is of all members."
         pieces.append(
             Paragraph(
-                f"From {found.rows:,} judged rows of {counted(found.patients, 'patient')}, each {_one(found)} exchanged "
-                f"{counted(found.repeats, 'time')} between patients, all rows of a patient together.{whose}{simple}"
+                f"From {found.rows:,} judged rows of {story.unit.counted(found.patients)}, each {_one(found)} exchanged "
+                f"{counted(found.repeats, 'time')} between {story.unit.many}, all rows of a {story.unit.one} together.{whose}{simple}"
             )
         )
         many = _many(found)
-        warnings = [said.format(one=_one(found), Many=_capital(many)) for said in WARNINGS]
+        worse = " or ".join(dict.fromkeys(map(_worse, found.targets.values())))
+        warnings = [said.format(one=_one(found), Many=_capital(many), worse=worse) for said in WARNINGS]
         warnings += [OF_CODES] if "code" in found.words else []
         pieces.append(Listing((*warnings, *(f"{_capital(said)}." for said in found.left_out))))
     else:
@@ -73,20 +75,30 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
+def _worse(one: Explained) -> str:
+    """Which way the figure goes where the model gets worse."""
+    return "fall" if one.higher_is_better else "rise"
+
+
+def _loss(one: Explained) -> str:
+    return f"{_capital(_worse(one))} of {inside(one.label)}"
+
+
+def _target(target: str, one: Explained, found: Explanation, of: Noun) -> list[Piece]:
     name = f"{target}: " if len(found.targets) > 1 else ""
-    pieces: list[Piece] = [_importances(name, one, found)]
+    pieces: list[Piece] = [_importances(name, one, found, of)]
     if one.together:
         pieces.append(
             Table(
                 f"{name}{_many(found)} that follow each other, exchanged together",
-                (_capital(_many(found)), f"Fall of {one.label}"),
+                (_capital(_many(found)), _loss(one)),
                 tuple((_names(line, found), line.drop) for line in one.together),
-                (f"Fall of {one.label}",),
+                (_loss(one),),
             )
         )
     pieces += [
-        Paragraph(_trust(ranking, deletion, one.label, _many(found))) for ranking, deletion in one.deletions.items()
+        Paragraph(_trust(ranking, deletion, inside(one.label), _many(found), of))
+        for ranking, deletion in one.deletions.items()
     ]
     if PERMUTATION in one.deletions and one.deletions[PERMUTATION].gain.value is not None:
         pieces.append(_deletion_plot(name, one, found))
@@ -95,8 +107,8 @@ def _target(target: str, one: Explained, found: Explanation) -> list[Piece]:
     return pieces
 
 
-def _importances(name: str, one: Explained, found: Explanation) -> Table:
-    fall = f"Fall of {one.label}"
+def _importances(name: str, one: Explained, found: Explanation, of: Noun) -> Table:
+    fall = _loss(one)
     first = _capital(_one(found))
     head = (first, fall, f"Mean contribution ({one.unit})") if one.gradients else (first, fall)
     rows: list[tuple[str | Estimate, ...]] = []
@@ -106,7 +118,7 @@ def _importances(name: str, one: Explained, found: Explanation) -> Table:
         rows.append((_names(line, found), line.drop, *more))
     left = len(one.importances) - SHOWN
     rest = f"; the {left} least are not shown" if left > 0 else ""
-    caption = f"{name}fall of the figure where patients' {_values(found)} are exchanged{rest}"
+    caption = f"{name}{_worse(one)} of the figure where {of.many}' {_values(found)} are exchanged{rest}"
     return Table(caption[0].upper() + caption[1:], head, tuple(rows), (fall,))
 
 
@@ -120,11 +132,11 @@ def _names(line: Importance, found: Explanation) -> str:
     return " + ".join(found.named(piece) for piece in line.pieces)
 
 
-def _trust(ranking: str, found: Deletion, label: str, many: str) -> str:
+def _trust(ranking: str, found: Deletion, label: str, many: str, of: Noun) -> str:
     what = {PERMUTATION: "The ranking by exchange", GRADIENTS: "The ranking by gradients"}[ranking]
     gain = found.gain
     if gain.value is None or gain.low is None or gain.high is None:
-        return f"{what} could not be checked: {gain.note or 'too few patients'}."
+        return f"{what} could not be checked: {gain.note or f'too few {of.many}'}."
     figure = f"{number(gain.value, signed=True)} ({number(gain.low, True)} to {number(gain.high, True)})"
     if found.trusted:
         return (
@@ -145,7 +157,7 @@ def _deletion_plot(name: str, one: Explained, found: Explanation) -> Plot:
     curves = tuple(Curve(label, taken, deletion.curves[way]) for way, label in labels.items())
     last = len(taken) // 2
     text = (
-        f"With {counted(deletion.taken[last], _one(found), many)} taken out, {one.label} is {number(deletion.curves['most'][last])} where the "
+        f"With {counted(deletion.taken[last], _one(found), many)} taken out, {inside(one.label)} is {number(deletion.curves['most'][last])} where the "
         f"most important went first, {number(deletion.curves['random'][last])} at random."
     )
     return Plot(f"{name}{many} taken out", f"{_capital(many)} taken out", one.label, curves, text)

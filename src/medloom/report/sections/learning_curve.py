@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medloom.errors import PATIENT, Noun
 from medloom.evaluation.intervals import MODEL, Estimate
 from medloom.evaluation.learning import Reached
 from medloom.report.content import Answer
@@ -12,22 +13,22 @@ from medloom.report.verdict import number
 from medloom.task import Curve, Plot
 
 
-def section(curve: Sequence[Reached], answers: Sequence[Answer]) -> Section | None:
+def section(curve: Sequence[Reached], answers: Sequence[Answer], of: Noun = PATIENT) -> Section | None:
     """A plot and a table for each target; None where no learning curve was asked for."""
     if not curve:
         return None
     pieces: list[Piece] = [
         Paragraph(
-            "The same study, taught by shares of its training patients; each part lies within the next larger one. All are "
+            f"The same study, taught by shares of its training {of.many}; each part lies within the next larger one. All are "
             "judged on the same test rows, and rows that validate and calibrate are the same throughout. Where the curve "
-            "still rises at its end, more patients would help; where it is flat, more of the same would add little. Each share "
+            f"still rises at its end, more {of.many} would help; where it is flat, more of the same would add little. Each share "
             "was trained once: what chance does to one training is not in the intervals. A budget in epochs gives small "
             "shares fewer steps."
         )
     ]
     for answer in answers:
-        pieces += [*_plot(curve, answer), _table(curve, answer)]
-    notes = [f"{one.share:.0%} of the patients: {one.note}." for one in curve if one.note]
+        pieces += [*_plot(curve, answer, of), _table(curve, answer, of)]
+    notes = [f"{one.share:.0%} of the {of.many}: {one.note}." for one in curve if one.note]
     pieces += [Paragraph(" ".join(notes))] * bool(notes)
     return Section("learning-curve", "trust", "Learning curve", tuple(pieces))
 
@@ -42,7 +43,7 @@ def _entrants(answer: Answer) -> list[str]:
     return [MODEL, *([answer.best] if answer.best else [])]
 
 
-def _plot(curve: Sequence[Reached], answer: Answer) -> list[Plot]:
+def _plot(curve: Sequence[Reached], answer: Answer, of: Noun) -> list[Plot]:
     curves, said = [], []
     for entrant in _entrants(answer):
         points = [(one.patients, _headline(one, answer, entrant)) for one in curve]
@@ -57,12 +58,12 @@ def _plot(curve: Sequence[Reached], answer: Answer) -> list[Plot]:
         said.append(f"{_label(answer, entrant)} from {number(values[0])} with {patients[0]:,} to {number(values[-1])}")
     if not curves:
         return []
-    title = f"{answer.target}: {answer.headline.label} by training patients"
-    text = f"{answer.headline.label} by the number of training patients: {'; '.join(said)}."
-    return [Plot(title, "Training patients", answer.headline.label, tuple(curves), text)]
+    title = f"{answer.target}: {answer.headline.label} by training {of.many}"
+    text = f"{answer.headline.label} by the number of training {of.many}: {'; '.join(said)}."
+    return [Plot(title, f"Training {of.many}", answer.headline.label, tuple(curves), text)]
 
 
-def _table(curve: Sequence[Reached], answer: Answer) -> Table:
+def _table(curve: Sequence[Reached], answer: Answer, of: Noun) -> Table:
     entrants = _entrants(answer)
     rows = []
     for one in curve:
@@ -74,8 +75,8 @@ def _table(curve: Sequence[Reached], answer: Answer) -> Table:
         rows.append(
             (f"{one.share:.0%}", f"{one.patients:,}", f"{one.rows:,}", *figures, *([gain] if answer.best else []))
         )
-    head = ("Share", "Patients", "Rows", *(_label(answer, entrant) for entrant in entrants), "Difference")
-    caption = f"{answer.target}: {answer.headline.label} reached with each share of the training patients."
+    head = ("Share", of.many.capitalize(), "Rows", *(_label(answer, entrant) for entrant in entrants), "Difference")
+    caption = f"{answer.target}: {answer.headline.label} reached with each share of the training {of.many}."
     return Table(caption, head if answer.best else head[:-1], tuple(rows), ("Difference",))
 
 

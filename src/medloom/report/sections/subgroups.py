@@ -23,11 +23,11 @@ def section(story: Story) -> Section | None:
         pieces += [_table(story, name, one), Paragraph(one.said())]
     pieces.append(
         Paragraph(
-            "Groups are judged on the test rows alone. A group that does worse may hold patients who are harder to judge "
+            f"Groups are judged on the test rows alone. A group that does worse may hold {story.unit.many} that are harder to judge "
             "for everyone; a group that does as well as others may still be served badly at the threshold in use."
         )
     )
-    return Section("subgroups", "trust", "In groups of patients", tuple(pieces))
+    return Section("subgroups", "trust", f"In groups of {story.unit.many}", tuple(pieces))
 
 
 def _table(story: Story, target: str, found: Subgroups) -> Table:
@@ -35,7 +35,7 @@ def _table(story: Story, target: str, found: Subgroups) -> Table:
     shown = list(next((group.estimates for group in found.groups if group.estimates), {next(iter(metrics)): None}))
     headline = shown[0]
     against = f"{metrics[headline].label}: difference from all others"
-    head = ("Group", "Patients", *(metrics[name].label for name in shown), against, "Adjusted p")
+    head = ("Group", story.unit.many.capitalize(), *(metrics[name].label for name in shown), against, "Adjusted p")
     rows = tuple(_row(group, shown) for group in found.groups)
     title = f"{target}, by group" if len(story.evidence.subgroups) > 1 else "By group"
     return Table(title, head, rows, (against,), drawn=metrics[headline].label)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
-from medloom.errors import counted
+from medloom.errors import Noun, counted
 from medloom.modalities.table import Table as TableInput
 from medloom.modalities.table.bags import Bag, bags, level_words
 from medloom.packed import Source
@@ -58,7 +58,7 @@ def section(story: Story) -> Section | None:
     pieces: list[Piece] = []
     for name, modality in feed.modalities.items():
         if isinstance(modality, TableInput):
-            pieces += _table(name, modality, feed.sources[name], rows, patient[rows], groups, len(patient))
+            pieces += _table(name, modality, feed.sources[name], rows, patient[rows], groups, len(patient), story.unit)
     if len(feed.modalities) > 1:
         pieces.append(_inputs({n: feed.sources[n].unit[rows] > 0 for n in feed.modalities}, patient[rows], groups))
     folded = sum(len(piece.rows) for piece in pieces if isinstance(piece, Table)) > OPEN_LINES
@@ -102,6 +102,7 @@ def _table(
     patient: Int[np.ndarray, " rows"],
     groups: list[Group],
     of: int,
+    whose: Noun,
 ) -> list[Piece]:
     """The first columns of one table, and which of all of its columns have the most gaps."""
     columns, meta, arrays = modality.options.columns, source.packed.meta, source.packed.arrays
@@ -111,7 +112,7 @@ def _table(
     listed = [column for column in columns if column in held][:MOST_COLUMNS]
     unit = source.unit[rows]
     lines: list[tuple[str, ...]] = [("Rows", *(f"{int(g.rows.sum()):,}" for g in groups))]
-    lines.append(("Patients", *(_patients(patient, g.rows) for g in groups)))
+    lines.append((whose.many.capitalize(), *(_patients(patient, g.rows) for g in groups)))
     for column in listed:
         if column in meta["category"]:
             place = meta["category"].index(column)
@@ -139,7 +140,7 @@ def _table(
     some = f" Of {counted(len(rows), 'row')} drawn at random from {of:,}." if len(rows) < of else ""
     caption = (
         f"{name}: numbers as median [quartiles], words as rows (%); missing as rows (%).{coded}{more}{some} Counts of fewer than "
-        f"{FEW} patients are hidden, and where that is one alone, the next smallest too."
+        f"{FEW} {whose.many} are hidden, and where that is one alone, the next smallest too."
     )
     first = Table(caption, ("Characteristic", *(group.name for group in groups)), tuple(lines))
     return [first, *_missing(name, source, unit, names)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from medloom.errors import Noun
 from medloom.explain.weak_groups import ERROR, MINIMUM, WeakGroups
 from medloom.report.section import Paragraph, Piece, Section, Table
 
@@ -25,18 +26,24 @@ def section(story: Story) -> Section | None:
             if found.worse
             else f"{name}no group was found in which errors are clearly larger."
         )
-        pieces += [Paragraph(said[0].upper() + said[1:]), _table(target, found)]
+        pieces += [Paragraph(said[0].upper() + said[1:]), _table(target, found, story.unit)]
     pieces.append(
         Paragraph(
-            "Groups were found in one half of the judged patients, by at most two questions about their inputs, and "
+            f"Groups were found in one half of the judged {story.unit.many}, by at most two questions about their inputs, and "
             f"judged in the other half. A group is worse where its error is above that of all others with an adjusted p "
-            f"value that says so. Groups under {MINIMUM} patients are not shown. What was not found is not excluded."
+            f"value that says so. Groups under {MINIMUM} {story.unit.many} are not shown. What was not found is not excluded."
         )
     )
-    return Section("weak-groups", "trust", "Patients that it gets wrong more often", tuple(pieces), folded=True)
+    return Section(
+        "weak-groups",
+        "trust",
+        f"{story.unit.many.capitalize()} that it gets wrong more often",
+        tuple(pieces),
+        folded=True,
+    )
 
 
-def _table(target: str, found: WeakGroups) -> Table:
+def _table(target: str, found: WeakGroups, of: Noun) -> Table:
     error = f"Mean {found.error_name}"
     against = "Difference from all others"
     rows = tuple(
@@ -49,4 +56,4 @@ def _table(target: str, found: WeakGroups) -> Table:
         for group in found.groups.groups
         if group.estimates
     )
-    return Table(f"{target}: errors in groups", ("Group", "Patients", error, against), rows, (against,))
+    return Table(f"{target}: errors in groups", ("Group", of.many.capitalize(), error, against), rows, (against,))

@@ -25,10 +25,10 @@ METRICS = {
 
 def measured(known: Known) -> dict[str, Measured]:
     """The figures of the run by the groups of the card."""
-    kind = "Cross-validation" if known.story.crossed else "Held-out patients of the same data"
+    kind = "Cross-validation" if known.story.crossed else f"Held-out {known.content.who.many} of the same data"
     kind = kind if known.trained else "Other data than those of the development"
     data = f"{known.content.people} Answers: {known.events}."
-    level = f"{100 * known.content.level:g} % intervals over patients. {known.judged}"
+    level = f"{100 * known.content.level:g} % intervals over {known.content.who.many}. {known.judged}"
     safety = tuple(known.of_kind(CALIBRATION))
     held = "See the results." if safety else "Calibration was not measured in this run."
     groups = "Subgroups are in the report." if "subgroups" in known.anchors else "No group was judged by itself."

@@ -63,11 +63,11 @@ class Known:
         """Rows and patients that the model was made of."""
         parts = self.story.counts()["parts"]
         said = [
-            f"{counted(p['rows'], 'row')} of {counted(p['patients'], 'patient')} ({name})"
+            f"{counted(p['rows'], 'row')} of {self.story.unit.counted(p['patients'])} ({name})"
             for name, p in parts.items()
             if p["rows"]
         ]
-        return self.content.who.said("; ".join(said))
+        return "; ".join(said)
 
     @property
     def events(self) -> str:
@@ -84,13 +84,16 @@ class Known:
         if not self.trained:
             return "The figures are of data that the model was not made of; every row of them judges."
         if self.story.crossed:
-            return f"{self.content.split}. Every row was judged by models that had not seen its patient."
-        return f"{self.content.split}. The test rows were scored once, by a model that had not seen their patients."
+            return f"{self.content.split}. Every row was judged by models that had not seen its {self.story.unit.one}."
+        return f"{self.content.split}. The test rows were scored once, by a model that had not seen their {self.story.unit.many}."
 
     @property
     def headlines(self) -> str:
         """The headline of every target with its interval, and what it is worth beside the best simple model."""
-        return " ".join(f"{answer.target}: {verdict(answer, self.content.level).sentence}" for answer in self.answers)
+        return " ".join(
+            f"{answer.target}: {verdict(answer, self.content.level, self.content.who).sentence}"
+            for answer in self.answers
+        )
 
     @property
     def answers(self) -> Sequence[Answer]:

@@ -125,7 +125,7 @@ def _leakage(known: Known) -> Said:
         "no" if shared else "probably no" if severe else "yes" if known.proved and not declared else "probably yes"
     )
     return Said(
-        f"{counted(shared, 'patient is', 'patients are')} in two parts: {compared}. Inputs, outcome and model are fitted on training rows. "
+        f"{known.content.who.counted(shared)} {'is' if shared == 1 else 'are'} in two parts: {compared}. Inputs, outcome and model are fitted on training rows. "
         f"{known.times}.{looked}",
         known.links("patients", "audit"),
         verdict,

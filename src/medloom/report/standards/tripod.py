@@ -109,7 +109,7 @@ def _measures(known: Known) -> Said:
     beside = f" Compared on the same rows with {', '.join(baselines)}, paired." if baselines else ""
     drawn = f" Plots: {', '.join(known.plots)}." if known.plots else ""
     return Said(
-        f"Measured: {known.measures}, with {percent(known.content.level)} intervals over patients.{beside}{drawn}",
+        f"Measured: {known.measures}, with {percent(known.content.level)} intervals over {known.content.who.many}.{beside}{drawn}",
         known.links("target-1-figures"),
     )
 
@@ -147,7 +147,7 @@ def _differences(known: Known) -> Said:
     by = known.story.prepared.study.split.by
     if not known.trained:
         return Said("The evaluation data were read as the development data were: same columns, units and outcome.")
-    between = {"site": "Other sites judge than teach.", "time": "The latest patients judge."}
+    between = {"site": "Other sites judge than teach.", "time": f"The latest {known.content.who.many} judge."}
     text = between.get(by, "Both are of one table, by the same criteria, outcome and predictors.")
     return Said(text, known.links("patients"))
 
@@ -159,7 +159,7 @@ def _code(known: Known) -> Said:
 
 def _flow(known: Known) -> Said:
     steps = "; ".join(
-        f"{step.name}: {counted(step.rows, 'row')} of {counted(step.patients, known.content.who.one, known.content.who.many)}"
+        f"{step.name}: {counted(step.rows, 'row')} of {known.content.who.counted(step.patients)}"
         for step in known.content.flow
     )
     return Said(f"{known.content.people} {steps}. Answers: {known.events}.", known.links("patients"))
