@@ -284,6 +284,10 @@ class Modality(ABC):
     def plain(self, source: Source, rows: Int[np.ndarray, " rows"]) -> Float[np.ndarray, "rows features"]:
         """Simple numbers of each row for the baselines; NaN where missing."""
 
+    def plain_names(self) -> tuple[str, ...]:
+        """What each of these numbers is, in words, where they are of no column; nothing where they have no names."""
+        return ()
+
     @classmethod
     def measured_columns(cls, options: InputPart) -> Mapping[str, tuple[str, float] | None]:
         """Columns of the cohort's table that hold measured numbers: what a stress test alters.

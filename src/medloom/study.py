@@ -142,6 +142,7 @@ class Study(Strict):
             ground = getattr(part, "input", None)
             if ground is not None and ground not in self.inputs:
                 yield ("targets", name, "input"), f"no input {ground!r}; {find.near(ground, self.inputs)}"
+                continue
             kind = find.task(part.task)
             others = (
                 [one for one in windowed if one != ground or len(windowed) > 1]

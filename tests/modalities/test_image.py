@@ -291,6 +291,13 @@ def test_plain_numbers(tmp_path: Path, dims: int) -> None:
     np.testing.assert_allclose(plain[0, 4:11], np.quantile(scaled, [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99]))
     cube = ((images[3].astype(np.float64) - image.centre[0]) / image.scale[0])[(slice(0, 2),) * dims]
     np.testing.assert_allclose(plain[2, 11], cube.mean())
+    named = dict(zip(image.plain_names(), plain[0], strict=True))
+    assert named["highest intensity"] == pytest.approx(scaled.max())
+    assert named["95 % quantile of the intensities"] == pytest.approx(np.quantile(scaled, 0.95))
+    edge = [np.linspace(0, size, 4 if dims == 3 else 5).astype(int) for size in scaled.shape]
+    last = scaled[(slice(edge[0][-2], None), *(slice(0, max(1, one[1])) for one in edge[1:]))]
+    cell = "row 4, column 1 of 4 × 4" if dims == 2 else "x 3, y 1, z 1 of 3 × 3 × 3"
+    assert named[f"mean intensity of {cell} cells"] == pytest.approx(last.mean())
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -84,6 +84,14 @@ def test_mistakes_of_a_study_file(labels: dict[str, int], says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_an_input_that_is_not_there_is_one_mistake() -> None:
+    scan = {"modality": "image", "column": "scan", "patch": [8, 8], "known_before_index": True}
+    target = {"task": "segment", "column": "mask", "input": "scam", "labels": {"a": 1}}
+    with pytest.raises(StudyError, match="no input 'scam'") as caught:
+        make({"name": "s", "cohort": {"independent_rows": True}, "inputs": {"scan": scan}, "targets": {"mask": target}})
+    assert "windows" not in str(caught.value)
+
+
 def test_an_input_without_maps_is_refused() -> None:
     for gives in ({"scan": Gives(8)}, {"other": Gives(8, dims=2, levels=((4, 1),))}):
         with pytest.raises(StudyError, match="scan"):

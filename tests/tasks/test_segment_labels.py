@@ -151,6 +151,22 @@ def test_answers_are_mended_as_was_learnt() -> None:
     assert Segment(options(column="m", labels={"a": 1}, cleanup="none"), 1).calibrate([]).cleanup == ()
 
 
+@pytest.mark.parametrize("labels", [2, 8])
+def test_overlapping_answers_are_mended_each_by_itself(labels: int) -> None:
+    apart = options(columns={f"l{place}": f"c{place}" for place in range(labels)})
+    scores = np.full((labels, 9, 9), -5.0, np.float32)
+    scores[:, 2:7, 2:7] = 5.0
+    scores[:, 4, 4], scores[:, 0, 8] = -5.0, 5.0  # a hole and an island in every label
+    clean = (Cleanup(fill=True), *[Cleanup()] * (labels - 2), Cleanup(largest=True))
+    answer = Segment(apart, 1, clean).decode(Lifted(np.array([0]), [scores]))
+    plain = Segment(apart, 1).decode(Lifted(np.array([0]), [scores]))
+    first, last = (answer.part(0, f"l{place}") for place in (0, labels - 1))
+    assert first[4, 4] and first[0, 8] and not last[4, 4] and not last[0, 8]
+    assert first.sum() == 26 and last.sum() == 24
+    for place in range(1, labels - 1):
+        np.testing.assert_array_equal(answer.part(0, f"l{place}"), plain.part(0, f"l{place}"))
+
+
 def test_masks_in_files_of_their_own(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     names: dict[str, list[str | None]] = {"scan": [], "a": [], "b": []}

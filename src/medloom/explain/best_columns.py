@@ -23,6 +23,7 @@ def best_columns(feed: Feed, simple: Fitted, folds: Sequence[object] = ()) -> di
     for name, modality in feed.modalities.items():
         width = modality.plain(feed.sources[name], np.zeros(1, np.int64)).shape[1]
         own = [" is ".join(filter(None, (one.number, one.word))) for one in modality.features()]
+        own = own if len(own) == width else list(modality.plain_names())
         named = own if len(own) == width else [""] * width
         several = len(feed.modalities) > 1
         names += [f"{name}: {one}" if one and several else one or name for one in named]

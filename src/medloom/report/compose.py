@@ -192,7 +192,14 @@ def _people(story: Story, counts: Mapping[str, Any]) -> str:
     if len(known) == 1 and known[0] < judged["rows"]:
         told = f"the figures are of those {counted(known[0], 'row')} whose answer is known, of the {test} that {were} held out"
         return f"{all_of_them}; {told}.{meant}"
-    return f"{all_of_them}; the figures are of the {test} that {were} held out.{meant}"
+    fewer = _fewer({name: len(rows) for name, rows in story.rows.items()}, judged["rows"])
+    return f"{all_of_them}; the figures are of the {test} that {were} held out.{fewer}{meant}"
+
+
+def _fewer(known: Mapping[str, int], rows: int) -> str:
+    """Which of several questions have an answer in some of the rows alone; nothing where all have all."""
+    told = [f"{count:,} ({name})" for name, count in known.items() if count < rows]
+    return f" Their answer is known of {' and '.join(told)} of these rows alone." if told else ""
 
 
 def _meant(panel: PanelPart) -> str:

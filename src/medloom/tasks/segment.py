@@ -236,7 +236,8 @@ class Segment(Task):
             before = prediction.part(row, name)
             after = clean(before, voxel)
             if prediction.overlapping:
-                mended[before & ~after] &= ~value
+                # Its bit is set where the label was; an array of 8 bits knows no complement of a whole number.
+                mended[before & ~after] ^= value
                 mended[after] |= value
             else:
                 mended[before & ~after] = 0

@@ -13,7 +13,14 @@ from medloom.draw import Draw
 from medloom.errors import StudyError
 from medloom.modalities.image import bags, dense, packing, showing, space, stored
 from medloom.modalities.image.augment import altered_view
-from medloom.modalities.image.intensity import ImageSummary, centre_and_scale, counts, feature_count, merge
+from medloom.modalities.image.intensity import (
+    ImageSummary,
+    centre_and_scale,
+    counts,
+    feature_count,
+    feature_names,
+    merge,
+)
 from medloom.modalities.image.options import ImageOptions
 from medloom.modalities.image.packing import Grids
 from medloom.modalities.image.reading.scan import Scan
@@ -222,6 +229,13 @@ class Image(Modality):
         centre[:, :, 0] = 0.0
         numbers = ((raw - centre) / bound["scale"][unit][:, :, None]).reshape(len(unit), raw.shape[1] * raw.shape[2])
         return bags.means(source, rows, numbers) if self.options.bagged else numbers
+
+    def plain_names(self) -> tuple[str, ...]:
+        channels = ("",) if self.options.channels == 1 else ("red: ", "green: ", "blue: ")
+        names = [f"{channel}{name}" for channel in channels for name in feature_names(self.options.dims)]
+        if self.options.bagged:
+            names = [f"{how} over images of the {name}" for how in ("mean", "highest") for name in names]
+        return tuple(names)
 
     def fingerprint(self, source: Source, rows: np.ndarray) -> np.ndarray:
         """The coarse pattern of each image, which stays when it is saved anew, resized, turned, mirrored or brightened."""

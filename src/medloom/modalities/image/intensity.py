@@ -87,6 +87,19 @@ def feature_count(dims: int) -> int:
     return 4 + len(QUANTILES) + CELLS[dims] ** dims
 
 
+def feature_names(dims: int) -> tuple[str, ...]:
+    """What each simple number of one channel is, in the order of `simple_features`."""
+    whole = ["spread of the intensities", "mean intensity", "least intensity", "highest intensity"]
+    shares = [f"{100 * share:g} % quantile of the intensities" for share in QUANTILES]
+    grid = " × ".join([str(CELLS[dims])] * dims)
+    axes = ("row", "column") if dims == 2 else ("x", "y", "z")
+    cells = [
+        f"mean intensity of {', '.join(f'{axis} {place}' for axis, place in zip(axes, cell, strict=True))} of {grid} cells"
+        for cell in product(range(1, CELLS[dims] + 1), repeat=dims)
+    ]
+    return (*whole, *shares, *cells)
+
+
 def _coarse(plane: Num[np.ndarray, "*spatial"], cells: int) -> list[float]:
     """Means over a grid of cells; an axis shorter than the grid repeats its nearest positions."""
     axes = []
