@@ -241,7 +241,10 @@ def pictures(count: int, folder: Path, random: np.random.Generator) -> pl.DataFr
     y, x = np.mgrid[:64, :64]
     rows = []
     for number in range(count):
-        tissue = 90 + 25 * np.sin(x / random.uniform(6, 12) + random.uniform(0, 6)) + random.normal(0, 12, (64, 64))
+        tissue = 90 + random.normal(0, 12, (64, 64))
+        for _ in range(6):  # waves in all directions: of a few of them alone, pictures of two patients are copies
+            turn, length = random.uniform(0, np.pi), random.uniform(6, 14)
+            tissue += 11 * np.sin((x * np.cos(turn) + y * np.sin(turn)) / length + random.uniform(0, 2 * np.pi))
         centre, radius = random.uniform(14, 50, 2), random.uniform(5, 11)
         lesion = np.hypot(y - centre[0], x - centre[1]) < radius
         lesion &= number % 3 != 0

@@ -108,7 +108,8 @@ def test_visits_have_a_folder_each_and_a_table_of_volumes(pair, tmp_path):
     assert [one["fixed"] for one in told] == ["fixed.nii.gz", "grown.nii.gz"]
     with open(tmp_path / "out/visits.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert [row["unit"] for row in rows] == ["mL", "mL"]
+    assert [(row["visit"], row["unit"]) for row in rows] == [("1", "mL"), ("2", "mL")]
+    assert all(len(row["after"]) < 10 for row in rows)
     assert float(rows[1]["change_percent"]) > float(rows[0]["change_percent"]) + 10
     assert (tmp_path / "out/002/mask.nii.gz").exists()
 

@@ -43,6 +43,11 @@ def test_evaluating_without_answers_names_the_column(run, tmp_path):
     pl.read_csv(run.folder.parent / "cohort.csv").drop("died").write_csv(tmp_path / "other.csv")
     with pytest.raises(DataError, match="no column 'died'"):
         evaluate(run.folder / "bundle", tmp_path / "other.csv", tmp_path / "out")
+    frame.drop("died").write_csv(tmp_path / "bare.csv")
+    with pytest.raises(
+        DataError, match=r"the table has no column 'died' \(of death\), and a bundle is judged by answers; .*predict"
+    ):
+        evaluate(run.folder / "bundle", tmp_path / "bare.csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -116,6 +121,11 @@ def test_rows_without_a_known_answer_judge_nothing_and_without_any_it_is_refused
     blank.write_csv(tmp_path / "other.csv")
     with pytest.raises(DataError, match="none of the .* rows has a known answer of 'death'"):
         evaluate(run.folder / "bundle", tmp_path / "other.csv", tmp_path / "out")
+    frame.drop("died").write_csv(tmp_path / "bare.csv")
+    with pytest.raises(
+        DataError, match=r"the table has no column 'died' \(of death\), and a bundle is judged by answers; .*predict"
+    ):
+        evaluate(run.folder / "bundle", tmp_path / "bare.csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

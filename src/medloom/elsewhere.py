@@ -52,6 +52,18 @@ def opened(
     cohort = read_cohort(study.cohort, study.folder, data=data, text=text_columns(study), tables=tables)
     if folder is not None:
         cohort = replace(cohort, files=Path(folder))
+    lacking = [
+        (name, column)
+        for name, part in study.targets.items()
+        for column in find.task(part.task).columns(part)
+        if column not in cohort.frame.columns
+    ]
+    if lacking:
+        told = ", ".join(f"{column!r} (of {name})" for name, column in lacking)
+        raise DataError(
+            f"the table has no {'column' if len(lacking) == 1 else 'columns'} {told}, and a bundle is judged by answers; "
+            "give a table that holds them, or `medloom predict` for rows without"
+        )
     marks = {name: find.task(part.task).read(part, cohort) for name, part in study.targets.items()}
     if not any(one.present.any() for one in marks.values()):
         raise DataError(

@@ -30,7 +30,7 @@ class MapsPart(Strict):
         0,
         ge=0,
         le=20,
-        description="draw the images of so many test rows with their maps, and of segment the best, the median and the "
+        description="draw the images of so many test rows with their maps, and of segment and register the best, the median and the "
         "worst case with outlines: the report then holds patients' images, and says so",
     )
     masks: dict[Name, MaskPart] = Field(

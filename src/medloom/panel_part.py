@@ -29,7 +29,11 @@ class PanelPart(Strict):
         False,
         description="declares that values older than the first as_of were known in time, as that first version has them",
     )
-    step: float = Field(7.0, gt=0, description="time between values: days where time is a date, else in its unit")
+    step: Annotated[float, Field(gt=0)] | Literal["listed"] = Field(
+        7.0,
+        description="time between values: days where time is a date, else in its unit; listed: the times of the table are the steps, "
+        "one after the other, for months and for weeks of which the last of a year is longer",
+    )
     horizons: int = Field(
         4, ge=1, le=200, description="values to forecast: ahead_1 is that of the forecast date itself, the first unseen"
     )

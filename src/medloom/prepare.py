@@ -175,8 +175,7 @@ def fitted(
     told = with_outcomes(study.inputs, sources, study.targets, marks, fold.train, study.seed)
     modalities = carry(fit_inputs(study.inputs, told, fold.train))
     feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound().grouped(cohort)
-    feed = with_answers(feed, study, marks, fold.rows(), store)
-    _check_marked(feed, fold.train)
+    feed = upon(with_answers(feed, study, marks, fold.rows(), store), fold.train)
     return Prepared(study, cohort, marks, fold, proof, feed, sources)
 
 
@@ -233,16 +232,22 @@ def _pinned(feed: Feed, study: Study, marks: Mapping[str, Marks]) -> dict[str, d
     return found
 
 
-def _check_marked(feed: Feed, train: Int[np.ndarray, " rows"]) -> None:
-    """Raises DataError where all that is laid on training rows is empty: nothing but emptiness would be learnt."""
+def upon(feed: Feed, train: Int[np.ndarray, " rows"]) -> Feed:
+    """The feed whose dense tasks know what training rows are drawn on.
+
+    Raises DataError where all that is laid on training rows is empty: nothing but emptiness would be learnt.
+    """
+    tasks = dict(feed.tasks)
     for name, (ground, source) in feed.laid.items():
         rows = train[source.unit[train] > 0]
-        truths = (feed.modalities[ground].truth(source, rows[place : place + 1]) for place in range(len(rows)))
-        if not any(truth.values[0].any() for truth in truths):
+        truth = feed.modalities[ground].truth(source, rows)
+        if not any(values.any() for values in truth.values):
             raise DataError(
                 f"targets.{name}: no mask of {counted(len(rows), 'training row')} marks anything on {ground!r}; expected some that "
                 "do: look whether the column names the right files, and whether labels has the values that are in them"
             )
+        tasks[name] = tasks[name].upon(truth)
+    return replace(feed, tasks=tasks)
 
 
 @contextmanager

@@ -276,9 +276,12 @@ def _write_landmarks(path: Path, names: Sequence[str], before: np.ndarray, after
 
 
 def _write_visits(path: Path, told: Sequence[dict[str, Any]]) -> None:
-    """The volumes of every label in every visit."""
-    names = ["fixed", "label", "before", "after", "change", "change_percent", "unit"]
+    """The volumes of every label in every visit, which are counted from 1 as their folders are."""
+    names = ["visit", "fixed", "label", "before", "after", "change", "change_percent", "unit"]
     with open(path, "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, names)
         writer.writeheader()
-        writer.writerows({"fixed": one["fixed"], **volume} for one in told for volume in one["volumes"])
+        for number, one in enumerate(told, 1):
+            for volume in one["volumes"]:
+                plain = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in volume.items()}
+                writer.writerow({"visit": number, "fixed": one["fixed"], **plain})

@@ -194,8 +194,6 @@ class Task(ABC):
     """Whether the loss of a row depends on that row alone."""
     dense: ClassVar[bool] = False
     """Whether the target is laid on an input (`options.input`) and answers are lifted back by it."""
-    outlined: ClassVar[bool] = False
-    """Whether answers are outlines of labels on a picture, which `outlines` gives."""
     sees_inputs: ClassVar[bool] = False
     """Whether answers are as large as the inputs, which baselines need too: rows are then answered one at a time."""
     alone: ClassVar[bool] = False
@@ -265,6 +263,10 @@ class Task(ABC):
     @abstractmethod
     def fit(cls, options: TargetPart, summaries: Sequence[Any]) -> Self:
         """The fitted task (class names, scale). Raises DataError where nothing can be learnt."""
+
+    def upon(self, truth: Lifted) -> Self:
+        """The fitted task once it is known what its training rows are drawn on: called of tasks that are `dense`."""
+        return self
 
     def hiding(self) -> Hiding | None:
         """What is to be hidden of an input before it is encoded; None for all tasks that ask about what can be seen."""
@@ -350,10 +352,14 @@ class Task(ABC):
         """What was measured, as answers and errors of rows; None where a row's answer is not a few numbers."""
         return None
 
+    def drawn_on(self) -> str | None:
+        """The input on whose pictures answers can be drawn as outlines, which `outlines` gives; None where there is none."""
+        return None
+
     def outlines(
-        self, prediction: Prediction, truth: Lifted
+        self, prediction: Prediction, truth: Field | Lifted
     ) -> tuple[Mapping[str, Bool[np.ndarray, "*spatial"]], Mapping[str, Bool[np.ndarray, "*spatial"]]]:
-        """Of one row, the voxels of each label: those marked, and those answered. Of tasks that are `outlined`."""
+        """Of one row, the voxels under each name: those marked, and those answered, on the grid of the picture or a coarser one."""
         return {}, {}
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:

@@ -47,10 +47,14 @@ def test_a_leak_of_a_number_is_found(name: str) -> None:
 def test_row_ids_stand_there_only_where_they_are_allowed() -> None:
     leaky = LEAKS["exact copies"].put(clinic(300, 28), np.random.default_rng(29), 1.0)
     without, allowed = audited(leaky), audited(leaky, row_ids=True)
-    assert not any(one.row_ids for one in without.findings)
+    assert not any(one.row_ids or one.pairs for one in without.findings)
     named = [one for one in allowed.findings if one.row_ids]
     assert named and all(len(one.row_ids) <= 5 for one in named)
     assert set(named[0].row_ids) <= set(leaky.frame["stay"])
+    (copies,) = [one for one in allowed.findings if one.kind == "duplicate-rows"]
+    assert len(copies.pairs) == copies.value and all(
+        len({*pair} & {*leaky.frame["stay"]}) == 2 for pair in copies.pairs
+    )
 
 
 def test_no_value_of_a_patient_stands_in_a_finding() -> None:
@@ -88,3 +92,27 @@ def test_small_and_odd_tables_do_not_break_it() -> None:
         }
     )
     assert audit(study, data=frame).looked_at["rows"] == 18
+
+
+def test_like_weeks_of_a_forecast_are_no_copies_of_one_person() -> None:
+    import polars as pl
+
+    from medloom.study import make
+
+    random = np.random.default_rng(3)
+    weeks = [f"{year}-{1 + day // 28:02}-{1 + day % 28:02}" for year in range(2012, 2020) for day in range(0, 336, 7)]
+    cases = np.where(np.arange(len(weeks)) % 48 < 20, 0, random.poisson(9, len(weeks)))
+    frame = pl.DataFrame({"place": "A", "week": weeks, "cases": cases})
+    panel = {"series": "place", "time": "week", "value": "cases", "step": "listed", "horizons": 2, "lags": 3}
+    study = make(
+        {
+            "name": "weekly",
+            "cohort": {"panel": panel},
+            "inputs": {"past": {"modality": "table", "at": "newest"}},
+            "targets": {"cases": {"task": "forecast", "horizons": 2}},
+            "split": {"by": "time"},
+        }
+    )
+    found = audit(study, data=frame)
+    assert [one.plain() for one in found.findings] == []
+    assert any("no copies of one another" in one for one in found.left_out)

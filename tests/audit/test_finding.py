@@ -14,4 +14,20 @@ def test_an_audit_is_json_and_sentences() -> None:
     assert audit.severe == (one,)
     text = "\n".join(audit.lines())
     assert "1,200 rows: 2 findings" in text and "→ judge by site" in text and "(rows r1)" in text
+    alike = Finding(
+        "copied-records",
+        "severe",
+        "copies",
+        "keep one",
+        "pairs",
+        7,
+        row_ids=("a0",),
+        pairs=tuple((f"a{n}", f"b{n}") for n in range(7)),
+    )
+    told = Audit((alike,), {"rows": 9}).lines()
+    assert (
+        "    a4 = b4" in told
+        and "    and 2 more: --ids --json has them" in told
+        and not any("rows a0" in line for line in told)
+    )
     assert Audit((), {"rows": 5}).lines() == ["looked at 5 rows: no findings"]

@@ -297,6 +297,30 @@ def test_files_become_inputs_of_their_kind(tmp_path: Path) -> None:
         guess(frame.select("brain mask", "died"), "brain mask")
 
 
+def test_windows_of_records_are_seen_as_such_and_what_says_where_they_lie_is_no_input() -> None:
+    number = np.arange(ROWS)
+    frame = pl.DataFrame(
+        {
+            "record": [f"r{n // 10}" for n in number],
+            "ward": ["a", "b"] * (ROWS // 2),
+            "ecg": [f"records/{n // 10}.hea" for n in number],
+            "window": [f"{n // 10}-{n % 10}" for n in number],
+            "start_s": 4.0 * (number % 10),
+            "stop_s": 4.0 * (number % 10) + 4,
+            "label": ["(N", "(AFIB", None, "(N"] * (ROWS // 4),
+            "share": RANDOM.random(ROWS),
+        }
+    )
+    text = study_toml(guess(frame, "label"), "s")
+    made: Any = study.make(tomllib.loads(text))
+    assert (made.cohort.row, list(made.inputs["table"].columns)) == ("window", ["ward"])
+    assert made.inputs["ecg"].segment == ("start_s", "stop_s") and made.inputs["ecg"].window_seconds == 4
+    (line,) = [line for line in text.splitlines() if line.startswith("# exclude")]
+    made = study.make(tomllib.loads(text.replace(line, line.removeprefix("# "))))
+    assert made.cohort.exclude[0].where == "share < 0.8"
+    assert guess(frame.drop("window"), "label").window_seconds is None
+
+
 def test_numbers_are_regressed_and_splits_in_other_words_are_told() -> None:
     result = guessed(RANDOM.normal(size=ROWS).tolist(), part=["train", "val"] * (ROWS // 2))
     made: Any = study.make(tomllib.loads(study_toml(result, "s")))

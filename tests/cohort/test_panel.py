@@ -135,6 +135,28 @@ def test_numbers_serve_as_times_and_start_and_end_bound_the_dates():
     assert made["forecast"][0] == "A 10"
 
 
+def test_listed_steps_are_those_of_an_even_grid_where_it_is_one():
+    bounds = {"start": "2021-03-01", "end": "2021-06-26", "horizons": 2}
+    even, listed = (with_panel(_part(step=step, **bounds), _table()).drop("dates") for step in (7, "listed"))
+    assert even.equals(listed) and even["date"].n_unique() == 17
+
+
+def test_months_are_steps_one_after_the_other_and_the_next_one_is_a_usual_one_long():
+    months = [dt.date(2020 + m // 12, m % 12 + 1, 1) for m in range(30)]
+    made = with_panel(
+        _part(step="listed", horizons=2, season=12), _table().with_columns(week=pl.Series(months * 2)).sort("cases")
+    )
+    rows = made.filter(pl.col("place") == "B")
+    assert rows["date"].dt.date().to_list() == [*months[3:], dt.date(2022, 7, 2)]
+    row = rows.filter(pl.col("date").dt.date() == dt.date(2022, 3, 1)).row(0, named=True)
+    assert [row["last"], row["ahead_1"], row["ahead_2"], row["last_season_1"]] == [125, 126, 127, 114]
+    assert row["newest"] == dt.datetime(2022, 2, 1) and row["answered"] == dt.datetime(2022, 4, 1)
+    assert rows["dates"].n_unique() == len(rows)
+    between = _part(step="listed", start="2021-01-02", end="2021-03-01")
+    found = with_panel(between, _table().with_columns(week=pl.Series(months * 2)))
+    assert found["date"].dt.date().unique().sort().to_list() == [dt.date(2021, 2, 1), dt.date(2021, 3, 1)]
+
+
 def test_dates_of_a_cluster_have_one_patient_code_in_any_data():
     part = _part(cluster=4)
     whole, later = (
@@ -158,7 +180,9 @@ def test_the_cohort_has_its_ids_times_and_answers_times():
     [
         (lambda t: pl.concat([t, t.head(1)]), {}, r"1 line repeats a series and time \(lines '62'\)"),
         (lambda t: t.with_columns(cases=-pl.col("cases")), {"transform": "sqrt"}, "column 'cases': 59 values are negative"),
-        (lambda t: t.with_columns(week=pl.when(pl.col("cases") == 3).then(pl.col("week") + pl.duration(days=2)).otherwise("week")), {}, "not a whole number of steps"),
+        (lambda t: t.with_columns(week=pl.when(pl.col("cases") == 3).then(pl.col("week") + pl.duration(days=2)).otherwise("week")), {}, 'not a whole number of steps .* or step = "listed"'),
+        (lambda t: t.filter(pl.col("cases") % 100 != 9), {"step": "listed"}, "line 11 follows only after 14 days, where 7 are usual .1 such step"),
+        (lambda t: t.with_columns(week=pl.when(pl.col("place") == "A").then(pl.col("week") + pl.duration(days=2)).otherwise("week")), {"step": "listed"}, "all series need the same times"),
         (lambda t: t.filter((pl.col("place") == "A") | (pl.col("cases") < 102)), {}, "1 series is shorter than lags = 3"),
         (lambda t: t.with_columns(cases=pl.lit("many")), {}, "60 values that are no finite numbers"),
         (lambda t: t.drop("week"), {}, "no column 'week'"),

@@ -15,11 +15,11 @@ from medloom import find, fitted
 from medloom.batch import Batch, Field
 from medloom.bundle import load
 from medloom.draw import Draw
-from medloom.feed import fit_inputs, fit_tasks, with_outcomes
+from medloom.feed import Feed, fit_inputs, fit_tasks, with_outcomes
 from medloom.modality import Lifted
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
-from medloom.prepare import prepare, read, read_first
+from medloom.prepare import prepare, read, read_first, upon, with_answers
 from medloom.run import fit
 from medloom.study_text import with_folders
 from tests.cases import CASES
@@ -53,11 +53,13 @@ def test_law_1_state_is_of_training_rows_alone(case):
 
     sources = {n: pack(find.modality(p.modality), p, cohort.take(rows)) for n, p in study.inputs.items()}
     short = {n: replace(m, values=m.values[rows], present=np.asarray(m.present)[rows]) for n, m in marks.items()}
-    sources = with_outcomes(study.inputs, sources, study.targets, short, np.arange(len(rows)), study.seed)
-    alone = fit_inputs(study.inputs, sources, np.arange(len(rows)))
+    everyone = np.arange(len(rows))
+    sources = with_outcomes(study.inputs, sources, study.targets, short, everyone, study.seed)
+    alone = fit_inputs(study.inputs, sources, everyone)
     for name, modality in prepared.feed.modalities.items():
         assert fitted.same(alone[name], modality)
-    for name, task in fit_tasks(study.targets, short, np.arange(len(rows))).items():
+    feed = Feed(alone, sources, fit_tasks(study.targets, short, everyone)).bound()
+    for name, task in upon(with_answers(feed, study, short, everyone), everyone).tasks.items():
         assert fitted.same(task, prepared.feed.tasks[name])
 
 

@@ -92,7 +92,7 @@ def test_the_worst_the_median_and_the_best_of_the_judged_rows_are_drawn(outlined
     for panel, row in zip(case.panels, (rows[3], rows[0], rows[2]), strict=True):
         (truth,) = feed.modalities["scan"].truth(feed.laid["outline"][1], np.array([row])).values
         np.testing.assert_array_equal(panel.outlines["truth"], truth[0] > 0)
-        assert panel.outlines["answer"].shape == truth[0].shape and "25 voxels are marked" in panel.text
+        assert panel.outlines["answer"].shape == truth[0].shape and "25 pixels are marked" in panel.text
 
 
 def test_without_judged_outlines_nothing_is_drawn(outlined: Any) -> None:

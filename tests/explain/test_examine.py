@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,6 +13,7 @@ from medloom.model.assembly import assemble
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
 from medloom.prepare import prepare, read
+from medloom.report.sections.explanation import section
 from tests.cases.images import image_bag_2d, image_segment_2d
 from tests.cases.signals import signal_and_table, signals_and_image
 from tests.explain.studies import rows, trained
@@ -80,6 +83,8 @@ def test_why_images_are_not_exchanged(tmp_path, made, says):
     asked = prepare(*read(made(tmp_path)))
     found = explain(Team(()), asked.feed, asked.fold.test, asked.cohort.patient[asked.fold.test], 0.95, 0)
     assert len(found.left_out) == 1 and f"input scan is {says}" in found.left_out[0]
+    # A report has no chapter on columns then.
+    assert section(SimpleNamespace(evidence=SimpleNamespace(explanation=found))) is None
 
 
 def asked_beside_windows(made, tmp_path):

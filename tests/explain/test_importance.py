@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medloom.draw import generator
+from medloom.errors import PATIENT
 from medloom.explain.donors import donors
 from medloom.explain.importance import correlated, exchanges, importances
 from medloom.explain.probe import Piece, Probe
@@ -28,9 +29,9 @@ def test_the_fall_is_that_of_the_figure_on_exchanged_rows(asked):
     made = exchanges(probe, patient, [moved], 2, 3)
     known = probe.known("death")
     headline = next(iter(probe.feed.tasks["death"].metrics().items()))
-    drop = importances("death", headline, probe.measured()["death"], made, [moved], patient, known, 100, 0.95, 3)[
-        0
-    ].drop
+    drop = importances(
+        "death", headline, probe.measured()["death"], made, [moved], patient, known, 100, 0.95, 3, PATIENT
+    )[0].drop
 
     frame, rows = found.prepared.cohort.frame, probe.rows
     falls, whole = [], None

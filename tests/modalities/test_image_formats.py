@@ -27,7 +27,7 @@ def itk_volume() -> SimpleITK.Image:
     return image
 
 
-@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd", "a.nii.gz"])
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd", "a.nii.gz"])
 def test_a_volume_lies_where_itk_says(tmp_path: Path, name: str) -> None:
     image = itk_volume()
     SimpleITK.WriteImage(image, str(tmp_path / name))

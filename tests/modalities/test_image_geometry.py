@@ -9,9 +9,10 @@ import pytest
 import SimpleITK
 from scipy.spatial.transform import Rotation
 
-from medloom.modalities.image.reading.dicom import filled, read_geometry, read_series
+from medloom.modalities.image.reading.dicom import files_in, filled, headers, read_geometry, read_series, read_stack
 from medloom.modalities.image.reading.geometry import of_planes
 from medloom.modalities.image.reading.scan import Refused, Wish
+from medloom.modalities.image.reading.stacks import stacks
 from tests.modalities.dicom_files import series
 
 RNG = np.random.default_rng(5)
@@ -57,6 +58,26 @@ def test_every_slice_of_a_gapped_stack_has_its_own_place(tmp_path: Path) -> None
     raw = VOLUME.transpose(2, 1, 0).astype(float)
     np.testing.assert_array_equal(whole.values[0][..., [0, 1, 4, 5]], raw[..., [0, 1, 4, 5]])
     np.testing.assert_allclose(whole.values[0][..., 2], raw[..., 1] * 2 / 3 + raw[..., 4] / 3, atol=0.51)
+
+
+def test_regions_far_apart_are_volumes_and_what_lies_between_is_not_made_up(tmp_path: Path) -> None:
+    far = np.repeat(VOLUME, 5, axis=0)
+    series(tmp_path / "hips", far, order=[0, 1, 2, 3, 20, 21, 22, 23])
+    found = stacks(headers(files_in(tmp_path / "hips")), lambda plane: plane.path)
+    assert [(one.apart, len(one.planes), one.refused) for one in found] == [
+        ("region 1 of 2", 4, None),
+        ("region 2 of 2", 4, None),
+    ]
+    assert found[0].problems == ("one of 2 regions far apart, unless slices between them are missing",)
+    second = read_stack(found[1], Wish(3))
+    np.testing.assert_array_equal(second.values[0], far[20:24].transpose(2, 1, 0))
+    np.testing.assert_allclose(second.affine[:3, 3], [10, -5, 30 + 2.5 * 20], atol=1e-4)
+    # A slice or two by themselves are no region: the scan lacks what lies between.
+    series(tmp_path / "lost", far, order=[0, 1, 2, 3, 20, 21])
+    (one,) = stacks(headers(files_in(tmp_path / "lost")), lambda plane: plane.path)
+    assert one.refused == "miss 16 slices between the first and the last"
+    with pytest.raises(Refused, match="miss 16 slices in a row, and no more than 3 are filled"):
+        read_stack(one, Wish(3, gaps="interpolate"))
 
 
 def test_a_tilted_gantry_shears_the_grid(tmp_path: Path) -> None:

@@ -140,6 +140,11 @@ def test_a_header_names_no_file_of_another_folder(tmp_path: Path) -> None:
         (tmp_path / "b.mhd").write_text(header.format(name))
         with pytest.raises(Refused, match="in another folder"):
             read_scan(tmp_path / "b.mhd", Wish(3))
+    # A list may name anything, and ITK follows it.
+    (tmp_path / "LIST").touch()
+    (tmp_path / "b.mhd").write_text(header.format("LIST") + "/etc/hostname\n")
+    with pytest.raises(Refused, match="data files in a list"):
+        read_scan(tmp_path / "b.mhd", Wish(3))
 
 
 def test_memory_is_bounded_and_a_dead_process_is_replaced(tmp_path: Path) -> None:

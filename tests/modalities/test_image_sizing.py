@@ -12,14 +12,15 @@ import polars as pl
 import pytest
 from PIL import Image as Pillow
 
+from medloom.cli.describe import guessed
 from medloom.cohort.table import Cohort, make_cohort
 from medloom.cohort_part import CohortPart
 from medloom.errors import DataError
 from medloom.modalities.image import Image, ImageOptions, sizing
-from medloom.modalities.image.looking import Looked, grid_of
+from medloom.modalities.image.looking import Looked, grid_of, labels_in
 from medloom.modalities.image.reading.scan import Refused
 from medloom.modality import Budget
-from medloom.study import make
+from medloom.study import make, read
 from tests.modalities.dicom_files import series
 
 
@@ -198,3 +199,26 @@ def test_a_pair_that_is_left_open_must_be_one_size() -> None:
     }
     with pytest.raises(Exception, match=r"moving has size = \(32, 32\) and fixed has size = \(32, 48\)"):
         make(study)
+
+
+def test_a_first_guess_has_the_labels_that_masks_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(30):
+        png(tmp_path / f"image{number}.png", 8, 8)
+        mask = np.zeros((8, 8), np.uint8)
+        mask[2:5, 2:5] = 7 if number == 29 else 2  # the last rows, of another reader, have another value
+        Pillow.fromarray(mask).save(tmp_path / f"mask{number}.png")
+    (tmp_path / "mask3.png").write_text("no image")
+    number = pl.Series(range(30)).cast(pl.String)
+    rows = pl.DataFrame({"image": "image" + number + ".png", "mask": "mask" + number + ".png"})
+    rows.write_csv(tmp_path / "rows.csv")
+    guessed(tmp_path / "rows.csv", "mask", tmp_path / "study.toml")
+    assert read(tmp_path / "study.toml").targets["mask"].labels == {"label_2": 2, "label_7": 7}  # type: ignore[attr-defined]
+    assert labels_in([tmp_path / "mask0.png"], 2) == (2,)
+    with pytest.raises(DataError, match="they end in .png and are something else"):
+        labels_in([tmp_path / "mask3.png"], 2)
+    png(tmp_path / "mask0.png", 60_000, 60_000)
+    Pillow.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / "mask29.png")
+    capsys.readouterr()
+    guessed(tmp_path / "rows.csv", "mask", tmp_path / "again.toml")
+    assert "warning: the masks of 'mask' were not looked at: they hold more than 32 values" in capsys.readouterr().out
+    assert read(tmp_path / "again.toml").targets["mask"].labels == {"outline": 1}  # type: ignore[attr-defined]

@@ -87,7 +87,27 @@ def test_dice_is_of_carried_masks_and_missing_ones_do_not_count():
     measured = task.measure(task.decode(_output()), _truth(moving, fixed, (True, False)))
     assert measured["dice_blob"][0] == pytest.approx(2 / 3) and measured["dice_rim"][0] == 1
     assert measured["dice"][0] == pytest.approx(5 / 6)
+    # Carried are two lines of which one is drawn, and two of two.
+    assert measured["size_blob"][0] == pytest.approx(100) and measured["size_rim"][0] == pytest.approx(0)
+    assert np.isnan(measured["size_blob"][1]) and {"size_blob", "size_rim"} < set(task.metrics())
     assert np.isnan(measured["dice"][1]) and measured["folded"][1] == 0
+
+
+def test_outlines_are_drawn_as_they_lie_and_as_they_are_carried():
+    moving = torch.zeros(2, 8, 8, dtype=torch.int64)
+    moving[:, 2:4] = 1
+    fixed = torch.roll(moving, 1, dims=1)
+    moved = _output()
+    moved["forward"] = moved["forward"].clone()
+    moved["forward"][:, 0] = -2 / 8  # one voxel up
+    task = _fitted()
+    assert task.drawn_on() == "other"
+    drawn, answered = task.outlines(task.decode(moved), _truth(moving, fixed))
+    assert list(drawn) == ["blob, not moved", "blob, carried", "rim, not moved", "rim, carried"]
+    np.testing.assert_array_equal(drawn["blob, carried"], fixed[0].numpy() == 1)
+    np.testing.assert_array_equal(answered["blob, not moved"], moving[0].numpy() == 1)
+    np.testing.assert_array_equal(answered["blob, carried"], fixed[0].numpy() == 1)
+    assert task.outlines(task.decode(moved), _truth(moving, fixed, (False, True))) == ({}, {})
 
 
 def test_masks_judge_and_do_not_train_unless_asked():

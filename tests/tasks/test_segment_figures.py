@@ -8,6 +8,7 @@ import torch
 from scipy.spatial.distance import pdist
 
 from medloom.tasks._cleanup import Cleanup, candidates, learnt, tried_on
+from medloom.tasks._ground import Ground
 from medloom.tasks._lesions import LEVELS, froc, lesions_of
 from medloom.tasks._segment_figures import empty, metrics, with_means
 from medloom.tasks._segment_options import SegmentOptions
@@ -128,7 +129,7 @@ def test_volumes_agree_as_bland_and_altman_say() -> None:
     measured["volume_organ"][:] = 3.0 + away
     whole, known = with_means(measured, options.names), away[:4]
     weight = np.array([[1.0, 1, 1, 1, 1], [2.0, 0, 1, 1, 3]])
-    figures = {name: metric.of(whole, weight) for name, metric in metrics(options).items()}
+    figures = {name: metric.of(whole, weight) for name, metric in metrics(options, Ground(3, 5)).items()}
     assert figures["volume_bias_organ"][0] == pytest.approx(known.mean())
     assert figures["volume_low_organ"][0] == pytest.approx(known.mean() - 1.96 * known.std(ddof=1))
     drawn = np.array([0.5, 0.5, 0.1, 0.9])

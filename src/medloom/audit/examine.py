@@ -24,6 +24,8 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
     from threadpoolctl import threadpool_limits
 
     every = len(prepared.cohort)
+    # Of a forecast, dates stand in place of patients, and two weeks without a case are no copies of one person.
+    persons = prepared.study.cohort.panel is None
     prepared = sampled(prepared)
     evidence = gather(prepared)
     with threadpool_limits(1), np.errstate(all="ignore"):
@@ -32,8 +34,8 @@ def examine(prepared: Prepared, row_ids: bool = False) -> Audit:
             *strength.findings(evidence, told),
             *strength.pairs(evidence),
             *joint.findings(evidence),
-            *twins.findings(evidence),
-            *copies.findings(evidence),
+            *(twins.findings(evidence) if persons else ()),
+            *(copies.findings(evidence) if persons else ()),
             *oversampling.findings(evidence),
             *encoded.findings(evidence),
             *scaled.findings(evidence),
@@ -71,7 +73,7 @@ def _told_once(found: Iterable[Finding], row_ids: bool) -> list[Finding]:
     ordered = sorted(found, key=lambda f: GRAVITY.index(f.severity))
     once: dict[tuple[object, ...], Finding] = {}
     for one in ordered:
-        once.setdefault((one.kind, one.columns or one.figure), one if row_ids else replace(one, row_ids=()))
+        once.setdefault((one.kind, one.columns or one.figure), one if row_ids else replace(one, row_ids=(), pairs=()))
     return list(once.values())
 
 
@@ -85,4 +87,6 @@ def _left_out(prepared: Prepared, outcomes: Iterable[object]) -> list[str]:
         for name in prepared.study.inputs
         if name not in values
     ]
+    if prepared.study.cohort.panel is not None:
+        missed.append("rows that are alike: forecast dates of like weeks are no copies of one another")
     return [*missed, "columns that were chosen by looking at all rows: nothing in a table shows it"]

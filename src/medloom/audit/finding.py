@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -36,6 +36,8 @@ KINDS: Mapping[str, str] = {
     "fitted-on-all-rows": "a column that was fitted on all rows",
 }
 """Every kind of finding, and what it is called."""
+MOST_PAIRS, SHOWN_PAIRS = 1_000, 5
+"""Pairs of rows that are alike: so many are kept, and so many printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Finding:
     """One finding. `figure` names the number in `value` that decided it ("AUROC", "rows"); `rows` counts rows.
 
     `columns` are columns of the table, `input` the one that reads them and `target` the answer concerned, where there
-    is one. `row_ids` holds at most five, and none unless row ids were allowed.
+    is one. `row_ids` holds at most five, and `pairs` the ids of rows that are alike, at most `MOST_PAIRS`: none unless row
+    ids were allowed.
     """
 
     kind: str
@@ -57,6 +60,7 @@ class Finding:
     target: str | None = None
     rows: int = 0
     row_ids: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
     @property
     def sure(self) -> str:
@@ -66,6 +70,14 @@ class Finding:
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {**asdict(self), "called": KINDS[self.kind], "sure": self.sure}
+
+
+def _alike(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """The first pairs of rows that are alike, and where the others are to be found."""
+    told = [f"    {one} = {other}" for one, other in pairs[:SHOWN_PAIRS]]
+    return told + (
+        [f"    and {len(pairs) - SHOWN_PAIRS:,} more: --ids --json has them"] if len(pairs) > SHOWN_PAIRS else []
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ class Audit:
         looked = ", ".join(f"{count:,} {what}" for what, count in self.looked_at.items())
         text = [f"looked at {looked}: {len(self.findings) or 'no'} finding{'s' * (len(self.findings) != 1)}"]
         for one in self.findings:
-            ids = f" (rows {', '.join(one.row_ids)})" if one.row_ids else ""
+            ids = f" (rows {', '.join(one.row_ids)})" if one.row_ids and not one.pairs else ""
             text.append(f"{one.severity}: {KINDS[one.kind]}, {one.sure} ({one.figure} {one.value:.4g})")
-            text += [f"  {one.found}{ids}", f"  → {one.todo}"]
+            text += [f"  {one.found}{ids}", *_alike(one.pairs), f"  → {one.todo}"]
         return text + [f"not looked at: {what}" for what in self.left_out]

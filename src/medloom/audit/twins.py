@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from scipy.stats import poisson
 
 from medloom.audit.evidence import Column, Evidence, words_of
-from medloom.audit.finding import Finding
+from medloom.audit.finding import MOST_PAIRS, Finding
 from medloom.draw import generator
 from medloom.errors import counted
 
@@ -75,7 +75,14 @@ def finding_of(kind: str, how: str, pairs: Pairs, evidence: Evidence) -> Finding
         float(len(pairs.one)),
         rows=len(rows),
         row_ids=tuple(evidence.cohort.row.gather(rows[:5]).to_list()),
+        pairs=_named(pairs, evidence),
     )
+
+
+def _named(pairs: Pairs, evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    """The ids of the rows of the first pairs."""
+    one, other = (evidence.cohort.row.gather(rows[:MOST_PAIRS]).to_list() for rows in (pairs.one, pairs.other))
+    return tuple((str(a), str(b)) for a, b in zip(one, other, strict=True))
 
 
 def _joined(*several: Pairs) -> Pairs:

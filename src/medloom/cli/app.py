@@ -109,7 +109,12 @@ def audit(
     overrides: Overrides = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit code 1 where a finding is severe")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="findings as JSON")] = False,
-    ids: Annotated[bool, typer.Option("--ids", help="name at most five row ids a finding")] = False,
+    ids: Annotated[
+        bool,
+        typer.Option(
+            "--ids", help="name at most five row ids a finding; with --json also all pairs of rows that are alike"
+        ),
+    ] = False,
 ) -> None:
     """Look for leaks in the data: copies of the answer, of rows, of patients. Nothing is trained."""
     from medloom.cli.describe import audited

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medloom.errors import BundleError, StudyError, counted
+from medloom.errors import BundleError, DataError, StudyError, counted
 from medloom.machine import cores, crowded, load_average
 from medloom.study import Study
 
 if TYPE_CHECKING:
+    from medloom.cohort.guess import Guess
     from medloom.modality import Marks
     from medloom.parts import TargetPart
 
@@ -133,6 +135,8 @@ def guessed(table: Path, target: str, out: Path | None) -> None:
     if path.exists():
         raise StudyError(f"{path} exists; give another name with --out, or delete it")
     result = guess(table, target)
+    if result.masks:
+        result = replace(result, labels=_labels_of(result))
     text = study_toml(result, path.stem, path.parent)
     for column in result.columns:
         print(f"{column.name:<28} {column.kind:<12} {column.reason}")
@@ -140,6 +144,18 @@ def guessed(table: Path, target: str, out: Path | None) -> None:
         print(f"warning: {warning}")
     path.write_text(text, encoding="utf-8")
     print(f"\n{path} is a first guess: read every line, then run: medloom check {path} --data")
+
+
+def _labels_of(found: Guess) -> tuple[int, ...]:
+    """The values in some of the masks that the target names; nothing, with a word, where they tell none."""
+    from medloom.modalities.image.looking import labels_in
+
+    assert found.path is not None
+    try:
+        return labels_in([found.path.parent / one for one in found.masks], found.dims)
+    except (DataError, ImportError) as error:
+        print(f"warning: the masks of {found.target!r} were not looked at: {error}")
+        return ()
 
 
 def shown(folder: Path) -> None:

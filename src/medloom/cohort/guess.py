@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,15 @@ FEWEST_OF_A_CLASS = 5
 MOST_CLASSES = 50
 MOST_NUMBERED_CLASSES = 20
 """A target of more different numbers than these is a number."""
+MASKS_LOOKED_AT = 12
+"""Files of masks that are opened to see which labels there are."""
+WINDOWS = {
+    "window": "The ids of windows.",
+    "start_s": "Where a window begins in its record, in seconds.",
+    "stop_s": "Where a window ends in its record, in seconds.",
+    "share": "How much of a window its label covers: known from the answer.",
+}
+"""Columns of a table that `medloom windows` wrote, beside `label`."""
 OTHER_PARTS = frozenset({"val", "validation", "dev", "tune", "training", "testing", "holdout"})
 """Words for parts of a split that others use."""
 
@@ -49,6 +59,14 @@ class Guess:
     patient: str | None
     split: str | None
     path: Path | None
+    masks: tuple[str, ...] = ()
+    """Where the target names masks, the files of some rows, evenly spread, as the table has them."""
+    dims: int = 2
+    """Axes of these masks."""
+    labels: tuple[int, ...] = ()
+    """The values that somebody found in them; nothing where nobody looked."""
+    window_seconds: float | None = None
+    """Where rows are windows of records, how long the longest is; else None."""
 
     @property
     def files(self) -> tuple[ColumnGuess, ...]:
@@ -78,6 +96,10 @@ def guess(frame_or_path: Any, target: str) -> Guess:
     row = _row(frame, target, patient, columns)
     splits = _splits(frame, target)
     columns = tuple(_as_id(column, row, patient, splits) for column in columns)
+    seconds = _window_seconds(frame, columns)
+    if seconds is not None:
+        row = "window"
+        columns = _windowed(frame, columns)
     return Guess(
         task=task,
         columns=columns,
@@ -95,7 +117,16 @@ def guess(frame_or_path: Any, target: str) -> Guess:
         patient=patient,
         split=next(iter(splits), None),
         path=path,
+        masks=_spread(answers.drop_nulls().to_list()) if task == "segment" else (),
+        dims=FILES[judge(target, frame[target]).kind].dims if task == "segment" else 2,
+        window_seconds=seconds,
     )
+
+
+def _spread(paths: Sequence[str]) -> tuple[str, ...]:
+    """Some of these, evenly spread, so that a table in the order of its classes or hospitals shows all of them."""
+    places = np.unique(np.linspace(0, len(paths) - 1, min(MASKS_LOOKED_AT, len(paths))).round().astype(int))
+    return tuple(paths[place] for place in places.tolist())
 
 
 def _task(target: str, values: pl.Series, classes: pl.Series) -> Literal["classify", "regress", "segment"]:
@@ -215,6 +246,31 @@ def _as_id(column: ColumnGuess, row: str | None, patient: str | None, splits: tu
         return column
     what = "patients" if column.name == patient else "rows"
     return replace(column, kind="id", reason=f"The ids of {what}.", used=False, missing=(), warnings=())
+
+
+def _window_seconds(frame: pl.DataFrame, columns: Sequence[ColumnGuess]) -> float | None:
+    """The length of the windows that the rows are; None where they are not, or none of their records is to be read."""
+    if not {*WINDOWS, "label"} <= set(frame.columns) or not any(c.kind == "signal" and c.used for c in columns):
+        return None
+    start, stop = (canonical(frame[name]).cast(pl.Float64, strict=False) for name in ("start_s", "stop_s"))
+    longest = (stop - start).max()
+    return None if start.null_count() or stop.null_count() or longest is None else float(str(longest))
+
+
+def _windowed(frame: pl.DataFrame, columns: Sequence[ColumnGuess]) -> tuple[ColumnGuess, ...]:
+    """The columns of a table of windows: what says where a window lies, or which record it is of, is no input."""
+    paths = [column.name for column in columns if column.kind == "signal"]
+    found = []
+    for column in columns:
+        name = column.name
+        if name in WINDOWS:
+            column = replace(column, kind="window", reason=WINDOWS[name], used=False, missing=(), warnings=())
+        elif column.kind == "category" and any(
+            frame[name].n_unique() == frame[path].n_unique() == frame.n_unique([name, path]) for path in paths
+        ):
+            column = replace(column, kind="id", reason="The ids of records.", used=False, missing=(), warnings=())
+        found.append(column)
+    return tuple(found)
 
 
 def _about_answers(target: str, classes: pl.Series, answers: pl.Series) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from medloom.cohort.guess import Guess
 from medloom.cohort.kinds import FILES, ColumnGuess
+from medloom.errors import counted
 
 ALTERED = (
     "rotate_degrees = 10",
@@ -36,7 +37,7 @@ def study_toml(found: Guess, name: str, folder: Path | None = None) -> str:
         f"name = {_quoted(as_name(name, 'study'))}",
         "",
         *_cohort(found, folder),
-        *(line for column in found.files for line in _files(column, names[column.name])),
+        *(line for column in found.files for line in _files(column, names[column.name], found.window_seconds)),
         *_table(found),
         *_target(found, names),
         *_split(found),
@@ -65,6 +66,8 @@ def _cohort(found: Guess, folder: Path | None) -> Iterator[str]:
     else:
         yield "independent_rows = true      # check: no column of patients was found. If a patient has several rows, give instead:"
         yield '# patient = "<column>"'
+    if found.window_seconds is not None:
+        yield '# exclude = [{ name = "mixed windows", where = "share < 0.8" }]      # without windows of which the label covers less'
     for column in found.columns:
         if column.kind == "date":
             yield f"# at = {_quoted(column.name)}      # the index time? Nothing at or after it is read as input"
@@ -80,11 +83,15 @@ def _input_names(found: Guess) -> dict[str, str]:
     return names
 
 
-def _files(column: ColumnGuess, name: str) -> Iterator[str]:
-    """The input of a column of images or signals."""
+def _files(column: ColumnGuess, name: str, window_seconds: float | None) -> Iterator[str]:
+    """The input of a column of images or signals, of which a row sees a window of so many seconds, or all."""
     what = FILES[column.kind]
     yield from ("", f"[inputs.{name}]", f'modality = "{what.modality}"', f"column = {_quoted(column.name)}")
     yield f"known_before_index = true      # check: was it taken before the prediction is to be made? {_comment(column.reason)}"
+    if what.modality == "signal" and window_seconds is not None:
+        yield 'segment = ["start_s", "stop_s"]      # the part of the record that a row sees'
+        yield f"window_seconds = {window_seconds:g}"
+        return
     if what.modality == "signal":
         yield "window_seconds = 10      # check: the stretch that is looked at, several of a longer record"
         return
@@ -125,11 +132,20 @@ def _target(found: Guess, names: dict[str, str]) -> Iterator[str]:
     yield f"column = {_quoted(found.target)}"
     if found.task == "segment":
         yield f'input = "{next(iter(names.values()))}"      # check: the image that the masks are drawn on'
-        yield "labels = { outline = 1 }      # check: the name of each label, and its value in the masks"
+        yield _labels(found)
     if found.positive is not None:
         yield f"positive = {_quoted(found.positive)}      # check: the class that is asked for, of {_comment(' and '.join(found.classes))}"
     if found.target_missing:
         yield f"missing = {_list(found.target_missing)}      # check: rows with these have no answer"
+
+
+def _labels(found: Guess) -> str:
+    """The labels, as far as masks were looked at. What they mean is in no file."""
+    if not found.labels:
+        return "labels = { outline = 1 }      # check: the name of each label, and its value in the masks"
+    names = ["outline"] if len(found.labels) == 1 else [f"label_{value}" for value in found.labels]
+    pairs = ", ".join(f"{name} = {value}" for name, value in zip(names, found.labels, strict=True))
+    return f"labels = {{ {pairs} }}      # check: the names; the values are those in {counted(len(found.masks), 'mask')} that were opened, and 0"
 
 
 def _split(found: Guess) -> Iterator[str]:

@@ -27,6 +27,7 @@ Kind = Literal[
     "volume",
     "signal",
     "split",
+    "window",
     "target copy",
     "target",
 ]

@@ -91,9 +91,9 @@ def _asked(panel: PanelPart, lines: Lines, values: Float[np.ndarray, " lines"]) 
     first, stop = first + panel.lags, last + 1
     begin, end = (_bound(lines, panel, name) for name in ("start", "end"))
     if begin is not None:
-        first = np.maximum(first, int(np.ceil((begin - lines.origin) / lines.step - 1e-9)))
+        first = np.maximum(first, lines.first_from(begin))
     if end is not None:
-        stop = np.minimum(stop, int(np.floor((end - lines.origin) / lines.step + 1e-9)))
+        stop = np.minimum(stop, lines.last_until(end))
     each = np.maximum(stop - first + 1, 0)
     series = np.repeat(np.arange(count), each)
     place = first[series] + np.arange(len(series)) - np.repeat(np.cumsum(each) - each, each)
@@ -238,12 +238,13 @@ def _names(part: CohortPart, panel: PanelPart, lines: Lines, asked: ForecastDate
     """Row ids, clusters of forecast dates, forecast dates and series."""
     dates = _moments(lines, asked.date)
     names = pl.Series(lines.names).gather(asked.series)
-    # Counted from a fixed day, so that other data have the same clusters.
-    number = np.floor(np.floor(asked.date / lines.step + 1e-9) / panel.cluster)
+    # Counted from a fixed day, so that other data have the same clusters; a single date stands for itself.
+    step = np.floor(asked.date / lines.step + 1e-9)
+    number = np.floor(step / panel.cluster) if panel.cluster > 1 or panel.step != "listed" else asked.date
     distinct, place = np.unique(number, return_inverse=True)
     return {
         str(part.row): _ids(names, dates),
-        str(part.patient): pl.Series([f"dates {int(one)}" for one in distinct]).gather(place),
+        str(part.patient): pl.Series([f"dates {one:.12g}" for one in distinct]).gather(place),
         str(part.at): dates,
         panel.series: names,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -16,13 +16,16 @@ from medloom.find import near
 from medloom.panel_part import PanelPart
 
 DAY = 86_400.0
+LONGEST_STEP, SHORTEST_STEP = 1.5, 0.5
+"""Of steps that the table lists: how much longer and shorter than the usual one a step may be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
     """The lines of a long table, read and checked: series as codes, times as places on the grid of steps.
 
-    `origin` is the time of place 0 and `step` that between places, in the unit of `kind` (seconds for dates).
+    `grid` holds the times of the first places; those behind them follow one another by `step`. Both are in the unit of
+    `kind` (seconds for dates). A grid of equal steps needs no more than the time of its first place.
     """
 
     names: tuple[str, ...]
@@ -30,13 +33,26 @@ class Lines:
     place: Int[np.ndarray, " lines"]
     known: Float[np.ndarray, " lines"]
     frame: pl.DataFrame
-    origin: float
+    grid: Float[np.ndarray, " places"]
     step: float
     kind: Kind
 
     def time(self, place: Int[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-        """The times of places on the grid."""
-        return self.origin + np.asarray(place) * self.step
+        """The times of places, also before and behind the grid."""
+        inside = np.clip(place, 0, len(self.grid) - 1)
+        return self.grid[inside] + (np.asarray(place) - inside) * self.step
+
+    def first_from(self, time: float) -> int:
+        """The first place from 0 on whose time is not before this one."""
+        least, last = 1e-9, len(self.grid) - 1
+        found = int(np.searchsorted(self.grid, time - least * self.step, side="left"))
+        return found if found <= last else last + int(np.ceil((time - self.grid[-1]) / self.step - least))
+
+    def last_until(self, time: float) -> int:
+        """The last place whose time is not after this one; -1 where none is."""
+        least, last = 1e-9, len(self.grid) - 1
+        found = int(np.searchsorted(self.grid, time + least * self.step, side="right")) - 1
+        return found if found < last else last + int(np.floor((time - self.grid[-1]) / self.step + least))
 
     def numbers(self, name: str) -> Float[np.ndarray, " lines"]:
         """A column as numbers, NaN where empty. Raises DataError for text and for infinities."""
@@ -65,11 +81,6 @@ def read_lines(part: PanelPart, frame: pl.DataFrame) -> Lines:
     _refuse(text.is_null().to_numpy() | np.isnan(time), "have no series or no time", "give both, or leave the line out")
     if not len(time):
         raise DataError("cohort.panel: the table has no lines")
-    step = part.step * (DAY if kind == "date" else 1.0)
-    origin = float(time.min())
-    place = np.round((time - origin) / step).astype(np.int64)
-    off = np.abs(time - origin - place * step) > 1e-6 * step
-    _refuse(off, f"have a time that is not a whole number of steps ({part.step:g}) after the first one", "set step")
     known = time
     if part.as_of is not None:
         known, found = read_times(frame[part.as_of], f"cohort.panel.as_of {part.as_of!r}", lines)
@@ -78,6 +89,7 @@ def read_lines(part: PanelPart, frame: pl.DataFrame) -> Lines:
             raise DataError(f"cohort.panel.as_of holds {found}s and time {kind}s; expected one kind")
     names = text.unique().sort().to_list()
     series = text.rank("dense").to_numpy().astype(np.int64) - 1
+    place, grid, step = _listed(time, series, kind) if part.step == "listed" else _even(time, kind, float(part.step))
     order = np.lexsort((known, place, series))
     same = (np.diff(series[order]) == 0) & (np.diff(place[order]) == 0)
     if part.as_of is not None:
@@ -85,8 +97,48 @@ def read_lines(part: PanelPart, frame: pl.DataFrame) -> Lines:
     twice = np.zeros(len(time), bool)
     twice[order[1:][same]] = True
     _refuse(twice, "repeat a series and time" + (" of the same as_of" if part.as_of else ""), "keep one of each")
-    held = Lines(tuple(names), series, place, known, frame, origin, step, kind)
+    held = Lines(tuple(names), series, place, known, frame, grid, step, kind)
     return _timely(held) if part.timely_before_vintages else held
+
+
+def _even(
+    time: Float[np.ndarray, " lines"], kind: Kind, given: float
+) -> tuple[Int[np.ndarray, " lines"], Float[np.ndarray, " places"], float]:
+    """Places on a grid of equal steps, the time of its first place, and the step."""
+    step = given * (DAY if kind == "date" else 1.0)
+    place = np.round((time - time.min()) / step).astype(np.int64)
+    _refuse(
+        np.abs(time - time.min() - place * step) > 1e-6 * step,
+        f"have a time that is not a whole number of steps ({given:g}) after the first one",
+        'set step, or step = "listed" where the times of the table are themselves the steps, such as months, or weeks of which '
+        "the last of a year is longer",
+    )
+    return place, time.min(keepdims=True), step
+
+
+def _listed(
+    time: Float[np.ndarray, " lines"], series: Int[np.ndarray, " lines"], kind: Kind
+) -> tuple[Int[np.ndarray, " lines"], Float[np.ndarray, " places"], float]:
+    """The same where each time of the table is a step after the one before; the step is the usual one of a series."""
+    grid, place = np.unique(time, return_inverse=True)
+    order = np.lexsort((time, series))
+    own = np.diff(time[order])[(np.diff(series[order]) == 0) & (np.diff(time[order]) > 0)]
+    if not len(own):
+        raise DataError('cohort.panel: no series has two times; step = "listed" needs several')
+    gap, step = np.diff(grid), float(np.median(own))
+    unit, one = ("days", DAY) if kind == "date" else ("steps of the time", 1.0)
+    for odd, why, remedy in (
+        (gap < SHORTEST_STEP * step, "follows already after", "all series need the same times"),
+        (gap > LONGEST_STEP * step, "follows only after", "add the lines between, with an empty value"),
+    ):
+        if odd.any():
+            at = int(odd.argmax())
+            line = int((place == at + 1).argmax()) + 2
+            raise DataError(
+                f'cohort.panel: step = "listed": the time of line {line} {why} {gap[at] / one:g} {unit}, where {step / one:g} are '
+                f"usual ({counted(int(odd.sum()), 'such step')}); {remedy}"
+            )
+    return place.astype(np.int64), grid, step
 
 
 def _timely(lines: Lines) -> Lines:
@@ -94,7 +146,7 @@ def _timely(lines: Lines) -> Lines:
     time = lines.time(lines.place)
     first = lines.known == lines.known.min()
     known = np.where(first & (time < lines.known), time, lines.known)
-    return Lines(lines.names, lines.series, lines.place, known, lines.frame, lines.origin, lines.step, lines.kind)
+    return replace(lines, known=known)
 
 
 def _refuse(wrong: Bool[np.ndarray, " lines"], what: str, remedy: str) -> None:

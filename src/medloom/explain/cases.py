@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from medloom.draw import generator
+from medloom.errors import counted
 from medloom.evaluation.intervals import MODEL
 from medloom.explain.mapped import laid
 from medloom.explain.maps import SIGNED, Asked, can_map, lifted, maps
 from medloom.feed import Feed
-from medloom.modality import Lifted, Marks
+from medloom.modality import Marks
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
 from medloom.packed import Source
@@ -220,7 +221,7 @@ def with_outlines(
     """
     found = []
     for name, task in feed.tasks.items():
-        if not task.outlined or name not in measured:
+        if task.drawn_on() is None or name not in measured:
             continue
         figure = next(iter(task.metrics()))
         values = measured[name][MODEL][figure]
@@ -247,23 +248,37 @@ def _listed(words: Sequence[str]) -> str:
 def _outlined(team: Team, feed: Feed, target: str, row: int, rank: str) -> list[Panel]:
     """The outlines of each label on the slice that shows most of it; none where the row has no image."""
     task = feed.tasks[target]
-    ground = task.options.input  # type: ignore[attr-defined]
+    ground = task.drawn_on()
+    assert ground is not None
     _, said, truths = next(outputs(team, feed, np.array([row])))
-    truth = truths[target]
-    assert isinstance(truth, Lifted)
     picture = next(iter(feed.modalities[ground].pictures(feed.sources[ground], row)), None)
     if picture is None:
         return []
-    drawn, answered = task.outlines(task.decode(said[target]), truth)
+    shape = picture.values.shape[1:]
+    drawn, answered = (
+        {label: _onto(mask, shape) for label, mask in one.items()}
+        for one in task.outlines(task.decode(said[target]), truths[target])
+    )
     sides, told = hung(picture)
     panels = []
     for label, marked in drawn.items():
         area = _area(marked if marked.any() else answered[label], picture)
         (image, spacing), at = cut(picture, area)
         both = {"truth": _at(marked, area, picture), "answer": _at(answered[label], area, picture)}
-        voxels = f"{int(marked.sum()):,} voxels are marked, {int(answered[label].sum()):,} answered"
+        word = "pixel" if marked.ndim == 2 else "voxel"
+        voxels = f"{counted(int(marked.sum()), f'{word} is', f'{word}s are')} marked, {int(answered[label].sum()):,} answered"
         panels.append(Panel(f"{rank}: {label}{at}", f"{voxels}.{told}", image, spacing, outlines=both, sides=sides))
     return panels
+
+
+def _onto(mask: Bool[np.ndarray, "*grid"], shape: tuple[int, ...]) -> Bool[np.ndarray, "*spatial"]:
+    """A mask on the grid of a picture: the nearest voxel, where it was answered on another grid."""
+    if mask.shape == shape:
+        return mask
+    nearest = [
+        ((np.arange(size) + 0.5) * have / size).astype(int) for have, size in zip(mask.shape, shape, strict=True)
+    ]
+    return mask[np.ix_(*nearest)]
 
 
 def _area(mask: Bool[np.ndarray, "*spatial"], picture: Picture) -> Float[np.ndarray, "*spatial"]:

@@ -59,6 +59,8 @@ class Explanation:
     """What parts are: columns, codes."""
     called: Mapping[Piece, str] = field(default_factory=dict)
     """What people call those pieces whose names are codes."""
+    columns: bool = True
+    """Whether there is anything to exchange between patients: not where one image or record is all that a row has."""
 
     def named(self, piece: Piece) -> str:
         """The piece for people, with what its code is called."""
@@ -93,7 +95,7 @@ def explain(
     targets = [name for name in asked_of(feed) if len(answered(feed, name, rows))]
     some = len(Probe(team, feed, rows[: bounds.MOST_ROWS]).pieces())
     if feed.windowed is not None and (some < 2 or not targets):
-        return _nothing(_why_kept(feed, feed.windowed, of))
+        return _nothing(_why_kept(feed, feed.windowed, of), columns=False)
     left_out: list[str] = []
     a_row = bounds.of_a_row(team, feed, rows[: bounds.MOST_ROWS])
     once = bounds.of_windows(team, feed, rows)
@@ -350,8 +352,8 @@ def _explained(
     )
 
 
-def _nothing(why: str) -> Explanation:
-    return Explanation({}, 0, 0, 0, False, (why,))
+def _nothing(why: str, columns: bool = True) -> Explanation:
+    return Explanation({}, 0, 0, 0, False, (why,), columns=columns)
 
 
 def _plain(one: Explained, several: bool) -> dict[str, Any]:

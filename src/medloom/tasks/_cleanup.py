@@ -39,11 +39,11 @@ class Cleanup:
         mended[reach] = box
         return mended
 
-    def words(self) -> str:
-        """What is done, for a reader."""
+    def words(self, unit: str = "mm³") -> str:
+        """What is done, for a reader; sizes are in `unit`."""
         done = ["holes filled"] if self.fill else []
         done += ["only the largest part kept"] if self.largest else []
-        done += [f"parts below {self.least_mm3:g} mm³ removed"] if self.least_mm3 else []
+        done += [f"parts below {self.least_mm3:g} {unit} removed"] if self.least_mm3 else []
         return ", ".join(done) or "nothing"
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medloom.task import Curve, Measured, Metric, Plot
+from medloom.tasks._ground import Ground
 from medloom.tasks._lesions import FALSE_ALARMS, LEVELS, froc, lesions_of
 from medloom.tasks._surfaces import surface_figures
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 EACH = ("dice", "hd95", "nsd", "volume", "true_volume")
 """Measured of each label, beside what is measured of lesions."""
-UNIT = {1: 1.0, 2: 100.0, 3: 1000.0}
-"""Cubic millimetres of a millilitre; square ones, of pictures, of a square centimetre."""
 LIMITS = 1.96
 """Standard deviations between the mean difference and the limits of agreement."""
 
@@ -49,16 +48,17 @@ def measure_label(
     masks: tuple[Bool[np.ndarray, "*spatial"], Bool[np.ndarray, "*spatial"]],
     spacing_mm: tuple[float, ...] | None,
     options: SegmentOptions,
+    ground: Ground,
     confidence: Integer[np.ndarray, "*spatial"] | None,
 ) -> None:
-    """One label of one row. Where a file tells no spacing, a voxel counts as 1 mm wide."""
+    """One label of one row, in the units of `ground`."""
     answer, truth = masks
-    spacing = spacing_mm or (1.0,) * truth.ndim
-    voxel = float(np.prod(spacing))
+    spacing = ground.spacing(spacing_mm, truth.ndim)
+    voxel = ground.voxel(spacing_mm)
     into[f"dice_{name}"][row] = dice(answer, truth)
     into[f"hd95_{name}"][row], into[f"nsd_{name}"][row] = surface_figures(answer, truth, spacing, options.tolerance_mm)
-    into[f"volume_{name}"][row] = int(answer.sum()) * voxel / UNIT[truth.ndim]
-    into[f"true_volume_{name}"][row] = int(truth.sum()) * voxel / UNIT[truth.ndim]
+    into[f"volume_{name}"][row] = int(answer.sum()) * voxel / ground.of_unit(truth.ndim)
+    into[f"true_volume_{name}"][row] = int(truth.sum()) * voxel / ground.of_unit(truth.ndim)
     if name in options.lesions:
         sure = answer.astype(np.uint8) * np.uint8(255) if confidence is None else confidence
         found = lesions_of(answer, sure, truth, voxel, options.lesion_mm)
@@ -77,16 +77,17 @@ def with_means(measured: dict[str, np.ndarray], names: Sequence[str]) -> Measure
     return {**means, **measured}
 
 
-def metrics(options: SegmentOptions) -> Mapping[str, Metric]:
+def metrics(options: SegmentOptions, ground: Ground) -> Mapping[str, Metric]:
     """All figures; the mean Dice first."""
     note = "Mean over cases. A label that neither mask nor answer has in a case is left out of that case."
-    border = f"{note} Voxels count as 1 mm wide where files tell no spacing."
+    border = f"{note} {ground.note}".strip()
     missed = " A label that only one of them has counts as the diagonal of the image."
-    within = f"{border} Share of both borders that lies within {options.tolerance_mm:g} mm of the other."
+    near = ground.far(options.tolerance_mm)
+    within = f"{border} Share of both borders that lies within {near} of the other."
     kinds: tuple[tuple[str, str, bool, str], ...] = (
         ("dice", "Dice", True, note),
-        ("hd95", "95th percentile of border distances, mm", False, border + missed),
-        ("nsd", f"Normalised surface distance at {options.tolerance_mm:g} mm", True, within),
+        ("hd95", f"95th percentile of border distances, {ground.length}", False, border + missed),
+        ("nsd", f"Normalised surface distance at {near}", True, within),
     )
     several = len(options.names) > 1
     over = ", mean over labels" if several else ""
@@ -95,13 +96,13 @@ def metrics(options: SegmentOptions) -> Mapping[str, Metric]:
         for what, label, up, why in kinds if several else ():
             key = f"{what}_{name}"
             found[key] = Metric(key, partial(_mean, key), up, f"{label}: {name}", why, "each")
-        found |= _volumes(name)
+        found |= _volumes(name, ground)
     for name in options.lesions:
-        found |= _of_lesions(name, options.lesion_mm)
+        found |= _of_lesions(name, options.lesion_mm, ground)
     return found
 
 
-def _volumes(name: str) -> dict[str, Metric]:
+def _volumes(name: str, ground: Ground) -> dict[str, Metric]:
     note = (
         "Answer less truth, over cases with a mask: the mean, and where 95 % of differences are expected. Source: Bland & "
         "Altman, Lancet 327, 1986."
@@ -112,7 +113,7 @@ def _volumes(name: str) -> dict[str, Metric]:
             f"volume_{what}_{name}",
             partial(_agreement, name, times),
             False,
-            f"Size of {name}, {label}, mL (pictures: cm²)",
+            f"Size of {name}, {label}, {ground.size}",
             note,
             "each",
         )
@@ -133,9 +134,9 @@ def _agreement(name: str, times: float, measured: Measured, weight: Float[np.nda
     return np.asarray(mean + times * np.sqrt(square / np.where(usable, total - 1, np.nan)))
 
 
-def _of_lesions(name: str, limits: Sequence[float]) -> dict[str, Metric]:
+def _of_lesions(name: str, limits: Sequence[float], ground: Ground) -> dict[str, Metric]:
     note = "Share of drawn lesions that the answer touches, of all cases together."
-    ends = ["", *(f"{limit:g} mm" for limit in limits), ""]
+    ends = ["", *(ground.far(limit) for limit in limits), ""]
     words = [_between(low, high) for low, high in itertools.pairwise(ends)]
     found = {
         f"froc_{name}": Metric(
@@ -185,7 +186,7 @@ def _mean(
     return mean_known(measured[name][:, None], weight)
 
 
-def plots(options: SegmentOptions, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
+def plots(options: SegmentOptions, measured: Mapping[str, Measured], ground: Ground) -> tuple[Plot, ...]:
     """Dice of every case, from the worst to the best; volumes against the truth; sensitivity against false alarms."""
     text = "Dice of each case, sorted from the worst case on the left to the best on the right: the further up a line lies, the better."
     sorted_ = Plot(
@@ -194,7 +195,7 @@ def plots(options: SegmentOptions, measured: Mapping[str, Measured]) -> tuple[Pl
         text, x_range=(0.0, 1.0), y_range=(0.0, 1.0),
     )  # fmt: skip
     ours = measured.get("model", {})
-    volumes = [_differences(name, ours) for name in options.names if f"volume_{name}" in ours]
+    volumes = [_differences(name, ours, ground) for name in options.names if f"volume_{name}" in ours]
     lesions = [_curve(name, measured) for name in options.lesions if f"found_{name}" in ours]
     return (sorted_, *volumes, *lesions)
 
@@ -204,7 +205,7 @@ def _sorted(figures: np.ndarray) -> tuple[list[float], list[float]]:
     return ((np.arange(len(known)) + 0.5) / max(len(known), 1)).tolist(), known.tolist()
 
 
-def _differences(name: str, ours: Measured) -> Plot:
+def _differences(name: str, ours: Measured, ground: Ground) -> Plot:
     """Bland and Altman's differences, as what share of cases differs by no more."""
     away = ours[f"volume_{name}"] - ours[f"true_volume_{name}"]
     share, sorted_ = _sorted(away)
@@ -214,7 +215,7 @@ def _differences(name: str, ours: Measured) -> Plot:
     return Plot(
         f"Size of {name}",
         "share of cases",
-        "answer less truth, mL (pictures: cm²)",
+        f"answer less truth, {ground.size}",
         (Curve("model", share, sorted_),),
         text,
         x_range=(0.0, 1.0),

@@ -263,26 +263,56 @@ class Register(Task):
         missed = misses(prediction.forward, fixed, moving, truth.extra[f"{self.options.moving}.step"])
         return {MISSED: np.where(prediction.known, missed, np.nan)}
 
-    def _dice(self, prediction: MapPrediction, truth: Field) -> dict[str, np.ndarray]:
+    def _shares(self, prediction: MapPrediction, truth: Field) -> Float[Tensor, "rows classes *grid"]:
+        """How much of each voxel of the fixed images is of each class of the carried moving masks."""
         import torch
 
         from medloom.warping.transform import sample
 
-        figures = np.full((len(prediction), len(self.options.labels)), np.nan)
+        moving = truth.extra[self.options.moving]
+        ids = torch.arange(len(self.options.labels) + 1).view(1, -1, *[1] * (moving.ndim - 1))
+        return sample((moving[:, None] == ids).float(), prediction.forward)
+
+    def drawn_on(self) -> str | None:
+        """The fixed image, where there are outlines to carry onto it."""
+        return self.options.fixed if self.options.labels else None
+
+    def outlines(
+        self, prediction: Prediction, truth: Field | Lifted
+    ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
+        """Each label of the fixed image, beside that of the moving one as it lies, and as it is carried."""
+        assert isinstance(prediction, MapPrediction) and not isinstance(truth, Lifted)
+        if self.options.moving not in truth.extra or not bool(self._both(truth)[0]) or not prediction.known[0]:
+            return {}, {}
+        fixed, moving = (truth.extra[name][0].numpy() for name in (self.options.fixed, self.options.moving))
+        carried = self._shares(prediction, truth).argmax(1)[0].numpy()
+        drawn, answered = {}, {}
+        for place, label in enumerate(self.options.labels, 1):
+            for how, one in (("not moved", moving), ("carried", carried)):
+                drawn[f"{label}, {how}"], answered[f"{label}, {how}"] = fixed == place, one == place
+        return drawn, answered
+
+    def _dice(self, prediction: MapPrediction, truth: Field) -> dict[str, np.ndarray]:
+        names = tuple(self.options.labels)
+        figures, sizes = (np.full((len(prediction), len(names)), np.nan) for _ in range(2))
         if self.options.moving in truth.extra:
-            moving, fixed = (truth.extra[name] for name in (self.options.moving, self.options.fixed))
-            ids = torch.arange(len(self.options.labels) + 1).view(1, -1, *[1] * (moving.ndim - 1))
-            carried = sample((moving[:, None] == ids).float(), prediction.forward).argmax(1)
+            fixed, shares = truth.extra[self.options.fixed], self._shares(prediction, truth)
+            carried = shares.argmax(1)
             both = self._both(truth).numpy() & prediction.known
-            for place in range(len(self.options.labels)):
+            for place in range(len(names)):
                 one, other = (carried == place + 1).flatten(1), (fixed == place + 1).flatten(1)
-                total = (one.sum(1) + other.sum(1)).numpy()
+                drawn = other.sum(1).numpy()
+                total = one.sum(1).numpy() + drawn
                 shared = 2.0 * (one & other).sum(1).numpy()
                 figures[:, place] = np.where(both & (total > 0), shared / np.maximum(total, 1), np.nan)
+                size = shares[:, place + 1].flatten(1).sum(1).numpy()
+                off = 100 * np.abs(size - drawn) / np.maximum(drawn, 1)
+                sizes[:, place] = np.where(both & (drawn > 0), off, np.nan)
         counted = ~np.isnan(figures)
         total = np.where(counted, figures, 0.0).sum(axis=1)
         mean = np.divide(total, counted.sum(axis=1), out=np.full(len(total), np.nan), where=counted.any(axis=1))
-        return {"dice": mean, **{f"dice_{name}": figures[:, place] for place, name in enumerate(self.options.labels)}}
+        each = {f"dice_{name}": figures[:, place] for place, name in enumerate(names)}
+        return {"dice": mean, **each, **{f"size_{name}": sizes[:, place] for place, name in enumerate(names)}}
 
     def metrics(self) -> Mapping[str, Metric]:
         """The mean over rows of each figure of `measure`; rows where a figure is NaN do not count for it."""
@@ -293,6 +323,12 @@ class Register(Task):
             mean = "Dice of carried masks, mean over labels"
             for name, label in ({"dice": mean, **labels} if len(labels) > 1 else {"dice": labels.popitem()[1]}).items():
                 found[name] = Metric(name, partial(_mean, name), True, label, note)
+        for name in self.options.labels:
+            label = f"Size of {name}, carried, differs from what is drawn by (%)"
+            why = "Of a lesion that was followed up, nothing moved misses by all of its growth."
+            found[f"size_{name}"] = Metric(
+                f"size_{name}", partial(_mean, f"size_{name}"), False, label, f"{note} {why}"
+            )
         if self.options.moving_points is not None:
             # Of a study whose training rows have no landmarks the unit is that of the files that judge.
             unit = self.unit or "the unit of the files"

@@ -13,6 +13,7 @@ from medloom.modality import Lifted, Marks
 from medloom.task import Baseline, Measured, Metric, Plot, Prediction, Task
 from medloom.tasks import _segment_figures as figures
 from medloom.tasks._cleanup import Cleanup, learnt, tried_on
+from medloom.tasks._ground import Ground
 from medloom.tasks._segment_options import SegmentOptions
 from medloom.tasks._surfaces import longest_mm
 
@@ -65,7 +66,7 @@ class MaskPrediction(Prediction):
         return {suffix: 1} if suffix else self.labels
 
     def measurements(self) -> Sequence[Mapping[str, Any]]:
-        """Volume and longest diameter of each label, None without an image, or where its file tells no spacing."""
+        """Voxels, volume and longest diameter of each label; None without an image, the latter two without a spacing."""
         return [self._measured(row) for row in range(len(self.masks))]
 
     def _measured(self, row: int) -> Mapping[str, Any]:
@@ -74,6 +75,7 @@ class MaskPrediction(Prediction):
         for name in self.labels:
             mask = self.part(row, name)
             size = f"{name}_volume_ml" if mask.ndim == 3 else f"{name}_area_mm2"
+            found[f"{name}_voxels"] = int(mask.sum()) if mask.size else None
             if spacing is None or not mask.size:
                 found |= {size: None, f"{name}_longest_mm": None}
                 continue
@@ -86,18 +88,19 @@ class MaskPrediction(Prediction):
 class Segment(Task):
     """A fitted segmentation. Class ids are 0 for background, then the labels in the order of the study file.
 
-    `cleanup` is what is mended in the answers of each label, once calibration rows have taught it.
+    `cleanup` is what is mended in the answers of each label, once calibration rows have taught it. `ground` is what the
+    masks of training rows are drawn on, which decides the units of figures.
     """
 
     Options: ClassVar[type[SegmentOptions]] = SegmentOptions
     Summary: ClassVar[type[int]] = int
     needs: ClassVar[Literal["finer"]] = "finer"
     dense: ClassVar[bool] = True
-    outlined: ClassVar[bool] = True
 
     options: SegmentOptions
     masks: int
     cleanup: tuple[Cleanup, ...] = field(default=())
+    ground: Ground = field(default=Ground())
 
     @classmethod
     def columns(cls, options: SegmentOptions) -> tuple[str, ...]:  # type: ignore[override]
@@ -136,6 +139,9 @@ class Segment(Task):
                 f"column {options.mask_columns[0]!r}: no training row has a mask; expected paths of mask files, relative to the table's folder"
             )
         return cls(options, sum(summaries))
+
+    def upon(self, truth: Lifted) -> Self:
+        return replace(self, ground=Ground.of(truth))
 
     @property
     def channels(self) -> int:
@@ -179,8 +185,7 @@ class Segment(Task):
         prediction = self.decode(said)
         for row, marked in enumerate(truth.values):
             if marked.size:
-                spacing = truth.spacing_mm[row] if truth.spacing_mm else None
-                voxel = float(np.prod(spacing)) if spacing is not None else 1.0
+                voxel = self.ground.voxel(truth.spacing_mm[row] if truth.spacing_mm else None)
                 yield [
                     tried_on(prediction.part(row, name), self._marked(marked, place), voxel)
                     for place, name in enumerate(self.options.names)
@@ -225,8 +230,7 @@ class Segment(Task):
         mask = prediction.masks[row]
         if not mask.size:
             return mask
-        spacing = prediction.spacing_mm[row] if prediction.spacing_mm else None
-        voxel = float(np.prod(spacing)) if spacing is not None else 1.0
+        voxel = self.ground.voxel(prediction.spacing_mm[row] if prediction.spacing_mm else None)
         mended = mask.copy()
         for (name, value), clean in zip(prediction.labels.items(), self.cleanup, strict=True):
             before = prediction.part(row, name)
@@ -255,12 +259,12 @@ class Segment(Task):
             sure = prediction.confidence[row] if prediction.confidence else {}
             for place, name in enumerate(self.options.names):
                 masks = (prediction.part(row, name), self._marked(marked, place))
-                figures.measure_label(found, row, name, masks, spacing, self.options, sure.get(name))
+                figures.measure_label(found, row, name, masks, spacing, self.options, self.ground, sure.get(name))
         return figures.with_means(found, self.options.names)
 
     def metrics(self) -> Mapping[str, Metric]:
         """Dice first; then borders, volumes and lesions. Rows where a figure is NaN do not count for it."""
-        return figures.metrics(self.options)
+        return figures.metrics(self.options, self.ground)
 
     def baselines(self, seed: int) -> Mapping[str, Baseline]:
         """The most frequent class everywhere; and each voxel's class from its own intensity alone."""
@@ -277,19 +281,22 @@ class Segment(Task):
 
     def plots(self, measured: Mapping[str, Measured]) -> tuple[Plot, ...]:
         """Dice of every case, differences of volumes, and what finding lesions costs."""
-        return figures.plots(self.options, measured)
+        return figures.plots(self.options, measured, self.ground)
+
+    def drawn_on(self) -> str | None:
+        return self.options.input
 
     def outlines(
-        self, prediction: Prediction, truth: Lifted
+        self, prediction: Prediction, truth: Field | Lifted
     ) -> tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]:
-        assert isinstance(prediction, MaskPrediction)
+        assert isinstance(prediction, MaskPrediction) and isinstance(truth, Lifted)
         names = self.options.names
         drawn = {name: self._marked(truth.values[0], place) for place, name in enumerate(names)}
         return drawn, {name: prediction.part(0, name) for name in names}
 
     def describe(self) -> Mapping[str, str]:
         values = {name: str(value) for name, value in self.options.written.items()}
-        said = {name: one.words() for name, one in zip(self.options.names, self.cleanup, strict=False)}
+        said = {name: one.words(self.ground.small) for name, one in zip(self.options.names, self.cleanup, strict=False)}
         mended = "; ".join(f"{name}: {words}" for name, words in said.items() if words != "nothing")
         return {
             "labels": ", ".join(self.options.names if self._by_label else (f"{n} = {v}" for n, v in values.items())),

@@ -60,6 +60,8 @@ def test_maps_that_fail_a_check_are_warned_of() -> None:
     assert aside.startswith("Grad-CAM does not point at what was marked")
     mute = MapFigures(Estimate(None), Estimate(None), Estimate(0.0, 0.0, 0.0), Estimate(-0.1, -0.1, -0.1))
     assert texts(section(story(one(20, grad_cam=mute)))).startswith("Grad-CAM says nothing here")
+    even = MapFigures(Estimate(None), Estimate(1.5, 1.0, 2.0))
+    assert texts(section(story(one(attention=even)))).startswith("An untrained network's maps are the same everywhere")
     (warning,) = warnings(found)
     assert "by integrated gradients hardly change where the network has learnt nothing" in warning
 
@@ -74,7 +76,7 @@ def test_pictures_of_patients_are_warned_of() -> None:
     (warning,) = warnings(story(pictures=2, drawn=(Case("Case 1", ()),)))
     assert "patients' data" in warning
     (warning,) = warnings(story(pictures=2))
-    assert "no input of this study has any" in warning
+    assert "this study has none to draw" in warning
     assert cases(story(pictures=2)) is None
     line = {"truth": np.ones((4, 4), bool)}
     for more, said in (

@@ -46,6 +46,13 @@ def test_every_threshold_is_the_confusion_of_deciding_there():
             assert value[NPV] == pytest.approx(tn / (tn + fn), rel=1e-4, abs=1e-9)
 
 
+def test_a_threshold_that_reads_as_the_studys_own_stands_once():
+    truth, score = drawn()
+    found = thresholds(truth, score, np.arange(len(truth)), 0.4999, "c", "died", 0.95)
+    said = [f"{found.grid[place]:.3f}" for place in found.shown]
+    assert said.count("0.500") == 1 and found.own in found.shown
+
+
 def test_intervals_from_counts_are_those_of_rows_of_as_many_patients():
     truth, score = drawn()
     patient, every = np.arange(len(truth)), 1e-9

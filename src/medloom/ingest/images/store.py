@@ -165,6 +165,8 @@ def _found(journal: Journal, pool: Pool, watch: Watch) -> Iterator[tuple[str, St
 
 
 def _left_out(stack: Stack, choice: Choice) -> str | None:
+    if stack.kind == "film":
+        return "not stored: films (several frames, of which none tells its place in space) are no volumes"
     if stack.kind not in choice.kinds:
         return f"not stored: kind {stack.kind} was not asked for"
     if stack.refused is not None and not (len(stack.planes) == 1):

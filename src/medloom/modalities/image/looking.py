@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_FILES = 200
 FEW_FILES = 5
+MOST_LABELS = 32
+"""Different values of masks beyond which they are images of something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,27 @@ def _grids(
             yield tuple(told["shape"]), None if told["spacing_mm"] is None else tuple(told["spacing_mm"])
 
 
+def labels_in(paths: Sequence[Path], dims: int) -> tuple[int, ...]:
+    """The values of these mask files, rising, without 0. Files that cannot be read tell nothing.
+
+    Raises DataError where none can, and where so many values are in them that they are no masks.
+    """
+    found: set[int] = set()
+    refused: list[Refused] = []
+    for scan in decoding.read_scans(paths, Wish(dims, 1, "mask")):
+        if isinstance(scan, Refused):
+            refused.append(scan)
+            continue
+        found |= set(np.unique(scan.values).tolist())
+        if len(found) > MOST_LABELS:
+            raise DataError(
+                f"they hold more than {MOST_LABELS} values; expected a value for each label and 0 elsewhere"
+            )
+    if len(refused) == len(paths):
+        raise DataError(f"they {refused[0]}" if refused else "there are none")
+    return tuple(sorted(int(value) for value in found if value > 0))
+
+
 def grid_of(path: Path, dims: int) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
     """Voxels of a file, or of a folder of DICOM, along each axis, and their distance where it is told. Raises Refused.
 
@@ -98,7 +121,7 @@ def grid_of(path: Path, dims: int) -> tuple[tuple[int, ...], tuple[float, ...] |
         shape, gaps = _picture(path), None
     elif name.endswith((".nii", ".nii.gz")):
         shape, gaps = _nifti(path)
-    elif name.endswith((".nrrd", ".mha", ".mhd")):
+    elif name.endswith((".nrrd", ".nhdr", ".mha", ".mhd")):
         shape, gaps = _itk(path)
     elif name.endswith(".npy"):
         shape, gaps = np.load(path, mmap_mode="r").shape[:dims], None

@@ -76,7 +76,7 @@ class ImageOptions(InputPart):
     gaps: Literal["refuse", "interpolate"] = Field(
         "refuse",
         description="what happens to a DICOM series that misses slices or has them at uneven distances: refused, or filled "
-        "from the neighbours",
+        "from the neighbours where no more than three in a row are missing",
     )
     window: tuple[float, float] | None = Field(
         None,

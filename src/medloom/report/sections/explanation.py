@@ -32,9 +32,12 @@ SHOWN = 15
 
 
 def section(story: Story) -> Section | None:
-    """Importances with intervals, the check of their faithfulness, effects of the foremost columns, and warnings."""
+    """Importances with intervals, the check of their faithfulness, effects of the foremost columns, and warnings.
+
+    None for a study of images or records alone, which has no columns to speak of.
+    """
     found = story.evidence.explanation
-    if found is None:
+    if found is None or not found.columns:
         return None
     pieces: list[Piece] = []
     for target, one in found.targets.items():

@@ -77,6 +77,13 @@ def _judged(method: str, figures: MapFigures) -> str:
         )
     if figures.gain.value is None:
         return f"{name} says nothing here: its maps are the same everywhere."
+    if figures.likeness.value is None:
+        return f"{_moved(name, figures)} An untrained network's maps are the same everywhere: there is no likeness to tell.".strip()
+    return _moved(name, figures)
+
+
+def _moved(name: str, figures: MapFigures) -> str:
+    """What is said of a map that does not move the answer, or moves it and points beside what was marked."""
     if not figures.moves:
         much = "more" if figures.gain.high is not None and figures.gain.high < 0 else "about as much"
         return f"{name} is not shown to find what moves the answer: regions at random do {much}."
@@ -104,7 +111,7 @@ def warnings(story: Story) -> list[str]:
             "data may be kept."
         )
     elif asked:
-        found.append("evaluate.maps.pictures asks for images of single cases, and no input of this study has any.")
+        found.append("evaluate.maps.pictures asks for pictures of single cases, and this study has none to draw.")
     return found
 
 

@@ -66,7 +66,8 @@ def thresholds(
     inside = min(max(own, 0.001), 0.999)
     grid = tuple(sorted({*GRID, inside}))
     place, single = grid.index(inside), len(np.unique(who)) == len(who)
-    shown = tuple(i for i, at in enumerate(grid) if at in SHOWN or i == place)
+    # One that is written as the study's own is would stand there twice.
+    shown = tuple(i for i, at in enumerate(grid) if i == place or (at in SHOWN and f"{at:.3f}" != f"{inside:.3f}"))
     counts = _counts(answer, score, grid)
     each = 1 if single or len(answer) <= MANY_ROWS else 5
     figures: dict[str, list[Triple]] = {}

@@ -6,6 +6,7 @@ MedicalNet (`module.layer1.0.conv1.weight`, three axes) and of RadImageNet (`bac
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,7 +57,9 @@ def _unpacked(path: Path) -> object:
             with zipfile.ZipFile(path) as packed:
                 if sum(one.file_size for one in packed.infolist()) > MOST_BYTES:
                     raise DataError(f"weights {path.name}: unpacks to more than {MOST_BYTES >> 30} GB; not read")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a foreign file, what torch thinks of its format helps nobody
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (DataError, MemoryError):
         raise
     except Exception as error:  # a foreign file may raise anything

@@ -20,6 +20,8 @@ from medloom.modalities.image.reading.stacks import Stack, stacks
 
 MOST_FILES = 20_000
 """Files of one series' folder."""
+MOST_FILLED = 3
+"""Slices in a row that are interpolated where a study asks for it: what lies between slices further apart is unknown."""
 SIDE_BY_SIDE = ("DICOMDIR", ".")
 """How files begin that lie beside images and are none."""
 BROWSERS_NOTES = ("thumbs.db", "desktop.ini", ".ds_store")
@@ -167,11 +169,18 @@ def _picture(image: Shaped[np.ndarray, "rows columns samples"], stack: Stack, wi
 def filled(
     planes: Shaped[np.ndarray, "slices rows columns samples"], geometry: Geometry
 ) -> tuple[Shaped[np.ndarray, "even rows columns samples"], Geometry]:
-    """An even stack over the same extent, at the distance that most slices have, each between its two neighbours."""
+    """An even stack over the same extent, at the distance that most slices have, each between its two neighbours.
+
+    Raises Refused where so many are missing in a row that nobody knows what lay there.
+    """
     from dataclasses import replace
 
     heights = geometry.heights_mm - geometry.heights_mm[0]
-    count = round(heights[-1] / float(np.median(np.diff(heights)))) + 1
+    usual = float(np.median(np.diff(heights)))
+    lost = round(float(np.diff(heights).max()) / usual) - 1
+    if lost > MOST_FILLED:
+        raise Refused(f"miss {lost} slices in a row, and no more than {MOST_FILLED} are filled from their neighbours")
+    count = round(heights[-1] / usual) + 1
     wanted = np.linspace(0, heights[-1], count)
     above = np.searchsorted(heights, wanted - 1e-6).clip(1, len(heights) - 1)
     share = ((wanted - heights[above - 1]) / (heights[above] - heights[above - 1]))[:, None, None, None]

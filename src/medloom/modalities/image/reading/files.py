@@ -16,13 +16,13 @@ from medloom.modalities.image.reading.volumes import read_itk, read_nifti, read_
 
 ENDINGS = {
     ".png": read_png, ".nii": read_nifti, ".nii.gz": read_nifti, ".jpg": read_picture, ".jpeg": read_picture,
-    ".tif": read_picture, ".tiff": read_picture, ".nrrd": read_itk, ".mha": read_itk, ".mhd": read_itk,
+    ".tif": read_picture, ".tiff": read_picture, ".nrrd": read_itk, ".nhdr": read_itk, ".mha": read_itk, ".mhd": read_itk,
     ".npy": read_numpy,
 }  # fmt: skip
 """Readers by the end of a file's name; everything else is looked at as DICOM, which often has no ending."""
 
 STARTS = {
-    "pn": (b"\x89PNG",), "jp": (b"\xff\xd8",), "ti": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "nr": (b"NRRD",), "gz": (b"\x1f\x8b",),
+    "pn": (b"\x89PNG",), "jp": (b"\xff\xd8",), "ti": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "nr": (b"NRRD",), "nh": (b"NRRD",), "gz": (b"\x1f\x8b",),
     "np": (b"\x93NUMPY",),
 }  # fmt: skip
 """How files begin, by the first letters of their ending."""

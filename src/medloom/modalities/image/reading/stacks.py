@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from medloom.errors import counted
 from medloom.modalities.image.reading.dicom_header import SLICED, TELLING, Header, Plane
@@ -17,6 +17,10 @@ from medloom.modalities.image.reading.geometry import TILT_DEGREES, Geometry, of
 from medloom.modalities.image.reading.scan import Refused
 
 SAME_PLACE_MM = 0.01
+FAR_STEPS = 6
+"""Slices further apart than so many usual steps, with an even volume on either side, are of two regions: both hips."""
+LEAST_SLICES = 3
+"""Slices that a region has at least."""
 SAME_DIRECTION = 1e-3
 LOCALIZERS = re.compile(
     r"(?<![a-z])(locali[sz]ers?|scouts?|survey|pilot|topogram|3[ _-]?(plane|pl)[ _-]?loc)(?![a-z])|^loc(?![a-z])",
@@ -204,13 +208,44 @@ def _placed(group: Sequence[Pair], apart: str, digest: Callable[[Plane], str]) -
     parts = [(_without_copies(part, digest), told) for part, told in _split(list(group), TELLING)]
     most = max(len(kept) for (kept, _), _ in parts)
     for (kept, copies), told in parts:
-        words = ", ".join(word for word in (apart, told) if word)
         notes = [f"{counted(copies, 'slice')} {'was' if copies == 1 else 'were'} there twice"] if copies else []
         if len(kept) < most:
             notes.append(
                 f"{counted(len(kept), 'slice')} where another volume of its series has {most}; it may have been broken off"
             )
-        yield _stack(kept, words, notes)
+        regions = _regions(kept)
+        for number, region in enumerate(regions, start=1):
+            several = len(regions) > 1
+            words = (apart, told, f"region {number} of {len(regions)}" if several else "")
+            more = (
+                [f"one of {len(regions)} regions far apart, unless slices between them are missing"] if several else []
+            )
+            yield _stack(region, ", ".join(word for word in words if word), [*notes, *more])
+
+
+def _regions(group: list[Pair]) -> list[list[Pair]]:
+    """The planes of each region along the normal, where each is an even volume; else all of them together."""
+    first = group[0][1]
+    if len(group) < 2 * LEAST_SLICES or first.spacing_mm is None or _excess(group):
+        return [group]
+    heights = np.array([plane.position for _, plane in group]) @ _normal(group)
+    order = np.argsort(heights, kind="stable")
+    steps = np.diff(heights[order])
+    far = np.flatnonzero(steps > FAR_STEPS * np.median(steps)) + 1
+    parts = [[group[place] for place in part.tolist()] for part in np.split(order, far)]
+    if len(parts) == 1 or min(map(len, parts)) < LEAST_SLICES:
+        return [group]
+    return parts if all(_even(part) for part in parts) else [group]
+
+
+def _even(group: Sequence[Pair]) -> bool:
+    first = group[0][1]
+    assert first.spacing_mm is not None
+    places, direction = (np.array(one, float) for one in ([p.position for _, p in group], first.orientation))
+    try:
+        return of_planes(places, direction, first.spacing_mm)[0].even
+    except Refused:
+        return False
 
 
 def _split(group: list[Pair], names: Sequence[str]) -> Iterator[tuple[list[Pair], str]]:
@@ -265,13 +300,17 @@ def _sortable(value: str) -> tuple[float, str]:
 
 def _places(group: Sequence[Pair]) -> Int[np.ndarray, " planes"]:
     """A number for each plane, the same for those in one place along the normal."""
-    orientation = np.array(group[0][1].orientation)
-    heights = np.array([plane.position for _, plane in group]) @ np.cross(orientation[:3], orientation[3:])
+    heights = np.array([plane.position for _, plane in group]) @ _normal(group)
     order = np.argsort(heights, kind="stable")
     new = np.concatenate([[0], np.diff(heights[order]) > SAME_PLACE_MM]).astype(np.int64)
     out = np.zeros(len(group), np.int64)
     out[order] = np.cumsum(new)
     return out
+
+
+def _normal(group: Sequence[Pair]) -> Float[np.ndarray, " 3"]:
+    orientation = np.array(group[0][1].orientation)
+    return np.cross(orientation[:3], orientation[3:])
 
 
 def _most(group: Sequence[Pair]) -> int:

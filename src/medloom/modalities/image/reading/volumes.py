@@ -133,6 +133,8 @@ def _check_beside(path: Path) -> None:
         key, _, value = line.replace(":=", "=").partition(":" if line.lower().startswith("data") else "=")
         if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
             name = value.strip()
+            if name.upper().startswith("LIST"):
+                raise Refused("name their data files in a list; save the volume in one file")
             if "/" in name or "\\" in name or "%" in name or ".." in name:
                 raise Refused("name a data file in another folder; put both files side by side")
             if name.upper() not in ("LOCAL", "") and not (path.parent / name).is_file():
