@@ -140,6 +140,23 @@ def packed(study: Study, cohort: Cohort, store: Path | None = None) -> dict[str,
     return sources
 
 
+def read_first(study: Study, cohort: Cohort) -> None:
+    """Reads the first row of each input, so that files that are not there, or hold something else, are told at once.
+
+    Raises one DataError with every mistake found.
+    """
+    mistakes: list[str] = []
+    for name, part in study.inputs.items():
+        with _collecting(mistakes, f"inputs.{name}"):
+            kind = find.modality(part.modality)
+            # A store is opened, and was found whole when it was made.
+            if kind.stored(part, cohort) is None:
+                there = np.flatnonzero(kind.keys(part, cohort).is_not_null().to_numpy())[:1]
+                pack(kind, part, cohort.take(there)).packed.release()
+    if mistakes:
+        raise DataError("\n".join(mistakes))
+
+
 def fitted(
     study: Study,
     cohort: Cohort,

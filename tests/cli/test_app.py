@@ -47,6 +47,13 @@ def test_check_with_data_finds_what_only_a_fit_would(folder):
     assert done.returncode == 2 and "no training row has the class 'perhaps'" in done.stderr
 
 
+def test_check_with_data_reads_the_first_row_of_each_input(folder):
+    more = ("inputs.course.modality=events", "inputs.course.table=nowhere.csv", "inputs.course.known_before_index=true")
+    done = medloom("check", "study.toml", *more, "--data", folder=folder)
+    assert done.returncode == 2 and "inputs.course: nowhere.csv: no such file" in done.stderr
+    assert medloom("check", "study.toml", *more, folder=folder).returncode == 0
+
+
 def test_plan_says_what_will_be_trained(folder):
     done = medloom("plan", "study.toml", folder=folder)
     assert done.returncode == 0

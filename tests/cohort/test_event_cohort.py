@@ -98,6 +98,12 @@ def test_a_row_for_each_index_time(tmp_path: Path) -> None:
     assert frame.rows() == [("a@1", "a", 1.0), ("a@5", "a", 5.0), ("b@3", "b", 3.0)]
 
 
+def test_a_row_is_called_by_its_time_as_one_writes_it(tmp_path: Path) -> None:
+    at = {"at": "visit", "after": 0.0001}
+    frame = made(tmp_path, [("a", 0, "visit", None), ("a", 2.3, "visit", None), ("a", 9, "end", None)], index=at).frame
+    assert frame["row"].to_list() == ["a@0.0001", "a@2.3001"] and frame["at"].to_list() == [0.0001, 2.3001]
+
+
 def test_dates_stay_dates(tmp_path: Path) -> None:
     frame = made(tmp_path, [("a", 1.5 * DAY, "visit", None)], "date", index={"at": "visit", "after": 0}).frame
     assert frame["at"].dtype == pl.Datetime("us")

@@ -19,7 +19,7 @@ from medloom.feed import Feed, fit_inputs, fit_tasks, with_outcomes
 from medloom.modality import Lifted
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
-from medloom.prepare import prepare, read, upon, with_answers
+from medloom.prepare import prepare, read, read_first, upon, with_answers
 from medloom.run import fit
 from medloom.study_text import with_folders
 from tests.cases import CASES
@@ -38,6 +38,10 @@ def test_every_modality_and_task_stands_in_a_case(tmp_path_factory):
         seen_tasks |= {part.task for part in study.targets.values()}
     assert seen_inputs == set(find.modalities())
     assert seen_tasks == set(find.tasks())
+
+
+def test_the_first_row_of_each_input_can_be_read_by_itself(case):
+    read_first(case.prepared.study, case.prepared.cohort)
 
 
 def test_law_1_state_is_of_training_rows_alone(case):

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 def checked_data(study: Study) -> Study:
     """The study with every column named, after printing rows, answers and split. Raises with every mistake."""
-    from medloom.prepare import fitted_tasks, folds, read
+    from medloom.prepare import fitted_tasks, folds, read, read_first
 
     resolved, cohort, marks = read(study)
+    read_first(resolved, cohort)
     splits = folds(resolved, cohort, marks)
     for one in splits:
         one.check(cohort, resolved.split.by)

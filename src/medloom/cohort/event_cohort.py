@@ -212,12 +212,12 @@ def _said(one: WindowCriterionPart) -> str:
 def _frame(part: CohortPart, store: EventStore, rows: Rows) -> pl.DataFrame:
     """Row id, patient and index time. A row is its patient at its index time."""
     patient = canonical(store.patients).gather(rows.unit - 1).alias(str(part.patient))
-    ticks = pl.Series(str(part.at), rows.index)
     if rows.kind == "date":
-        at = ticks.cast(pl.Datetime("us"))
+        at = pl.Series(str(part.at), rows.index).cast(pl.Datetime("us"))
         text = at.dt.to_string("%Y-%m-%dT%H:%M:%S%.f")
     else:
-        at = ticks / TICKS
+        # Divided by NumPy: polars multiplies by the inverse, which makes 0.00009999999999999999 of 0.0001.
+        at = pl.Series(str(part.at), rows.index / TICKS)
         text = canonical(at)
     row = pl.select((pl.lit(patient) + "@" + pl.lit(text)).alias(str(part.row))).to_series()
     return pl.DataFrame([row, patient, at])

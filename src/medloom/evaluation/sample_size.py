@@ -23,6 +23,8 @@ class SampleSize:
     needed: Needed
     patients: int
     events: int | None
+    several: bool = False
+    """Whether patients have several rows, so that one may count among the events more than once."""
 
     @property
     def enough(self) -> bool:
@@ -64,5 +66,5 @@ def sample_sizes(prepared: Prepared) -> tuple[SampleSize, ...]:
         known = rows[np.asarray(marks.present)[rows]]
         patients = len(np.unique(prepared.cohort.patient[known]))
         for outcome, (needed, events) in task.sample_size(marks, known, parameters, options.expected_r_squared).items():
-            found.append(SampleSize(name, outcome, needed, patients, events))
+            found.append(SampleSize(name, outcome, needed, patients, events, patients < len(known)))
     return tuple(found)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from medloom.evaluation.sample_size import SampleSize
 from medloom.report.section import Paragraph, Table
 from medloom.report.sections.sample_size import section
@@ -15,7 +17,8 @@ def test_what_is_needed_stands_beside_what_there_is():
     assert isinstance(table, Table)
     assert table.rows[0] == ("death", "24", "300 of 662", "52 of 116", "too few")
     assert [row[2] for row in table.rows[1:]] == ["300 of 221", "300 of 623", "300 of 662"]
-    assert "15%" in assumed.text and "m441" in assumed.text
+    assert "15%" in assumed.text and "m441" in assumed.text and "as patients they are fewer" not in assumed.text
+    assert "as patients they are fewer" in section((replace(few, several=True),), 0.15).pieces[2].text
 
 
 def test_enough_for_a_regression_is_not_said_to_be_enough_for_a_network():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from medloom.errors import DataError, some, those
+from medloom.errors import DataError, rows_named, some, those
 from medloom.modalities.signal.conditioning import BLOCK_SAMPLES, Filters, conditioned
 from medloom.modalities.signal.leads import factor, places
 from medloom.modalities.signal.recording import Recording, Refused, open_recording
@@ -57,7 +57,7 @@ def read_column(paths: Iterable[Path], rows: Iterable[str], options: SignalOptio
 def told(column: str, refused: dict[str, list[str]]) -> str:
     """A line for each reason: how many records, why, and which rows."""
     return "\n".join(
-        f"column {column!r}: {those(len(rows), 'record', why)} (rows {some(rows)})" for why, rows in refused.items()
+        f"column {column!r}: {those(len(rows), 'record', why)} ({rows_named(rows)})" for why, rows in refused.items()
     )
 
 

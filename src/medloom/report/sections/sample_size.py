@@ -25,6 +25,8 @@ def section(sizes: Sequence[SampleSize], explained: float) -> Section | None:
         f"overall risk. Assumed: the model explains {explained:.0%} of the outcome (evaluate.expected_r_squared), every "
         "number and every known category is a candidate. The share with the outcome is that of the training rows."
     )
+    if any(one.several and one.events is not None for one in sizes):
+        assumed += " Events are rows with the outcome, of which a patient may have several: as patients they are fewer."
     source = "Source: Riley et al., BMJ 368:m441, 2020."
     return Section(
         "sample-size", "trust", "Sample size", (Paragraph(said), _table(sizes), Paragraph(f"{assumed} {source}"))
