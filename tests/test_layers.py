@@ -26,7 +26,7 @@ STOREYS = (
     ("fingerprint",),
     ("told",),
     ("modality",),
-    ("pairing", "task"),
+    ("mixing", "pairing", "task"),
     ("cohort", "statistics"),
     ("modalities", "tasks"),
     ("feed", "ingest"),

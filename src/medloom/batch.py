@@ -63,13 +63,22 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Mixed:
+    """Answers of the rows that are mixed into those of a batch. `share` is how much a row's own answer counts."""
+
+    targets: Mapping[str, Field]
+    share: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs and targets of the same rows; row identity always travels."""
+    """Inputs and targets of the same rows; row identity always travels. In training, others may be `mixed` in."""
 
     inputs: Mapping[str, Field]
     targets: Mapping[str, Field]
     rows: Int[Tensor, " batch"]
     weight: Float[Tensor, " batch"]
+    mixed: Mixed | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,6 +97,11 @@ class Batch:
             {name: part.rows(start, stop) for name, part in self.targets.items()},
             self.rows[start:stop],
             self.weight[start:stop],
+            self.mixed
+            and Mixed(
+                {name: part.rows(start, stop) for name, part in self.mixed.targets.items()},
+                self.mixed.share[start:stop],
+            ),
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -99,6 +113,10 @@ class Batch:
             {name: part.to(device) for name, part in self.targets.items()},
             self.rows.to(device),
             self.weight.to(device),
+            self.mixed
+            and Mixed(
+                {name: part.to(device) for name, part in self.mixed.targets.items()}, self.mixed.share.to(device)
+            ),
         )
 
 

@@ -190,6 +190,8 @@ class Modality(ABC):
     """Whether parts that are too many to be asked about one by one are asked about together."""
     windows: ClassVar[bool] = False
     """Whether `view` may give several views of a row."""
+    mixes: ClassVar[bool] = False
+    """Whether a value between those of two rows is one that a row could have: of brightness, not of a code."""
     copies_within: ClassVar[float | None] = None
     """Distance of fingerprints below which one record is a copy of the other; None where only the others can tell."""
 

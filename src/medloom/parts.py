@@ -232,6 +232,13 @@ class TrainPart(Strict):
         description="decay of an average of the weights of all steps, such as 0.99, which is then what is scored and kept; 0: "
         "the weights of a step by themselves",
     )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=4,
+        description="0.2: each image that is learnt from is mixed with another one, and so are the losses of their answers; shares "
+        "are drawn from Beta(mixup, mixup). For studies of images alone; 0: none",
+    )
     evaluations: int = Field(40, ge=1, description="how often the validation rows are scored over the whole budget")
     patience: int = Field(
         12, ge=0, description="scorings without a better validation loss after which training stops; 0: never"

@@ -74,6 +74,7 @@ class Study(Strict):
             *self._strangers(),
             *self._early_answers(),
             *self._unbegun(),
+            *self._unmixed(),
         ]
         if problems:
             raise PydanticCustomError("part", "mistakes inside", {"problems": problems})
@@ -133,6 +134,21 @@ class Study(Strict):
                 yield (
                     ("train", key),
                     "goes with model.start, or with weights of an input: no encoder here begins with any",
+                )
+
+    def _unmixed(self) -> Iterable[tuple[tuple[str, ...], str]]:
+        """What rows cannot be mixed for."""
+        if not self.train.mixup:
+            return
+        for name, part in self.inputs.items():
+            if not find.modality(part.modality).mixes:
+                yield ("train", "mixup"), f"mixes images alone; inputs.{name} is {part.modality}"
+        for name, target in self.targets.items():
+            kind = find.task(target.task)
+            if kind.sees_inputs or kind.alone:
+                yield (
+                    ("train", "mixup"),
+                    f"does not go with {target.task} (targets.{name}), which learns from the image itself",
                 )
 
     def _wrong_grounds(self) -> Iterable[tuple[tuple[str, ...], str]]:

@@ -56,14 +56,14 @@ def _image(dims: int) -> dict[str, Any]:
 
 
 def image_segment_2d(folder: Path) -> Study:
-    """Outlines on PNG, and a class of the whole picture, from one encoder."""
+    """Outlines on PNG, and a class of the whole picture, from one encoder; pictures mixed with one another in training."""
     _pictures(folder, 40, (20, 24)).write_csv(folder / "cohort.csv")
     targets = {
         "outline": {"task": "segment", "column": "mask", "input": "scan", "labels": {"blob": 1}},
         "ill": {"task": "classify", "column": "blob"},
     }
     shown = {"resamples": 100, "maps": {"pictures": 1, "masks": {"scan": {"column": "mask"}}}}
-    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8}, evaluate=shown)
+    return _study(folder, {"scan": _image(2)}, targets, train={**SMALL, "batch": 8, "mixup": 0.4}, evaluate=shown)
 
 
 def image_segment_3d(folder: Path) -> Study:
@@ -157,7 +157,7 @@ def image_register_2d(folder: Path) -> Study:
 
 
 def image_bag_2d(folder: Path) -> Study:
-    """Two columns of pictures, one with several in a cell; any of them may be missing, and some rows have none."""
+    """Two columns of pictures, one with several in a cell; any of them may be missing, some rows have none; all are mixed."""
     frame = _pictures(folder, 40, (16, 16))
     names = frame["image"].to_list()
     front: list[str | None] = list(names)
@@ -171,7 +171,7 @@ def image_bag_2d(folder: Path) -> Study:
     scan = {**_image(2), "column": ["front", "side"], "size": [16, 16]}
     target = {"ill": {"task": "classify", "column": "blob"}}
     shown = {"resamples": 100, "maps": {"pictures": 1}}
-    return _study(folder, {"scan": scan}, target, train={**SMALL, "batch": 8}, evaluate=shown)
+    return _study(folder, {"scan": scan}, target, train={**SMALL, "batch": 8, "mixup": 0.4}, evaluate=shown)
 
 
 def image_restore_2d(folder: Path) -> Study:

@@ -147,6 +147,9 @@ class Stepper:
             share = self.plan.loss_weights[name] / len(outputs[name])
             for output in outputs[name]:
                 loss = task.loss(output, batch.targets[name], batch.inputs)
+                if batch.mixed is not None:
+                    other = task.loss(output, batch.mixed.targets[name], batch.inputs)
+                    loss = torch.lerp(other, loss, batch.mixed.share.to(loss.dtype))
                 losses.append(loss if share == 1 else share * loss)
         return sum(losses[1:], start=losses[0])
 

@@ -46,6 +46,7 @@ class Image(Modality):
     Options: ClassVar[type[ImageOptions]] = ImageOptions
     Summary: ClassVar[type[ImageSummary]] = ImageSummary
     windows: ClassVar[bool] = True
+    mixes: ClassVar[bool] = True
     read_block: ClassVar[int] = 32
     copies_within: ClassVar[float | None] = 0.06
 
