@@ -13,6 +13,7 @@ from medloom.cohort.table import Cohort
 from medloom.evaluation.grouping import Grouping
 from medloom.evaluation.intervals import MODEL
 from medloom.evaluation.subgroups import Subgroups, subgroups
+from medloom.explain.alike import with_copies
 from medloom.explain.attention import Looked, looked
 from medloom.explain.cases import Case, with_maps, with_outlines
 from medloom.explain.examine import Explanation, explain
@@ -109,7 +110,11 @@ def _cases(
     if not study.evaluate.maps.pictures or not len(test) or not team.networks:
         return ()
     masks = masks_of(study, cohort, needed=False)
-    return (*with_outlines(team, feed, measured, rows, test), *with_maps(study, team, feed, test, masks))
+    return (
+        *with_outlines(team, feed, measured, rows, test),
+        *with_maps(study, team, feed, test, masks),
+        *with_copies(feed, cohort.patient, study.evaluate.maps.pictures),
+    )
 
 
 def _weak(
