@@ -42,7 +42,8 @@ def test_measurements_lie_beside_the_masks(tmp_path: Path) -> None:
         table = kept.frame(pl.Series("row", [name]))
         assert table["outline"].to_list() == [str(tmp_path / "masks" / f"outline-{first:06d}.nii.gz")]
     told = {
-        "row": "b", "organ_volume_ml": 0.03, "organ_longest_mm": 2.0, "tumour_volume_ml": 0.02, "tumour_longest_mm": 5.0,
+        "row": "b", "organ_voxels": 3, "organ_volume_ml": 0.03, "organ_longest_mm": 2.0, "tumour_voxels": 2,
+        "tumour_volume_ml": 0.02, "tumour_longest_mm": 5.0,
     }  # fmt: skip
     assert json.loads((tmp_path / "masks" / "outline-000002.json").read_text()) == told
     both = pl.read_csv(tmp_path / "masks" / "outline-measurements.csv")
@@ -57,8 +58,8 @@ def test_labels_that_overlap_are_a_file_each_and_unknown_spacing_is_said(tmp_pat
     assert table["outline_tumour"].to_list() == [str(tmp_path / "outline_tumour-000005.nii.gz")]
     assert table["outline_organ_voxels"].to_list() == [3]
     measured = json.loads((tmp_path / "outline-000005.json").read_text())
-    assert measured.pop("row") == "a"
-    assert set(measured.values()) == {None}
+    assert [measured.pop(name) for name in ("row", "organ_voxels", "tumour_voxels")] == ["a", 3, 2]
+    assert len(measured) == 4 and set(measured.values()) == {None}
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.float32, bool])
