@@ -182,7 +182,7 @@ def events(random: np.random.Generator) -> pl.DataFrame:
     number = random.poisson(1.2 * hours)
     of = np.repeat(np.arange(STAYS), number)
     at = random.uniform(0, 1, len(of)) * hours[of] * 3600
-    telling = random.random(len(of)) < 0.06 / (1 + np.exp(-sick[of]))
+    telling = random.random(len(of)) < 0.3 / (1 + np.exp(-sick[of]))
     code = np.where(telling, random.integers(0, TELLING, len(of)), random.integers(TELLING, CODES, len(of)))
     dies = random.random(STAYS) < 1 / (1 + np.exp(2.2 - 1.3 * sick))
     every = np.arange(STAYS)

@@ -22,6 +22,12 @@ from medloom.errors import DataError
 ROWS = 200
 RANDOM = np.random.default_rng(0)
 DIED = [str(number) for number in RANDOM.integers(0, 2, ROWS)]
+BEGUN = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_any_order() -> None:
+    RANDOM.bit_generator.state = BEGUN
 
 
 def kind_of(values: list[Any], name: str = "x") -> str:
