@@ -26,7 +26,7 @@ STOREYS = (
     ("fingerprint",),
     ("told",),
     ("modality",),
-    ("mixing", "pairing", "task"),
+    ("mixup", "pairing", "task"),
     ("cohort", "statistics"),
     ("modalities", "tasks"),
     ("feed", "ingest"),

@@ -69,6 +69,14 @@ class Mixed:
     targets: Mapping[str, Field]
     share: Float[Tensor, " batch"]
 
+    def rows(self, start: int, stop: int) -> Mixed:
+        """What is mixed into the rows `start:stop`, without copying."""
+        return Mixed({name: part.rows(start, stop) for name, part in self.targets.items()}, self.share[start:stop])
+
+    def to(self, device: torch.device) -> Mixed:
+        """The same on a device."""
+        return Mixed({name: part.to(device) for name, part in self.targets.items()}, self.share.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -97,11 +105,7 @@ class Batch:
             {name: part.rows(start, stop) for name, part in self.targets.items()},
             self.rows[start:stop],
             self.weight[start:stop],
-            self.mixed
-            and Mixed(
-                {name: part.rows(start, stop) for name, part in self.mixed.targets.items()},
-                self.mixed.share[start:stop],
-            ),
+            None if self.mixed is None else self.mixed.rows(start, stop),
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -113,10 +117,7 @@ class Batch:
             {name: part.to(device) for name, part in self.targets.items()},
             self.rows.to(device),
             self.weight.to(device),
-            self.mixed
-            and Mixed(
-                {name: part.to(device) for name, part in self.mixed.targets.items()}, self.mixed.share.to(device)
-            ),
+            None if self.mixed is None else self.mixed.to(device),
         )
 
 

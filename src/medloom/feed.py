@@ -18,7 +18,7 @@ from medloom.batch import BASE, GROUP, Batch, Field
 from medloom.cohort.table import Cohort, canonical
 from medloom.draw import Draw, generator
 from medloom.errors import DataError
-from medloom.mixing import Mixing, mixed
+from medloom.mixup import Mixup, mixed
 from medloom.modality import Lengths, Marks, Modality, Outcomes, Pinned, View
 from medloom.packed import Source, open_packed
 from medloom.pairing import paired, pieces
@@ -111,7 +111,7 @@ class Feed:
     """Groups of rows, as codes of their names, of those targets whose limits differ between groups."""
     bases: Mapping[str, Float[np.ndarray, "rows numbers"]] = field(default_factory=dict)
     """What answers are told relative to, of those targets that ask for it."""
-    mixing: Mixing | None = None
+    mixup: Mixup | None = None
     """How the rows of training batches are mixed with others; nothing of it reaches a prediction."""
 
     def bound(self) -> Feed:
@@ -149,10 +149,10 @@ class Feed:
 
         Inputs of one kind see the same place of a row; what else happens to them, each draws for itself.
         """
-        if self.mixing is not None:
-            other, share = self.mixing.drawn(rows, draw)
+        if self.mixup is not None:
+            other, share = self.mixup.drawn(rows, draw)
             twice = replace(draw, epoch=np.concatenate([draw.epoch, draw.epoch]))
-            return mixed(replace(self, mixing=None).batch(np.concatenate([rows, other]), twice), share)
+            return mixed(replace(self, mixup=None).batch(np.concatenate([rows, other]), twice), share)
         views: dict[str, View] = {}
         kinds: set[str] = set()
         for name, modality in self.modalities.items():
@@ -163,9 +163,9 @@ class Feed:
             views[name] = modality.view(self.sources[name], rows, own, focus)
         return self._gather(views, rows, draw)
 
-    def mixing_in(self, rows: Int[np.ndarray, " train"], strength: float) -> Feed:
+    def with_mixup(self, rows: Int[np.ndarray, " train"], strength: float) -> Feed:
         """The feed whose training batches have these rows mixed in; itself where the strength is 0."""
-        return replace(self, mixing=Mixing(rows, strength)) if strength else self
+        return replace(self, mixup=Mixup(rows, strength)) if strength else self
 
     def lengths(self, rows: Int[np.ndarray, " rows"]) -> Lengths | None:
         """How long each row is to all inputs together; None where no input says."""

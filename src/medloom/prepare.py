@@ -175,7 +175,7 @@ def fitted(
     told = with_outcomes(study.inputs, sources, study.targets, marks, fold.train, study.seed)
     modalities = carry(fit_inputs(study.inputs, told, fold.train))
     feed = Feed(modalities, told, fitted_tasks(study, marks, fold)).bound().grouped(cohort)
-    feed = upon(with_answers(feed, study, marks, fold.rows(), store), fold.train)
+    feed = with_ground(with_answers(feed, study, marks, fold.rows(), store), fold.train)
     return Prepared(study, cohort, marks, fold, proof, feed, sources)
 
 
@@ -232,7 +232,7 @@ def _pinned(feed: Feed, study: Study, marks: Mapping[str, Marks]) -> dict[str, d
     return found
 
 
-def upon(feed: Feed, train: Int[np.ndarray, " rows"]) -> Feed:
+def with_ground(feed: Feed, train: Int[np.ndarray, " rows"]) -> Feed:
     """The feed whose dense tasks know what training rows are drawn on.
 
     Raises DataError where all that is laid on training rows is empty: nothing but emptiness would be learnt.
@@ -246,7 +246,7 @@ def upon(feed: Feed, train: Int[np.ndarray, " rows"]) -> Feed:
                 f"targets.{name}: no mask of {counted(len(rows), 'training row')} marks anything on {ground!r}; expected some that "
                 "do: look whether the column names the right files, and whether labels has the values that are in them"
             )
-        tasks[name] = tasks[name].upon(truth)
+        tasks[name] = tasks[name].with_ground(truth)
     return replace(feed, tasks=tasks)
 
 

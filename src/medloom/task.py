@@ -264,7 +264,7 @@ class Task(ABC):
     def fit(cls, options: TargetPart, summaries: Sequence[Any]) -> Self:
         """The fitted task (class names, scale). Raises DataError where nothing can be learnt."""
 
-    def upon(self, truth: Lifted) -> Self:
+    def with_ground(self, truth: Lifted) -> Self:
         """The fitted task once it is known what its training rows are drawn on: called of tasks that are `dense`."""
         return self
 

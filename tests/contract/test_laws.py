@@ -19,7 +19,7 @@ from medloom.feed import Feed, fit_inputs, fit_tasks, with_outcomes
 from medloom.modality import Lifted
 from medloom.model.outputs import outputs
 from medloom.model.team import Team
-from medloom.prepare import prepare, read, read_first, upon, with_answers
+from medloom.prepare import prepare, read, read_first, with_answers, with_ground
 from medloom.run import fit
 from medloom.study_text import with_folders
 from tests.cases import CASES
@@ -59,7 +59,7 @@ def test_law_1_state_is_of_training_rows_alone(case):
     for name, modality in prepared.feed.modalities.items():
         assert fitted.same(alone[name], modality)
     feed = Feed(alone, sources, fit_tasks(study.targets, short, everyone)).bound()
-    for name, task in upon(with_answers(feed, study, short, everyone), everyone).tasks.items():
+    for name, task in with_ground(with_answers(feed, study, short, everyone), everyone).tasks.items():
         assert fitted.same(task, prepared.feed.tasks[name])
 
 

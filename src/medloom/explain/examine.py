@@ -86,9 +86,9 @@ def explain(
 ) -> Explanation | None:
     """What the answers for these rows rest on; None where no target has answers of a few numbers a row.
 
-    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is, and `of` what those are called. Inputs that are seen in views
-    (windows, or whole images) are exchanged whole. Where one is all there is, or asking is too costly, nothing is found and
-    `left_out` says why.
+    `feed` holds calibrated tasks, and answers of the rows. `patient` says whose each row is, and `of` what those are called.
+    Inputs that are seen in views (windows, or whole images) are exchanged whole. Where one is all there is, or asking is
+    too costly, nothing is found and `left_out` says why.
     """
     if not any(not task.dense and len(answered(feed, name, rows)) for name, task in feed.tasks.items()):
         return None

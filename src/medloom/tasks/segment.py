@@ -140,7 +140,7 @@ class Segment(Task):
             )
         return cls(options, sum(summaries))
 
-    def upon(self, truth: Lifted) -> Self:
+    def with_ground(self, truth: Lifted) -> Self:
         return replace(self, ground=Ground.of(truth))
 
     @property

@@ -73,7 +73,7 @@ def train(
     where it was trained. Raises Interrupted after SIGINT, with a checkpoint written, and StudyError where the loss is
     not finite, or cannot be computed in the parts that were asked for.
     """
-    ranks, feed = distributed.current(), feed.mixing_in(rows[0], part.mixup)
+    ranks, feed = distributed.current(), feed.with_mixup(rows[0], part.mixup)
     rowwise = {name: task.rowwise for name, task in feed.tasks.items()}
     distributed.refuse_batchwise(rowwise, ranks, plan.batch, plan.micro_batch or plan.positions)
     place = choose(part, ranks)

@@ -167,7 +167,7 @@ def seconds_a_step(
 ) -> float:
     """Median seconds of a training step, measured on a copy of the network; the first step is not counted."""
     place, own = choose(part, ranks), ranks.slice(draft.batch)
-    feed, trial = feed.mixing_in(rows, part.mixup), copy.deepcopy(network)
+    feed, trial = feed.with_mixup(rows, part.mixup), copy.deepcopy(network)
     order = Order(rows, draft.batch, draft.seed, feed.lengths(rows))
     times: list[float] = []
     began = time.perf_counter()

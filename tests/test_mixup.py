@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from medloom.batch import Batch, Field, Mixed
 from medloom.draw import Draw
 from medloom.errors import StudyError
-from medloom.mixing import Mixing, mixed
+from medloom.mixup import Mixup, mixed
 from medloom.prepare import prepare, read
 from medloom.study import make
 from tests.cases.images import image_bag_2d, image_segment_2d
@@ -30,12 +30,12 @@ def _batch(rows: int) -> Batch:
 
 def test_who_is_mixed_in_and_how_much_depends_on_the_row_alone() -> None:
     rows = np.arange(4_000)
-    mixing = Mixing(np.array([5, 9, 11]), 0.3)
-    other, share = mixing.drawn(rows, Draw(1, np.zeros(4_000, np.int64)))
+    mixup = Mixup(np.array([5, 9, 11]), 0.3)
+    other, share = mixup.drawn(rows, Draw(1, np.zeros(4_000, np.int64)))
     assert set(other.tolist()) == {5, 9, 11}
-    again = mixing.drawn(rows[7:9], Draw(1, np.zeros(2, np.int64)))
+    again = mixup.drawn(rows[7:9], Draw(1, np.zeros(2, np.int64)))
     assert (again[0] == other[7:9]).all() and (again[1] == share[7:9]).all()
-    assert (mixing.drawn(rows, Draw(1, np.ones(4_000, np.int64)))[1] != share).any()
+    assert (mixup.drawn(rows, Draw(1, np.ones(4_000, np.int64)))[1] != share).any()
     # The larger part of a Beta(.3, .3) number: twice its density above a half.
     assert kstest(share, lambda x: 2 * beta(0.3, 0.3).cdf(x) - 1).pvalue > 0.01
 
@@ -85,7 +85,7 @@ def test_parts_of_a_mixed_batch_keep_what_is_mixed_in() -> None:
 def test_training_batches_are_mixed_and_predictions_are_not(tmp_path: Path, case) -> None:
     held = prepare(*read(case(tmp_path)))
     rows = held.fold.train
-    feed = held.feed.mixing_in(rows, held.study.train.mixup)
+    feed = held.feed.with_mixup(rows, held.study.train.mixup)
     draw = Draw(0, np.zeros(6, np.int64))
     made, plain = feed.batch(rows[:6], draw), held.feed.batch(rows[:6], draw)
     alone = feed.batch(rows[2:3], Draw(0, np.zeros(1, np.int64)))

@@ -19,7 +19,7 @@ from medloom.draw import Draw
 
 
 @dataclass(frozen=True, slots=True)
-class Mixing:
+class Mixup:
     """Which rows are mixed in, those that train, and how strongly: shares are drawn from Beta(strength, strength)."""
 
     rows: Int[np.ndarray, " train"]
